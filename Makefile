@@ -1,0 +1,167 @@
+# kolmfs - see README.md. `make help` says what there is.
+#
+# One library per folder, one program per main file, one test binary per file of tests/unit. SAN=1 builds the same things
+# under build-san/ with the address and undefined-behaviour sanitizers. V=1 prints full commands.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= cc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+B       := $(if $(SAN),build-san,build)
+Q       := $(if $(V),,@)
+JOBS    ?= $(shell nproc)
+SHARED  ?= $(abspath ../shared)
+MODEL_DIR ?= $(or $(KOLM_MODELS),$(HOME)/.cache/kolm-models)
+MODEL   := $(MODEL_DIR)/SmolLM2-135M-Instruct-Q4_1.gguf
+EXAMPLE ?= redactor
+
+PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash-dev libzstd-dev libcriterion-dev \
+	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev python3 python3-pip \
+	jq rsync busybox-static mandoc strace
+
+PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
+CFLAGS  ?= -O2 -g
+FLAGS    = -std=c11 -D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. -Ikolmfs $(WARN) -ffp-contract=off -fno-strict-aliasing -fstack-protector-strong \
+	-MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+SANFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+VERSION := 0.1.0
+
+LIBDIRS  := base:kolmfs/base store:kolmfs/store artifact:kolmfs/artifact loop:kolmfs/loop rag:rag lm:trainer
+# main files are not part of their folder's library
+MAINS    := trainer/main.c rag/main.c
+define lib
+SRC_$(1) := $$(filter-out $$(MAINS),$$(wildcard $(2)/*.c))
+$$(B)/lib/$(1).a: $$(SRC_$(1):%.c=$$(B)/obj/%.o)
+endef
+# the spawner and the walls it builds around its children: the server's and the command line's
+SRC_spawn := kolmfs/spawner.c $(wildcard kolmfs/runner/sandbox*.c)
+$(B)/lib/spawn.a: $(SRC_spawn:%.c=$(B)/obj/%.o)
+$(foreach l,$(LIBDIRS),$(eval $(call lib,$(firstword $(subst :, ,$(l))),$(lastword $(subst :, ,$(l))))))
+LIB      = $(patsubst %,$(B)/lib/%.a,$(1))
+
+# which libraries a program is made of, in link order, and which system libraries it needs
+SYS_base := $(shell pkg-config --libs libcjson libxxhash libsodium libseccomp 2>/dev/null) -lm -lpthread
+SYS_rag  := $(shell pkg-config --libs libzstd libutf8proc 2>/dev/null)
+SYS_lm   := $(shell pkg-config --libs libutf8proc libpcre2-8 2>/dev/null)
+SYS_zip  := $(shell pkg-config --libs libzip libutf8proc 2>/dev/null)
+SYS_fuse := $(shell pkg-config --libs fuse3 2>/dev/null)
+SYS_js   := $(shell pkg-config --libs javascriptcoregtk-4.1 2>/dev/null)
+CFLAGS_kolmfs/runner/js := $(shell pkg-config --cflags javascriptcoregtk-4.1 2>/dev/null)
+
+KOLM     := loop store artifact rag spawn base
+PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
+BINS     := $(PROGRAMS:%=$(B)/bin/%)
+
+.PHONY: all help deps model check check-fault demo bench install uninstall clean fmt lint check-unit check-mount
+all: $(BINS)
+
+help:
+	@printf '%s\n' \
+	'make            build the programs into build/bin' \
+	'make deps       install what is missing with apt' \
+	'make check      install, build, run all tests (SAN=1: under sanitizers)' \
+	'make check-fault  the long fault and airgap suites' \
+	'make demo       play the loop on examples/redactor (EXAMPLE=triage for the other)' \
+	'make bench      measure speed and memory' \
+	'make install    PREFIX=/usr/local DESTDIR=' \
+	'make clean      remove build/ and build-san/'
+
+deps:
+	@tools/deps $(PACKAGES)
+
+model:
+	@tools/get-model $(MODEL_DIR)
+
+SRC_kolmfs := $(filter-out kolmfs/spawner.c,$(wildcard kolmfs/*.c))
+SRC_runner := $(filter-out kolmfs/runner/cell%.c kolmfs/runner/js%.c kolmfs/runner/sandbox%.c,$(wildcard kolmfs/runner/*.c))
+SRC_cell   := $(wildcard kolmfs/runner/cell*.c kolmfs/runner/js*.c)
+SRC_tools  := $(wildcard tools/*.c)
+O          = $(1:%.c=$(B)/obj/%.o)
+
+$(B)/bin/kolmfs: $(call O,$(SRC_kolmfs)) $(call LIB,$(KOLM))
+$(B)/bin/kolmfs: SYS = $(SYS_fuse) $(SYS_zip) $(SYS_rag) $(SYS_base)
+$(B)/bin/kolm: $(call O,$(SRC_tools)) $(call LIB,$(KOLM))
+$(B)/bin/kolm: SYS = $(SYS_zip) $(SYS_rag) $(SYS_base)
+$(B)/bin/kolm-runner: $(call O,$(SRC_runner)) $(call LIB,store artifact rag lm base)
+$(B)/bin/kolm-runner: SYS = $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+$(B)/bin/kolm-cell: $(call O,$(SRC_cell)) $(call LIB,base)
+$(B)/bin/kolm-cell: SYS = $(SYS_js) $(SYS_base)
+$(B)/bin/kolm-trainer: $(call O,trainer/main.c) $(call LIB,lm base)
+$(B)/bin/kolm-trainer: SYS = $(SYS_lm) $(SYS_base)
+$(B)/bin/kolm-indexer: $(call O,rag/main.c) $(call LIB,rag base)
+$(B)/bin/kolm-indexer: SYS = $(SYS_rag) $(SYS_base)
+
+$(BINS):
+	@mkdir -p $(@D)
+	@echo "  LD      $@"
+	$(Q)$(CC) $(SANFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(SYS)
+
+$(B)/lib/%.a:
+	@mkdir -p $(@D)
+	@echo "  AR      $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(FLAGS) -DKOLM_VERSION='"$(VERSION)"' $(CFLAGS) $(SANFLAGS) $(EXTRA_$*) $(if $(findstring kolmfs/runner/js,$<),$(CFLAGS_kolmfs/runner/js)) -c -o $@ $<
+
+# unit tests: tests/unit/AREA_name.c links the libraries its AREA needs
+UNIT     := $(patsubst tests/unit/%.c,$(B)/test/%,$(wildcard tests/unit/*.c))
+UNIT_base     := base
+UNIT_spawn    := spawn base
+UNIT_store    := store artifact base
+UNIT_artifact := artifact base
+UNIT_loop     := loop store artifact rag spawn base
+UNIT_rag      := rag base
+UNIT_lm       := lm base
+UNIT_runner   := store artifact rag lm base
+.SECONDEXPANSION:
+$(B)/test/%: tests/unit/%.c $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*)))) $$(UNIT_OBJ_$$*)
+	@mkdir -p $(@D)
+	@echo "  TEST    $@"
+	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< $(UNIT_OBJ_$*) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $$(pkg-config --libs criterion) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+
+units: $(UNIT)
+
+# recursion, so that a fresh machine has its packages (and pkg-config its answers) before anything is compiled
+check: deps
+	@$(MAKE) --no-print-directory model
+	@$(MAKE) --no-print-directory -j$(JOBS) all units
+	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run
+
+check-fault: deps
+	@$(MAKE) --no-print-directory model
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
+
+demo: deps
+	@$(MAKE) --no-print-directory model
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@MODEL=$(MODEL) BUILD=$(B) EXAMPLE=$(EXAMPLE) tools/demo
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(wildcard man/*.5) $(DESTDIR)$(PREFIX)/share/man/man5
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
+	rm -f $(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man1/%,$(wildcard man/*.1)) \
+		$(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man5/%,$(wildcard man/*.5))
+
+clean:
+	rm -rf build build-san
+
+fmt:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+lint:
+	mandoc -T lint -W warning man/*.[15]
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
