@@ -1,0 +1,109 @@
+/* publish - a built folder takes its place among the indexes of a store, and the list of those. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/replace.h"
+#include "index.h"
+
+static int check_built(int ragdir, const char *tmpname, const char *name, struct err *err)
+{
+	struct rag_index *ix;
+	int fd, rc;
+
+	fd = dir_open(ragdir, tmpname, err);
+	if (fd < 0)
+		return fd;
+	rc = rag_load(fd, name, true, &ix, err);
+	if (rc == 0)
+		rag_close(ix);
+	close(fd);
+	return rc;
+}
+
+int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *err)
+{
+	int rc = rag_name_check(name, strlen(name), err);
+	bool is_exchange = false;
+
+	if (rc < 0)
+		return rc;
+	if (strchr(tmpname, '/') || strcmp(tmpname, ".") == 0 || strcmp(tmpname, "..") == 0)
+		return err_set(err, EINVAL, "a built index lies in the folder of the indexes");
+	rc = check_built(ragdir, tmpname, name, err);
+	if (rc < 0)
+		return rc;
+	if (renameat2(ragdir, tmpname, ragdir, name, RENAME_NOREPLACE) < 0) {
+		if (errno != EEXIST)
+			return err_sys(err, "cannot publish index \"%s\"", name);
+		if (renameat2(ragdir, tmpname, ragdir, name, RENAME_EXCHANGE) < 0)
+			return err_sys(err, "cannot publish index \"%s\"", name);
+		is_exchange = true;
+	}
+	rc = dir_sync(ragdir, err);
+	if (rc == 0 && is_exchange)
+		rc = dir_remove(ragdir, tmpname, err);
+	return rc;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool is_index(int ragdir, const char *name)
+{
+	char path[RAG_NAME_BYTES + sizeof("/manifest.json")];
+
+	if (rag_name_check(name, strlen(name), NULL) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/index.json", name);
+	if (faccessat(ragdir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return true;
+	snprintf(path, sizeof(path), "%s/manifest.json", name);
+	return faccessat(ragdir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int rag_list(int ragdir, rag_each *each, void *arg, struct err *err)
+{
+	struct buf names = BUF_INIT; /* char *, each owned */
+	struct dirent *de;
+	size_t n;
+	int fd, rc = 0;
+	DIR *dir;
+
+	fd = openat(ragdir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "cannot read the folder of indexes");
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return err_nomem(err);
+	}
+	while (rc == 0 && (de = readdir(dir))) {
+		char *name = is_index(ragdir, de->d_name) ? strdup(de->d_name) : NULL;
+
+		if (name && buf_add(&names, &name, sizeof(name)) < 0) {
+			free(name);
+			rc = err_nomem(err);
+		}
+	}
+	closedir(dir);
+	n = names.len / sizeof(char *);
+	if (n > 1)
+		qsort(names.data, n, sizeof(char *), name_compare);
+	for (size_t i = 0; i < n; i++) {
+		char *name = ((char **)(void *)names.data)[i];
+
+		if (rc == 0)
+			each(arg, name);
+		free(name);
+	}
+	buf_release(&names);
+	return rc;
+}

@@ -1,0 +1,48 @@
+/*
+ * walk - the files of a folder that an index is made of (FORMATS 10.1), and the one careful way to
+ * open them.
+ *
+ * Links are never followed and nothing outside the folder is ever opened, whatever changes
+ * meanwhile.
+ */
+#ifndef KOLM_RAG_WALK_H
+#define KOLM_RAG_WALK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct rag_file {
+	char *name; /* owned: the bytes below the root, to open it by */
+	char *path; /* owned, or the same as ${name}: decoded, to sort and show */
+};
+
+struct rag_files {
+	struct rag_file *at; /* owned, sorted by ${path} in code unit order */
+	size_t n, cap;
+	uint64_t special; /* links, pipes, devices, sockets met on the way */
+};
+
+struct rag_walk {
+	const char *ext; /* "txt,md"; "": every file */
+	size_t max_files;
+	void (*tick)(void *arg, size_t found); /* may be NULL */
+	void *arg;
+};
+
+/* rag_walk(rootfd, opt, out, err): -EACCES the root cannot be read, -EFBIG "more than ... files".
+ * Release ${out} in any case. */
+int rag_walk(int rootfd, const struct rag_walk *opt, struct rag_files *out, struct err *err);
+void rag_files_release(struct rag_files *files);
+
+/* rag_open_below(rootfd, name, flags): a descriptor, or a negative errno; -ELOOP or -ENOTDIR for a
+ * link anywhere in ${name}. */
+int rag_open_below(int rootfd, const char *name, int flags);
+
+/* rag_read_below(rootfd, name, max, out): append the whole of a regular file. -EFBIG above ${max}
+ * bytes, -EINVAL not a regular file. */
+int rag_read_below(int rootfd, const char *name, uint64_t max, struct buf *out);
+
+#endif

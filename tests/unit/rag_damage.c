@@ -1,0 +1,416 @@
+/* Damaged, foreign, replaced: what opening an index says (J09), what publishing checks. */
+#include "rag_common.h"
+
+#include <sys/wait.h>
+
+#include "base/hash.h"
+#include "rag/bin.h"
+
+static char *make_store(void)
+{
+	char *dir = scratch(), *store = scratch();
+
+	put_text(dir, "a.md", "alpha beta gamma the gate is open");
+	put_text(dir, "sub/b.md", "beta beta delta epsilon");
+	put_text(dir, "sub/c.md", "alpha \xf0\x9f\x98\x80 zeta __proto__ 42 7");
+	build_plain(dir, store, "docs");
+	sweep(dir);
+	return store;
+}
+
+static void expect_damaged(const char *store, const char *cause)
+{
+	struct rag_index *ix = NULL;
+	struct err err = ERR_NONE;
+	int rc = open_index(store, "docs", &ix, &err);
+
+	if (rc == 0)
+		rag_close(ix);
+	cr_assert_eq(rc, -EUCLEAN, "rc %d for %s: %s", rc, cause, err.text);
+	cr_assert(strstr(err.text, "index \"docs\" is damaged: ") == err.text &&
+			  strstr(err.text, "; rebuild it"),
+		"%s", err.text);
+	cr_assert(strstr(err.text, cause), "'%s' should name %s", err.text, cause);
+}
+
+Test(rag_damage, a_flipped_byte_in_any_section)
+{
+	static const char *const names[] = {[RAG_STORE] = "STORE",
+		[RAG_FRAMES] = "FRAMES",
+		[RAG_DOCS] = "DOCS",
+		[RAG_PATHS_TEXT] = "PATHS",
+		[RAG_TERMS] = "TERMS",
+		[RAG_DICT] = "DICT",
+		[RAG_POST] = "POST"};
+	char *store = make_store();
+	struct buf bin = BUF_INIT;
+	struct rag_bin_header h;
+
+	get_bytes(store, "docs/index.bin", &bin);
+	memcpy(&h, bin.data, sizeof(h));
+	cr_assert_eq(h.n_sections, 7);
+	for (uint32_t i = 0; i < h.n_sections; i++) {
+		char *at = bin.data + h.sections[i].offset + h.sections[i].len / 2;
+
+		cr_assert_gt(h.sections[i].len, 0);
+		*at ^= 0x10;
+		put_bytes(store, "docs/index.bin", bin.data, bin.len);
+		expect_damaged(store, names[h.sections[i].id]);
+		*at ^= 0x10;
+	}
+	for (size_t at = 0; at < RAG_HEADER_BYTES; at += 97) {
+		bin.data[at] ^= 1;
+		put_bytes(store, "docs/index.bin", bin.data, bin.len);
+		expect_damaged(store, "index.bin");
+		bin.data[at] ^= 1;
+	}
+	for (size_t len = 0; len < bin.len; len += len < 100 ? 33 : 777) {
+		put_bytes(store, "docs/index.bin", bin.data, len);
+		expect_damaged(store, "index.bin");
+	}
+	buf_release(&bin);
+	sweep(store);
+}
+
+/* checksums that fit do not make an index safe: every offset and count is looked at before it is
+ * used */
+Test(rag_damage, hostile_bytes_with_good_checksums)
+{
+	char *store = make_store();
+	struct buf bin = BUF_INIT, out = BUF_INIT;
+	struct rag_bin_header *h;
+	uint64_t rnd = 7;
+
+	get_bytes(store, "docs/index.bin", &bin);
+	h = (struct rag_bin_header *)(void *)bin.data;
+	for (int i = 0; i < 1500; i++) {
+		struct buf bad = BUF_INIT;
+		struct rag_bin_section *sec;
+		struct rag_index *ix;
+		struct err err = ERR_NONE;
+		uint64_t sum;
+
+		buf_add(&bad, bin.data, bin.len);
+		h = (struct rag_bin_header *)(void *)bad.data;
+		rnd = rnd * 6364136223846793005ULL + 1442695040888963407ULL;
+		sec = &h->sections[(rnd >> 33) % h->n_sections];
+		bad.data[sec->offset + (rnd >> 40) % sec->len] ^= (char)(1 << (rnd >> 60 & 7));
+		sec->xxh3 = XXH3_64bits(bad.data + sec->offset, sec->len);
+		sum = XXH3_64bits(bad.data, RAG_HEADER_BYTES - sizeof(sum));
+		memcpy(bad.data + RAG_HEADER_BYTES - sizeof(sum), &sum, sizeof(sum));
+		put_bytes(store, "docs/index.bin", bad.data, bad.len);
+		if (open_index(store, "docs", &ix, &err) == 0) {
+			static const char q[] = "alpha beta delta 42 __proto__ zz";
+			int rc = rag_query(ix, q, strlen(q), 5, RAG_RESULT, &out, &err);
+
+			cr_assert(rc == 0 || rc == -EUCLEAN, "%d: %s", rc, err.text);
+			rag_docs(ix, &out);
+			rag_close(ix);
+		}
+		buf_release(&bad);
+		buf_reset(&out);
+	}
+	buf_release(&bin);
+	buf_release(&out);
+	sweep(store);
+}
+
+static void replace_in(struct buf *text, const char *from, const char *to)
+{
+	char *at = strstr(text->data, from);
+	struct buf out = BUF_INIT;
+
+	cr_assert(at, "'%s' is not there", from);
+	buf_add(&out, text->data, (size_t)(at - text->data));
+	buf_puts(&out, to);
+	buf_puts(&out, at + strlen(from));
+	buf_release(text);
+	*text = out;
+}
+
+Test(rag_damage, an_edited_index_json)
+{
+	static const struct {
+		const char *from, *to, *cause;
+	} edits[] = {
+		{"rag-bm25-1", "rag-bm25-9", "spec"},
+		{"\"n_docs\":3", "\"n_docs\":4", "documents"},
+		{"\"n_docs\":3", "\"n_docs\":-3", "n_docs"},
+		{"\"n_docs\":3", "\"n_docs\":1e99", "n_docs"},
+		{"\"id\":1", "\"id\":7", "document 1"},
+		{"\"len\":4", "\"len\":-4", "document 1"},
+		{"\"k1\":1.5", "\"k1\":-1.5", "k1"},
+		{"\"k1\":1.5", "\"k1\":1e999", "k1"},
+		{"\"df\":{", "\"df\":{\"extra\":1,", "no list"},
+		{"\"beta\":2", "\"beta\":-2", "beta"},
+		{"\"beta\":2", "\"beta\":1", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[0,1],[9,2]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[1,2],[0,1]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[0,1],[1,-2]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[0,1],[1,0]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[0,1],[1,2,3]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":[[0,1],[1,99999999999999999999]]", "beta"},
+		{"\"beta\":[[0,1],[1,2]]", "\"beta\":{}", "beta"},
+		{"\"postings\":{", "\"postings\":{\"extra\":[[0,1]],", "extra"},
+		{"\"docs\":[", "\"docs\":[[],", "document 0"},
+		{"}}", "}", "index.json"},
+	};
+	char *store = make_store(), path[4096];
+	struct buf text = BUF_INIT;
+
+	get_bytes(store, "docs/index.json", &text);
+	for (int alone = 0; alone < 2; alone++) {
+		for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+			struct buf bad = BUF_INIT;
+
+			buf_add(&bad, text.data, text.len);
+			replace_in(&bad, edits[i].from, edits[i].to);
+			put_bytes(store, "docs/index.json", bad.data, bad.len);
+			expect_damaged(store, alone ? edits[i].cause : "manifest.json");
+			buf_release(&bad);
+		}
+		for (size_t len = 0; len < text.len; len += 61) {
+			put_bytes(store, "docs/index.json", text.data, len);
+			expect_damaged(store, "index.json");
+		}
+		for (const char *const *f = (const char *const[]){"manifest.json", "state.json",
+			     "index.bin", NULL};
+			*f; f++) {
+			snprintf(path, sizeof(path), "%s/docs/%s", store, *f);
+			cr_assert(unlink(path) == 0 || alone);
+		}
+	}
+	snprintf(path, sizeof(path), "%s/docs/index.json", store);
+	unlink(path);
+	{
+		struct rag_index *ix;
+		struct err err = ERR_NONE;
+
+		cr_assert_eq(open_index(store, "docs", &ix, &err), -ENOENT);
+		cr_assert_str_eq(err.text, "index \"docs\" not found");
+		cr_assert_eq(open_index(store, "nowhere", &ix, &err), -ENOENT);
+		cr_assert_str_eq(err.text, "index \"nowhere\" not found");
+		cr_assert_eq(open_index(store, "../docs", &ix, &err), -EINVAL);
+	}
+	buf_release(&text);
+	sweep(store);
+}
+
+Test(rag_damage, zero_documents_with_postings)
+{
+	char *store = scratch();
+
+	put_text(store, "docs/index.json",
+		"{\"spec\":\"rag-bm25-1\",\"name\":\"docs\",\"created_at\":\"\",\"root\":\"/"
+		"\",\"n_docs\":0,\"avgdl\":0,\"k1\":1.5,\"b\":0.75,\"docs\":[],"
+		"\"df\":{\"aa\":1},\"postings\":{\"aa\":[[0,1]]}}");
+	expect_damaged(store, "aa");
+	sweep(store);
+}
+
+/* the reference knows nothing of index.bin and writes over index.json and manifest.json */
+Test(rag_damage, an_index_json_of_another_program_is_served)
+{
+	static const char head[] =
+		"{\"spec\":\"rag-bm25-1\",\"name\":\"docs\",\"created_at\":\"" FIXED_TIME
+		"\",\"root\":\"/nowhere/at/all\",";
+	static const char tail[] =
+		"\"n_docs\":2,\"avgdl\":1.5,\"k1\":1.5,\"b\":0.75,\"docs\":[{\"id\":0,\"path\":\"x."
+		"md\",\"abs\":\"x.md\",\"len\":1,\"preview\":\"half \\ud83d\"},"
+		"{\"id\":1,\"path\":\"y\\n.md\",\"abs\":\"/etc/"
+		"passwd\",\"len\":2,\"preview\":\"pair \\ud83d\\ude00 \\u00e9\\\\\"}],"
+		"\"df\":{\"__proto__\":1,\"w\\u006frd\":2,\"constructor\":1},"
+		"\"postings\":{\"__proto__\":[[1,1]],\"word\":[ [0 , 1],[1,1] "
+		"],\"constructor\":[[1,1]]}}";
+	char *store = make_store(), *answer;
+	struct buf text = BUF_INIT, manifest = BUF_INIT;
+	char sha256[HASH_HEX_BYTES];
+	struct err err = ERR_NONE;
+	struct rag_index *ix;
+	struct rag_info info;
+
+	buf_addf(&text, "%s%s", head, tail);
+	sha256_hex(text.data, text.len, sha256);
+	buf_addf(&manifest,
+		"{\n  \"spec\": \"rag-bm25-1\",\n  \"name\": \"docs\",\n  \"root\": "
+		"\"/nowhere/at/all\",\n  \"n_docs\": 2,\n  \"avgdl\": 1.5,\n"
+		"  \"created_at\": \"" FIXED_TIME
+		"\",\n  \"index_path\": \"x\",\n  \"sha256\": \"%s\",\n  \"size_bytes\": %zu\n}",
+		sha256, text.len);
+	put_bytes(store, "docs/index.json", text.data, text.len);
+	put_bytes(store, "docs/manifest.json", manifest.data, manifest.len);
+	cr_assert_eq(open_index(store, "docs", &ix, &err), 0, "%s", err.text);
+	rag_describe(ix, &info);
+	cr_assert_eq(info.n_docs, 2);
+	cr_assert_eq(info.json_bytes, text.len);
+	cr_assert_str_eq(info.root, "/nowhere/at/all");
+	answer = ask(ix, "__proto__", 5, RAG_RESULT);
+	cr_assert(strstr(answer,
+			  "\"path\":\"y\\n.md\",\"preview\":\"pair \xf0\x9f\x98\x80 "
+			  "\xc3\xa9\\\\\",\"excerpt\":\"pair \xf0\x9f\x98\x80 \xc3\xa9\\\\\"}"),
+		"%s", answer);
+	free(answer);
+	answer = ask(ix, "word", 1, RAG_RESULT);
+	cr_assert(strstr(answer, "\"preview\":\"half \\ud83d\""), "%s", answer);
+	free(answer);
+	answer = ask(ix, "word", 1, RAG_TEXT);
+	cr_assert(strstr(answer, "\tx.md\thalf \xef\xbf\xbd\n"), "%s", answer);
+	free(answer);
+	rag_close(ix);
+	buf_release(&text);
+	buf_release(&manifest);
+	sweep(store);
+}
+
+/* a copy of the store has other times; the bytes still tell that index.bin belongs to it */
+Test(rag_damage, a_copied_index_is_mapped_all_the_same)
+{
+	char *store = make_store(), *answer;
+	struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	struct err err = ERR_NONE;
+	struct rag_index *ix;
+	int fd = folder_of(store);
+
+	cr_assert_eq(utimensat(fd, "docs/index.json", times, 0), 0);
+	close(fd);
+	cr_assert_eq(open_index(store, "docs", &ix, &err), 0, "%s", err.text);
+	answer = ask(ix, "gate", 1,
+		RAG_TEXT); /* the documents are gone: only index.bin still has the text */
+	cr_assert(strstr(answer, "\talpha beta gamma the gate is open\n"), "%s", answer);
+	free(answer);
+	rag_close(ix);
+	sweep(store);
+}
+
+static void note_name(void *arg, const char *name)
+{
+	buf_addf(arg, "%s\n", name);
+}
+
+Test(rag_damage, publish_checks_exchanges_and_sweeps)
+{
+	char *store = make_store(), *dir = scratch(), *answer;
+	struct rag_build opt = {.name = "docs", .root = dir, .created_at = FIXED_TIME};
+	struct buf names = BUF_INIT, bin = BUF_INIT;
+	struct err err = ERR_NONE;
+	struct rag_built built;
+	struct rag_index *old, *ix;
+	int fd = folder_of(store), out, rootfd;
+
+	put_text(dir, "new.md", "brand new words");
+	cr_assert_eq(mkdirat(fd, ".docs.1", 0700), 0);
+	out = openat(fd, ".docs.1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rootfd = folder_of(dir);
+	cr_assert_eq(
+		rag_build(rootfd, out, "/p/index.json", &opt, &built, &err), 0, "%s", err.text);
+	close(rootfd);
+	close(out);
+
+	/* not under another name, not damaged */
+	cr_assert_eq(rag_publish(fd, ".docs.1", "other", &err), -EUCLEAN);
+	get_bytes(store, ".docs.1/index.bin", &bin);
+	bin.data[bin.len - 1] ^= 1;
+	put_bytes(store, ".docs.1/index.bin", bin.data, bin.len);
+	cr_assert_eq(rag_publish(fd, ".docs.1", "docs", &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "is damaged"), "%s", err.text);
+	bin.data[bin.len - 1] ^= 1;
+	put_bytes(store, ".docs.1/index.bin", bin.data, bin.len);
+
+	cr_assert_eq(rag_open(fd, "docs", &old, &err), 0, "%s", err.text);
+	cr_assert(rag_is_current(fd, old));
+	cr_assert_eq(rag_publish(fd, ".docs.1", "docs", &err), 0, "%s", err.text);
+	cr_assert_not(rag_is_current(fd, old));
+	cr_assert_eq(faccessat(fd, ".docs.1", F_OK, 0), -1);
+	answer = ask(old, "alpha", 9, RAG_PATHS); /* who has it open keeps the old one */
+	cr_assert_str_eq(answer, "sub/c.md\na.md\n");
+	free(answer);
+	rag_close(old);
+	cr_assert_eq(rag_open(fd, "docs", &ix, &err), 0, "%s", err.text);
+	answer = ask(ix, "alpha new", 9, RAG_PATHS);
+	cr_assert_str_eq(answer, "new.md\n");
+	free(answer);
+	rag_close(ix);
+
+	/* the list shows indexes and nothing else */
+	put_text(store, "jobs/1/log", "");
+	put_text(store, ".tmp/index.json", "{}");
+	put_text(store, "empty/nothing", "");
+	put_text(store, "a-b/manifest.json", "{}");
+	cr_assert_eq(rag_list(fd, note_name, &names, &err), 0, "%s", err.text);
+	cr_assert_str_eq(buf_str(&names), "a-b\ndocs\n");
+	close(fd);
+	buf_release(&names);
+	buf_release(&bin);
+	sweep(store);
+	sweep(dir);
+}
+
+/* asks until it is told to stop; exit status 0: every answer was wholly of one generation */
+static void ask_on(int ragdir, int stop)
+{
+	struct buf out = BUF_INIT;
+	char c;
+
+	while (read(stop, &c, 1) < 0 && errno == EAGAIN) {
+		struct rag_index *ix;
+		struct err err = ERR_NONE;
+		int rc = rag_open(ragdir, "docs", &ix, &err);
+
+		if (rc < 0) {
+			fprintf(stderr, "%s\n", err.text);
+			_exit(1);
+		}
+		buf_reset(&out);
+		if (rag_query(ix, "common", 6, 5, RAG_TEXT, &out, &err) < 0)
+			_exit(2);
+		rag_close(ix);
+		/* path and text of the same build */
+		if (!strstr(buf_str(&out), "old.md\tcommon old") ==
+			!strstr(buf_str(&out), "new.md\tcommon new"))
+			_exit(3);
+	}
+	_exit(0);
+}
+
+Test(rag_damage, readers_see_the_old_index_or_the_new_one) /* J10 */
+{
+	char *store = scratch(), *dirs[2] = {scratch(), scratch()};
+	int fd = folder_of(store), stop[2], status;
+	struct err err = ERR_NONE;
+	struct rag_built built;
+	pid_t readers[4];
+
+	put_text(dirs[0], "old.md", "common old");
+	put_text(dirs[1], "new.md", "common new");
+	build_plain(dirs[0], store, "docs");
+	cr_assert_eq(pipe2(stop, O_CLOEXEC | O_NONBLOCK), 0);
+	for (int i = 0; i < 4; i++) {
+		readers[i] = fork();
+		if (readers[i] == 0) {
+			close(stop[1]);
+			ask_on(fd, stop[0]);
+		}
+	}
+	for (int i = 0; i < 60; i++) {
+		struct rag_build opt = {.name = "docs", .root = "/r", .created_at = FIXED_TIME};
+		int out, rootfd = folder_of(dirs[i & 1]);
+
+		cr_assert_eq(mkdirat(fd, ".docs.1", 0700), 0);
+		out = openat(fd, ".docs.1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cr_assert_eq(rag_build(rootfd, out, "/p", &opt, &built, &err), 0, "%s", err.text);
+		close(out);
+		close(rootfd);
+		cr_assert_eq(rag_publish(fd, ".docs.1", "docs", &err), 0, "%s", err.text);
+	}
+	close(stop[1]);
+	for (int i = 0; i < 4; i++) {
+		cr_assert_eq(waitpid(readers[i], &status, 0), readers[i]);
+		cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "reader ended with %x",
+			status);
+	}
+	close(stop[0]);
+	close(fd);
+	sweep(store);
+	sweep(dirs[0]);
+	sweep(dirs[1]);
+}
