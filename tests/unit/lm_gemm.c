@@ -1,0 +1,217 @@
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "trainer/counter.h"
+#include "trainer/gemm.h"
+#include "trainer/gemm_kern.h"
+
+static float *floats(uint64_t key, size_t n)
+{
+	float *p = malloc((n + 16) * sizeof(*p));
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = 2 * counter_unit(counter_mix(key, i)) - 1;
+	return p;
+}
+
+/* random blocks with small finite scales */
+static struct tensor weights(enum tensor_type type, int rows, int cols)
+{
+	size_t bytes = tensor_row_bytes((int)type, cols) * (size_t)rows;
+	unsigned char *p = malloc(bytes + 64);
+	size_t block = type == TENSOR_Q4_1   ? 20
+		       : type == TENSOR_Q8_0 ? 34
+		       : type == TENSOR_Q4_0 ? 18
+		       : type == TENSOR_Q6_K ? 210
+					     : 0;
+
+	if (type == TENSOR_F32) {
+		free(p);
+		return (struct tensor){type, rows, cols, floats(5, (size_t)(rows * cols))};
+	}
+	for (size_t i = 0; i < bytes; i++)
+		p[i] = (unsigned char)counter_mix(9, i);
+	for (size_t i = 0; type == TENSOR_BF16 && i < bytes; i += 2)
+		p[i + 1] = (unsigned char)(0x3f | (p[i + 1] & 0x80));
+	for (size_t i = 0; block && i < bytes; i += block) {
+		p[i + (type == TENSOR_Q6_K ? 209 : 1)] = 0x24;
+		if (type == TENSOR_Q4_1)
+			p[i + 3] = 0x28;
+	}
+	return (struct tensor){type, rows, cols, p};
+}
+
+static void check(struct threads *th, const struct tensor *w, long m)
+{
+	long n = w->rows, k = w->cols;
+	float *x = floats(1, (size_t)(m * k)), *dy = floats(2, (size_t)(m * n)),
+	      *y = floats(3, (size_t)(m * n)), *dx = floats(4, (size_t)(m * k));
+	float *all = malloc((size_t)(n * k) * sizeof(*all)),
+	      *y0 = malloc((size_t)(m * n) * sizeof(*y0));
+
+	memcpy(y0, y, (size_t)(m * n) * sizeof(*y0));
+	for (long r = 0; r < n; r++)
+		tensor_row(w, r, all + r * k);
+	gemm_forward(th, y, n, x, k, m, w, true);
+	gemm_backward(th, dx, k, dy, n, m, w, false);
+	for (long i = 0; i < m; i++) {
+		for (long r = 0; r < n; r++) {
+			double sum = y0[i * n + r], size = fabs(sum);
+
+			for (long c = 0; c < k; c++) {
+				sum += (double)x[i * k + c] * (double)all[r * k + c];
+				size += fabs((double)x[i * k + c] * (double)all[r * k + c]);
+			}
+			cr_assert(fabs(sum - (double)y[i * n + r]) <= 2e-6 * size + 1e-30,
+				"%s forward %ld,%ld of %ldx%ldx%ld", tensor_type_name(w->type), i,
+				r, m, k, n);
+		}
+		for (long c = 0; c < k; c++) {
+			double sum = 0, size = 0;
+
+			for (long r = 0; r < n; r++) {
+				sum += (double)dy[i * n + r] * (double)all[r * k + c];
+				size += fabs((double)dy[i * n + r] * (double)all[r * k + c]);
+			}
+			cr_assert(fabs(sum - (double)dx[i * k + c]) <= 2e-6 * size + 1e-30,
+				"%s backward %ld,%ld of %ldx%ldx%ld", tensor_type_name(w->type), i,
+				c, m, k, n);
+		}
+	}
+	free(x);
+	free(y);
+	free(dy);
+	free(dx);
+	free(all);
+	free(y0);
+}
+
+Test(lm_gemm, products_are_those_of_doubles)
+{
+	static const enum tensor_type types[] = {
+		TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_BF16, TENSOR_Q6_K};
+	static const char *const kernels[] = {"auto", "avx2", "portable"};
+	struct threads *th = threads_new(2);
+
+	for (size_t k = 0; k < 3; k++) {
+		if (!gemm_kernel_select(kernels[k]))
+			continue;
+		for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
+			struct tensor w = weights(types[t], 70, 512);
+
+			check(th, &w, 13);
+			free((void *)w.data);
+		}
+		static const int odd[][3] = {
+			{1, 1, 1}, {5, 3, 7}, {50, 17, 700}, {13, 8, 33}, {7, 100, 8}};
+
+		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+			struct tensor w = weights(TENSOR_F32, odd[i][1], odd[i][2]);
+
+			check(th, &w, odd[i][0]);
+			free((void *)w.data);
+		}
+	}
+	cr_assert_null(gemm_kernel_select("abacus"));
+	threads_free(th);
+}
+
+/* the promise training and resuming rest on */
+Test(lm_gemm, bits_depend_on_neither_height_nor_threads)
+{
+	struct tensor w = weights(TENSOR_Q4_1, 192, 576);
+	float *x = floats(1, 200 * 576), *want = malloc(200 * 576 * sizeof(float)),
+	      *back = malloc(200 * 576 * sizeof(float)), *have = malloc(200 * 576 * sizeof(float));
+	struct threads *one = threads_new(1);
+
+	gemm_forward(one, want, 192, x, 576, 200, &w, false);
+	gemm_backward(one, back, 576, want, 192, 200, &w, false);
+	for (int n = 1; n <= 7; n += 2) {
+		struct threads *th = threads_new(n);
+
+		for (long m = 1; m <= 200; m += 66) {
+			memset(have, 0x55, 200 * 192 * sizeof(float));
+			gemm_forward(th, have, 192, x, 576, m, &w, false);
+			cr_assert_arr_eq(have, want, (size_t)(m * 192) * sizeof(float));
+			gemm_backward(th, have, 576, want, 192, m, &w, false);
+			cr_assert_arr_eq(have, back, (size_t)(m * 576) * sizeof(float));
+		}
+		threads_free(th);
+	}
+	/* six rows of two vectors and twelve of one: one chain of fused operations for each element
+	 */
+	if (gemm_kernel_select("avx2")) {
+		gemm_forward(one, have, 192, x, 576, 200, &w, false);
+		cr_assert_arr_eq(have, want, 200 * 192 * sizeof(float));
+	}
+	threads_free(one);
+	free(x);
+	free(want);
+	free(back);
+	free(have);
+	free((void *)w.data);
+}
+
+Test(lm_gemm, unpacked_blocks_are_tensor_rows)
+{
+	static const enum tensor_type types[] = {TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0};
+	float have[320], want[512];
+
+	for (size_t t = 0; t < 3; t++) {
+		struct tensor w = weights(types[t], 9, 512);
+
+		for (long r = 0; r < 9; r++) {
+			tensor_row(&w, r, want);
+			gemm_unpack(gemm_kernel_find("auto"), &w, r, 96, 320, have);
+			cr_assert_arr_eq(have, want + 96, sizeof(have));
+		}
+		free((void *)w.data);
+	}
+}
+
+Test(lm_gemm, outer_sums_over_tokens)
+{
+	float *u = floats(1, 50 * 8), *v = floats(2, 50 * 100), c[8 * 100] = {0};
+	struct threads *th = threads_new(3);
+
+	gemm_outer(th, c, u, 8, 8, v, 100, 100, 50);
+	for (int i = 0; i < 8; i++)
+		for (int j = 0; j < 100; j++) {
+			double sum = 0;
+
+			for (int t = 0; t < 50; t++)
+				sum += (double)u[t * 8 + i] * (double)v[t * 100 + j];
+			cr_assert(fabs(sum - (double)c[i * 100 + j]) < 1e-5);
+		}
+	threads_free(th);
+	free(u);
+	free(v);
+}
+
+static void count_tile(void *arg, int tile, int thread)
+{
+	atomic_fetch_add((atomic_int *)arg + tile, 1);
+	(void)thread;
+}
+
+Test(lm_gemm, every_tile_runs_once)
+{
+	struct threads *th = threads_new(4);
+	static atomic_int count[1000];
+
+	cr_assert_eq(threads_count(th), 4);
+	for (int round = 0; round < 300; round++) {
+		int n = round % 7 ? round * 3 % 1000 : 1;
+
+		threads_run(th, n, count_tile, count);
+		for (int i = 0; i < n; i++)
+			cr_assert_eq(atomic_exchange(&count[i], 0), 1);
+		if (round % 50 == 0)
+			usleep(3000); /* long enough that the others sleep */
+	}
+	threads_free(th);
+}

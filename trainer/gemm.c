@@ -1,0 +1,276 @@
+/*
+ * The blocking: a tile owns some columns of the result (and, of narrow ones, some rows). It walks
+ * the contraction dimension in panels that fit the second-level cache, dequantises its part of W
+ * into strips of 16 columns, and lets the micro-kernel continue every element's chain where the
+ * last panel left it.
+ */
+#include "trainer/gemm.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "trainer/gemm_kern.h"
+
+enum {
+	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
+	DEPTH_MAX = 320,
+	ROWS_BLOCK = 96, /* rows of x that stay in cache while the strips pass */
+	TILES_PER_THREAD =
+		4, /* so that a thread that is slowed down leaves its tiles to the others */
+};
+
+/* chosen once at start: the one thing here that is not an argument */
+static _Atomic(const struct gemm_kernel *) selected;
+
+const struct gemm_kernel *gemm_kernel(void)
+{
+	const struct gemm_kernel *kn = atomic_load_explicit(&selected, memory_order_relaxed);
+
+	if (!kn) {
+		kn = gemm_kernel_find("auto");
+		atomic_store(&selected, kn);
+	}
+	return kn;
+}
+
+const char *gemm_kernel_select(const char *name)
+{
+	const struct gemm_kernel *kn = gemm_kernel_find(name);
+
+	if (!kn)
+		return NULL;
+	atomic_store(&selected, kn);
+	return kn->name;
+}
+
+struct product {
+	const struct gemm_kernel *kn;
+	float *out;
+	const float *in;
+	const struct tensor *w;
+	long ldout, ldin, m, width, rows, depth;
+	long columns; /* of the result */
+	long sum;     /* length of the contraction */
+	int column_tiles;
+	bool add;
+};
+
+static long block_of(const struct tensor *w)
+{
+	switch (w->type) {
+	case TENSOR_F32:
+	case TENSOR_F16:
+	case TENSOR_BF16:
+		return 1;
+	case TENSOR_Q4_K:
+	case TENSOR_Q5_K:
+	case TENSOR_Q6_K:
+		return 256;
+	default:
+		return 32;
+	}
+}
+
+static long ceil_div(long a, long b)
+{
+	return (a + b - 1) / b;
+}
+
+/* how wide and how high a tile is; never decides a bit of the result */
+static int plan_tiles(struct product *p, int threads, long block)
+{
+	static const long widths[] = {96, 64, 48, 32, 16};
+	long want = (long)threads * TILES_PER_THREAD;
+
+	p->width = block > 96 ? block : 96;
+	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]) && threads > 1; i++) {
+		if (widths[i] % block != 0)
+			continue;
+		p->width = widths[i];
+		if (ceil_div(p->columns, p->width) >= want)
+			break;
+	}
+	p->column_tiles = (int)ceil_div(p->columns, p->width);
+	p->rows = p->m;
+	if (threads > 1 && p->column_tiles < want) {
+		long parts = ceil_div(want, p->column_tiles);
+
+		p->rows = ceil_div(ceil_div(p->m, parts), GEMM_ROWS_MAX) * GEMM_ROWS_MAX;
+		if (p->rows < 4 * GEMM_ROWS_MAX)
+			p->rows = 4 * GEMM_ROWS_MAX;
+	}
+	return p->column_tiles * (int)ceil_div(p->m, p->rows);
+}
+
+/* part of a row as floats: where it lies when it is f32 already, else in ${into} */
+static const float *row_part(const struct gemm_kernel *kn, const struct tensor *w, long row,
+	long from, long n, float *into)
+{
+	if (w->type == TENSOR_F32)
+		return (const float *)w->data + row * w->cols + from;
+	gemm_unpack(kn, w, row, from, n, into);
+	return into;
+}
+
+typedef float vec4 __attribute__((vector_size(16), aligned(4)));
+typedef int mask4 __attribute__((vector_size(16)));
+
+/* out[l * 16 + j] = row[j][l], four by four */
+static void transpose_16(const float *const row[GEMM_STRIP], long n, float *out)
+{
+	long l = 0;
+
+	for (; l + 4 <= n; l += 4)
+		for (int j = 0; j < GEMM_STRIP; j += 4) {
+			vec4 a = *(const vec4 *)(row[j] + l), b = *(const vec4 *)(row[j + 1] + l);
+			vec4 c = *(const vec4 *)(row[j + 2] + l),
+			     d = *(const vec4 *)(row[j + 3] + l);
+			vec4 ab0 = __builtin_shuffle(a, b, (mask4){0, 4, 1, 5});
+			vec4 ab1 = __builtin_shuffle(a, b, (mask4){2, 6, 3, 7});
+			vec4 cd0 = __builtin_shuffle(c, d, (mask4){0, 4, 1, 5});
+			vec4 cd1 = __builtin_shuffle(c, d, (mask4){2, 6, 3, 7});
+			float *o = out + l * GEMM_STRIP + j;
+
+			*(vec4 *)o = __builtin_shuffle(ab0, cd0, (mask4){0, 1, 4, 5});
+			*(vec4 *)(o + GEMM_STRIP) =
+				__builtin_shuffle(ab0, cd0, (mask4){2, 3, 6, 7});
+			*(vec4 *)(o + 2 * GEMM_STRIP) =
+				__builtin_shuffle(ab1, cd1, (mask4){0, 1, 4, 5});
+			*(vec4 *)(o + 3 * GEMM_STRIP) =
+				__builtin_shuffle(ab1, cd1, (mask4){2, 3, 6, 7});
+		}
+	for (; l < n; l++)
+		for (int j = 0; j < GEMM_STRIP; j++)
+			out[l * GEMM_STRIP + j] = row[j][l];
+}
+
+/* forward: strip s holds rows n0 + 16 s ... of W, columns k0 .. k0 + depth, turned so that a
+ * strip's 16 rows lie side by side */
+static void pack_rows(const struct product *p, long n0, long n, long k0, long depth, float *panel)
+{
+	float unpacked[GEMM_STRIP][DEPTH_MAX];
+	const float *row[GEMM_STRIP];
+
+	for (long s = 0; s < n; s += GEMM_STRIP) {
+		for (int j = 0; j < GEMM_STRIP; j++) {
+			if (s + j < n) {
+				row[j] = row_part(p->kn, p->w, n0 + s + j, k0, depth, unpacked[j]);
+				continue;
+			}
+			memset(unpacked[j], 0, sizeof(unpacked[j]));
+			row[j] = unpacked[j];
+		}
+		transpose_16(row, depth, panel + s * depth);
+	}
+}
+
+/* backward: strip s holds columns k0 + 16 s ... of W, rows n0 .. n0 + depth */
+static void pack_columns(
+	const struct product *p, long k0, long n, long n0, long depth, float *panel)
+{
+	float unpacked[256];
+
+	for (long r = 0; r < depth; r++) {
+		const float *row = row_part(p->kn, p->w, n0 + r, k0, n, unpacked);
+
+		for (long s = 0; s < n; s += GEMM_STRIP) {
+			float *to = panel + s * depth + r * GEMM_STRIP;
+
+			if (n - s >= GEMM_STRIP) {
+				memcpy(to, row + s, GEMM_STRIP * sizeof(*to));
+				continue;
+			}
+			memset(to, 0, GEMM_STRIP * sizeof(*to));
+			memcpy(to, row + s, (size_t)(n - s) * sizeof(*to));
+		}
+	}
+}
+
+static void tile_run(const struct product *p, int tile,
+	void (*pack)(const struct product *, long, long, long, long, float *))
+{
+	_Alignas(64) float panel[PANEL_FLOATS];
+	long c0 = tile % p->column_tiles * p->width, i0 = tile / p->column_tiles * p->rows;
+	long n = p->columns - c0 < p->width ? p->columns - c0 : p->width;
+	long end = i0 + p->rows < p->m ? i0 + p->rows : p->m;
+
+	for (long k = 0; k < p->sum; k += p->depth) {
+		long depth = p->sum - k < p->depth ? p->sum - k : p->depth;
+
+		pack(p, c0, n, k, depth, panel);
+		for (long i = i0; i < end; i += ROWS_BLOCK) {
+			long rows = end - i < ROWS_BLOCK ? end - i : ROWS_BLOCK;
+
+			for (long s = 0; s < n; s += GEMM_STRIP)
+				gemm_strip(p->kn, rows, depth, p->in + i * p->ldin + k, p->ldin, 1,
+					panel + s * depth, GEMM_STRIP,
+					p->out + i * p->ldout + c0 + s, p->ldout,
+					n - s < GEMM_STRIP ? (int)(n - s) : GEMM_STRIP,
+					p->add || k > 0);
+		}
+	}
+}
+
+static void forward_tile(void *arg, int tile, int thread)
+{
+	(void)thread;
+	tile_run(arg, tile, pack_rows);
+}
+
+static void backward_tile(void *arg, int tile, int thread)
+{
+	(void)thread;
+	tile_run(arg, tile, pack_columns);
+}
+
+void gemm_forward(struct threads *th, float *y, long ldy, const float *x, long ldx, long m,
+	const struct tensor *w, bool add)
+{
+	long block = block_of(w);
+	struct product p = {
+		.kn = gemm_kernel(),
+		.out = y,
+		.in = x,
+		.w = w,
+		.ldout = ldy,
+		.ldin = ldx,
+		.m = m,
+		.columns = w->rows,
+		.sum = w->cols,
+		.add = add,
+	};
+
+	if (m <= 0)
+		return;
+	/* panels of about equal depth, whole blocks each */
+	p.depth =
+		block == 256 ? 256 : ceil_div(ceil_div(p.sum, ceil_div(p.sum, DEPTH_MAX)), 32) * 32;
+	threads_run(th, plan_tiles(&p, threads_count(th), 1), forward_tile, &p);
+}
+
+void gemm_backward(struct threads *th, float *dx, long lddx, const float *dy, long lddy, long m,
+	const struct tensor *w, bool add)
+{
+	struct product p = {
+		.kn = gemm_kernel(),
+		.out = dx,
+		.in = dy,
+		.w = w,
+		.ldout = lddx,
+		.ldin = lddy,
+		.m = m,
+		.columns = w->cols,
+		.sum = w->rows,
+		.add = add,
+	};
+
+	if (m <= 0)
+		return;
+	int tiles = plan_tiles(&p, threads_count(th), block_of(w));
+
+	p.depth = PANEL_FLOATS / (ceil_div(p.width, GEMM_STRIP) * GEMM_STRIP);
+	if (p.depth > DEPTH_MAX)
+		p.depth = DEPTH_MAX;
+	threads_run(th, tiles, backward_tile, &p);
+}

@@ -1,0 +1,55 @@
+/*
+ * gemm_kern - the innermost products, in registers: c(m,16) (+)= a(m,k) b(k,16).
+ *
+ * Every element is one chain over k in rising order, so how a product is cut into blocks never
+ * changes a bit. The AVX2 and AVX512 kernels use fused multiply-add and give equal bits; the
+ * portable one rounds twice.
+ */
+#ifndef KOLM_GEMM_KERN_H
+#define KOLM_GEMM_KERN_H
+
+#include <stdbool.h>
+
+#include "trainer/tensor.h"
+#include "trainer/threads.h"
+
+enum { GEMM_STRIP = 16, GEMM_ROWS_MAX = 12 };
+
+/* c, a and b as above, ${m} at most ${rows} of the kernel. a's element (i,k) is a[i * a_row + k *
+ * a_k], b's row k starts at b + k * b_k. With ${load} the chain starts from what c holds. */
+typedef void gemm_kern_fn(int m, long k, const float *a, long a_row, long a_k, const float *b,
+	long b_k, float *c, long ldc, bool load);
+
+struct gemm_kernel {
+	const char *name; /* of the family */
+	int rows;
+	bool vectors; /* AVX2 at least */
+	gemm_kern_fn *run;
+};
+
+/* gemm_kernel_find(name): "auto" is the best of this machine; NULL when there is none of that name.
+ */
+const struct gemm_kernel *gemm_kernel_find(const char *name);
+
+/* gemm_kernel(): the one gemm_kernel_select() chose ("auto" before it was called). */
+const struct gemm_kernel *gemm_kernel(void);
+
+/* gemm_strip(kn, ...): one strip of any height. ${cols}: how many of the 16 columns of c exist; b
+ * always has 16. */
+void gemm_strip(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
+	const float *b, long b_k, float *c, long ldc, int cols, bool load);
+
+/* gemm_block(c, a, b, m, n, k, load): c(m,n) (+)= a(m,k) b(k,n) on one thread, b as it lies in
+ * memory. */
+void gemm_block(long m, long n, long k, const float *a, long a_row, long a_k, const float *b,
+	long b_k, float *c, long ldc, bool load);
+
+/* gemm_outer(th, c, u, v, m): c(p,q) += u(m,p)^T v(m,q), summed over m in order; c is dense. */
+void gemm_outer(struct threads *th, float *c, const float *u, long ldu, long p, const float *v,
+	long ldv, long q, long m);
+
+/* gemm_unpack(kn, t, row, from, n, out): tensor_row_part() with the vectors the kernel has. */
+void gemm_unpack(const struct gemm_kernel *kn, const struct tensor *t, int64_t row, int64_t from,
+	int64_t n, float *out);
+
+#endif

@@ -1,0 +1,472 @@
+#include "trainer/infer.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trainer/gemm.h"
+#include "trainer/infer_inside.h"
+#include "trainer/ops.h"
+
+enum {
+	TILE_ROWS = 64,	      /* of a product, by one thread */
+	HEAD_ROWS = 256,      /* of the vocabulary */
+	SERIAL_TOKENS = 3,    /* up to here a row operation is not worth waking anybody */
+	SERIAL_SCORES = 4096, /* keys times heads: likewise for attention */
+};
+
+/* one layer of one pass, as its phases see it */
+struct pass {
+	struct infer *in;
+	const struct layer *ly;
+	const struct infer_adapter *ad;
+	const struct infer_batch *batch;
+	struct kv *kv;
+	int layer;
+	int first;	    /* of the batch */
+	int n;		    /* tokens */
+	const float *norm;  /* what phase_norm() applies */
+	unsigned modules;   /* whose inputs it prepares, bits */
+	const float *input; /* rows for phase_quantise() */
+	int cols;
+	enum module module; /* of phase_add() */
+	const float *head_in;
+	float *logits;
+	int wants;
+};
+
+static struct linear *linear_of(const struct pass *ps, int module)
+{
+	return &ps->in->linear[ps->layer * MODULES + module];
+}
+
+static const float *lora_bt(const struct pass *ps, int module)
+{
+	return ps->ad ? ps->ad->bt[ps->layer * MODULES + module] : NULL;
+}
+
+static float *lora_out(const struct pass *ps, int module, int token)
+{
+	return ps->in->lora + ((long)module * INFER_TOKENS + token) * ps->in->lora_rank;
+}
+
+/* y = sum, or y += sum, of ${n} <= QK_ROWS rows */
+static void put(float *restrict y, const float *restrict sum, long n, bool add)
+{
+	if (n == QK_ROWS && add)
+		for (int i = 0; i < QK_ROWS; i++)
+			y[i] += sum[i];
+	else if (n == QK_ROWS)
+		memcpy(y, sum, QK_ROWS * sizeof(float));
+	else
+		for (long i = 0; i < n; i++)
+			y[i] = add ? y[i] + sum[i] : sum[i];
+}
+
+/* rows [r, r + width) of one product for ${n} tokens from t: W x + bias + B a. A matrix that is not
+ * packed was multiplied before, into y. */
+static void product_group(const struct pass *ps, int module, long r, long width, int t, int n,
+	float *y, long ldy, bool add)
+{
+	const struct linear *ln = linear_of(ps, module);
+	const float *bt = lora_bt(ps, module);
+	float sum[QK_TOKENS][QK_ROWS] = {0};
+
+	if (ln->q.data)
+		ps->in->kn->dot[ln->q.kind](ln->q.data + (size_t)(r / QK_ROWS) * ln->q.group_bytes,
+			&ps->in->rows, t, n, sum);
+	for (int k = 0; k < n; k++) {
+		float *to = y + (t + k) * ldy + r;
+
+		if (!ln->q.data && !add)
+			memcpy(sum[k], to, (size_t)width * sizeof(float));
+		for (long i = 0; ln->bias && i < width; i++)
+			sum[k][i] += ln->bias[r + i];
+		if (bt)
+			ps->in->kn->lora_up(sum[k], lora_out(ps, module, t + k), bt + r,
+				(long)ln->w->rows, ps->ad->lora->rank, width);
+		put(to, sum[k], width, add);
+	}
+}
+
+/* rows [row, row + n) for all tokens of the pass */
+static void product(
+	const struct pass *ps, int module, long row, long n, float *y, long ldy, bool add)
+{
+	for (long r = row; r < row + n; r += QK_ROWS)
+		for (int t = 0; t < ps->n; t += QK_TOKENS)
+			product_group(ps, module, r, row + n - r < QK_ROWS ? row + n - r : QK_ROWS,
+				t, ps->n - t < QK_TOKENS ? ps->n - t : QK_TOKENS, y, ldy, add);
+}
+
+/* the product of a matrix that has no packed form, before its phase */
+static void unpacked(
+	const struct pass *ps, int module, float *y, long ldy, const float *x, bool add)
+{
+	const struct linear *ln = linear_of(ps, module);
+
+	if (!ln->q.data)
+		gemm_forward(ps->in->th, y, ldy, x, (long)ln->w->cols, ps->n, ln->w, add);
+}
+
+/* what the products of ${modules} need of token t's input: 8-bit blocks, A x */
+static void prepare(const struct pass *ps, int t, const float *x, int cols, unsigned modules)
+{
+	const struct qkern *kn = ps->in->kn;
+	struct qk_rows *rw = &ps->in->rows;
+	bool packed = false;
+
+	for (int k = 0; k < MODULES; k++) {
+		if (!(modules >> k & 1))
+			continue;
+		packed = packed || linear_of(ps, k)->q.data;
+		if (lora_bt(ps, k))
+			kn->lora_down(lora_out(ps, k, t),
+				ps->ad->lora->pair[ps->layer * MODULES + k].a, x,
+				ps->ad->lora->rank, cols, ps->ad->scale);
+	}
+	if (packed)
+		kn->quantise(x, cols, rw->q + t * rw->cols, rw->d + t * rw->blocks,
+			rw->s + t * rw->blocks, rw->sum + t * rw->blocks);
+}
+
+static void set_cols(struct infer *in, int cols)
+{
+	in->rows.cols = cols;
+	in->rows.blocks = cols / QK_BLOCK;
+}
+
+/* tile t is a token */
+static void phase_norm(void *arg, int t, int thread)
+{
+	const struct pass *ps = arg;
+	const int dim = ps->in->m->dim;
+	float *y = ps->in->normed + (long)t * dim;
+
+	(void)thread;
+	ps->in->kn->norm(y, ps->in->x + (long)t * dim, ps->norm, dim, ps->in->m->norm_eps);
+	prepare(ps, t, y, dim, ps->modules);
+}
+
+static void phase_prepare(void *arg, int t, int thread)
+{
+	const struct pass *ps = arg;
+
+	(void)thread;
+	prepare(ps, t, ps->input + (long)t * ps->cols, ps->cols, ps->modules);
+}
+
+static void over_tokens(const struct pass *ps, threads_fn *fn)
+{
+	if (ps->n > SERIAL_TOKENS) {
+		threads_run(ps->in->th, ps->n, fn, (void *)ps);
+		return;
+	}
+	for (int t = 0; t < ps->n; t++)
+		fn((void *)ps, t, 0);
+}
+
+/* tile h is a head of q, k or v: its product, its norm, its rotation */
+static void phase_qkv(void *arg, int h, int thread)
+{
+	const struct pass *ps = arg;
+	const struct model *m = ps->in->m;
+	const int dim = m->head_dim, row = ps->kv->n + ps->first, width = ps->kv->width;
+	const float *norm = NULL;
+	enum module module = MODULE_Q;
+	float *y = ps->in->q;
+	long ldy = (long)m->heads * dim;
+
+	(void)thread;
+	if (h >= m->heads) {
+		h -= m->heads;
+		module = h < m->kv_heads ? MODULE_K : MODULE_V;
+		h %= m->kv_heads;
+		y = module == MODULE_K ? kv_k(ps->kv, ps->layer, row)
+				       : kv_v(ps->kv, ps->layer, row);
+		ldy = width;
+	}
+	product(ps, module, (long)h * dim, dim, y, ldy, false);
+	if (module == MODULE_V)
+		return;
+	norm = module == MODULE_Q ? ps->ly->q_norm : ps->ly->k_norm;
+	for (int t = 0; t < ps->n; t++) {
+		float *at = y + t * ldy + (long)h * dim;
+
+		if (norm)
+			ps->in->kn->norm(at, at, norm, dim, m->norm_eps);
+		ops_rope(at, 1, dim, ps->in->cosine + t * (dim / 2), ps->in->sine + t * (dim / 2),
+			m->rope_pairs);
+	}
+}
+
+/* where token i of the batch begins to see rows of its own, and how many rows it sees */
+static int sees(const struct pass *ps, int i, int *from)
+{
+	int row = ps->kv->n + i;
+
+	if (!ps->batch->from || row < ps->batch->shared) {
+		*from = 0;
+		return row + 1;
+	}
+	*from = ps->batch->from[i];
+	return ps->batch->shared + row - *from + 1;
+}
+
+static void attend(const struct pass *ps, int t, int h, float *score)
+{
+	const struct model *m = ps->in->m;
+	const struct qkern *kn = ps->in->kn;
+	const long dim = m->head_dim, width = ps->kv->width,
+		   column = h / (m->heads / m->kv_heads) * dim;
+	const float *q = ps->in->q + ((long)t * m->heads + h) * dim;
+	float *out = ps->in->mixed + ((long)t * m->heads + h) * dim, sum;
+	const float scale = 1 / sqrtf((float)dim);
+	int from, n = sees(ps, ps->first + t, &from),
+		  low = m->window && n > m->window ? n - m->window : 0, cut;
+
+	/* positions [low, cut) lie in the shared rows, [cut, n) behind ${from} */
+	cut = from ? ps->batch->shared : n;
+	if (cut < low)
+		cut = low;
+	from += cut - (from ? ps->batch->shared : cut);
+	kn->scores(
+		score, q, kv_k(ps->kv, ps->layer, low) + column, width, cut - low, (int)dim, scale);
+	if (cut < n)
+		kn->scores(score + cut - low, q, kv_k(ps->kv, ps->layer, from) + column, width,
+			n - cut, (int)dim, scale);
+	sum = kn->softmax(score, n - low);
+	memset(out, 0, (size_t)dim * sizeof(float));
+	kn->mix(out, score, kv_v(ps->kv, ps->layer, low) + column, width, cut - low, (int)dim);
+	if (cut < n)
+		kn->mix(out, score + cut - low, kv_v(ps->kv, ps->layer, from) + column, width,
+			n - cut, (int)dim);
+	for (int i = 0; i < dim; i++)
+		out[i] /= sum;
+}
+
+/* tile t is a token with all its heads */
+static void phase_attend_token(void *arg, int t, int thread)
+{
+	const struct pass *ps = arg;
+	const struct model *m = ps->in->m;
+	const int width = m->heads * m->head_dim;
+
+	for (int h = 0; h < m->heads; h++)
+		attend(ps, t, h, ps->in->score + (long)thread * ps->in->score_size);
+	prepare(ps, t, ps->in->mixed + (long)t * width, width, 1u << MODULE_O);
+}
+
+static void phase_attend_head(void *arg, int tile, int thread)
+{
+	const struct pass *ps = arg;
+	const int heads = ps->in->m->heads;
+
+	attend(ps, tile / heads, tile % heads, ps->in->score + (long)thread * ps->in->score_size);
+}
+
+static void attention(struct pass *ps)
+{
+	const struct model *m = ps->in->m;
+	const int width = m->heads * m->head_dim;
+	int from, keys = sees(ps, ps->first + ps->n - 1, &from);
+
+	set_cols(ps->in, width);
+	if (ps->n > SERIAL_TOKENS || (long)keys * ps->n * m->heads < SERIAL_SCORES) {
+		over_tokens(ps, phase_attend_token);
+		return;
+	}
+	threads_run(ps->in->th, ps->n * m->heads, phase_attend_head, ps);
+	ps->input = ps->in->mixed;
+	ps->cols = width;
+	ps->modules = 1u << MODULE_O;
+	over_tokens(ps, phase_prepare);
+}
+
+/* tiles of o and down: rows of the residual stream */
+static void phase_add(void *arg, int tile, int thread)
+{
+	const struct pass *ps = arg;
+	const long dim = ps->in->m->dim, row = (long)tile * TILE_ROWS;
+
+	(void)thread;
+	product(ps, ps->module, row, dim - row < TILE_ROWS ? dim - row : TILE_ROWS, ps->in->x, dim,
+		true);
+}
+
+static void phase_gate_up(void *arg, int tile, int thread)
+{
+	const struct pass *ps = arg;
+	struct infer *in = ps->in;
+	const long ffn = in->m->ffn, row = (long)tile * TILE_ROWS,
+		   n = ffn - row < TILE_ROWS ? ffn - row : TILE_ROWS;
+
+	(void)thread;
+	product(ps, MODULE_GATE, row, n, in->gate, ffn, false);
+	product(ps, MODULE_UP, row, n, in->up, ffn, false);
+	for (int t = 0; t < ps->n; t++) {
+		float *g = in->gate + t * ffn + row;
+
+		in->kn->gate(g, g, in->up + t * ffn + row, n);
+	}
+}
+
+static int tiles_of(int rows)
+{
+	return (rows + TILE_ROWS - 1) / TILE_ROWS;
+}
+
+static void run_layer(struct pass *ps)
+{
+	struct infer *in = ps->in;
+	const struct model *m = in->m;
+	const int row = ps->kv->n + ps->first;
+
+	ps->norm = ps->ly->attn_norm;
+	ps->modules = 1u << MODULE_Q | 1u << MODULE_K | 1u << MODULE_V;
+	set_cols(in, m->dim);
+	over_tokens(ps, phase_norm);
+	unpacked(ps, MODULE_Q, in->q, (long)m->heads * m->head_dim, in->normed, false);
+	unpacked(ps, MODULE_K, kv_k(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
+	unpacked(ps, MODULE_V, kv_v(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
+	threads_run(in->th, m->heads + 2 * m->kv_heads, phase_qkv, ps);
+
+	attention(ps);
+	ps->module = MODULE_O;
+	unpacked(ps, MODULE_O, in->x, m->dim, in->mixed, true);
+	threads_run(in->th, tiles_of(m->dim), phase_add, ps);
+
+	ps->norm = ps->ly->ffn_norm;
+	ps->modules = 1u << MODULE_GATE | 1u << MODULE_UP;
+	set_cols(in, m->dim);
+	over_tokens(ps, phase_norm);
+	unpacked(ps, MODULE_GATE, in->gate, m->ffn, in->normed, false);
+	unpacked(ps, MODULE_UP, in->up, m->ffn, in->normed, false);
+	threads_run(in->th, tiles_of(m->ffn), phase_gate_up, ps);
+
+	ps->input = in->gate;
+	ps->cols = m->ffn;
+	ps->modules = 1u << MODULE_DOWN;
+	set_cols(in, m->ffn);
+	over_tokens(ps, phase_prepare);
+	ps->module = MODULE_DOWN;
+	unpacked(ps, MODULE_DOWN, in->x, m->dim, in->gate, true);
+	threads_run(in->th, tiles_of(m->dim), phase_add, ps);
+}
+
+static void phase_head(void *arg, int tile, int thread)
+{
+	const struct pass *ps = arg;
+	const struct linear *ln = &ps->in->head;
+	const long vocab = ps->in->m->vocab, first = (long)tile * HEAD_ROWS;
+
+	(void)thread;
+	for (long r = first; r < first + HEAD_ROWS && r < vocab; r += QK_ROWS) {
+		size_t width = (size_t)(vocab - r < QK_ROWS ? vocab - r : QK_ROWS);
+
+		for (int t = 0; t < ps->wants; t += QK_TOKENS) {
+			int tokens = ps->wants - t < QK_TOKENS ? ps->wants - t : QK_TOKENS;
+			float sum[QK_TOKENS][QK_ROWS];
+
+			ps->in->kn->dot[ln->q.kind](
+				ln->q.data + (size_t)(r / QK_ROWS) * ln->q.group_bytes,
+				&ps->in->rows, t, tokens, sum);
+			for (int k = 0; k < tokens; k++)
+				memcpy(ps->logits + (t + k) * vocab + r, sum[k],
+					width * sizeof(float));
+		}
+	}
+}
+
+/* logits of the tokens of this pass that are wanted; returns how many */
+static int run_head(struct pass *ps, int done)
+{
+	struct infer *in = ps->in;
+	const struct infer_batch *batch = ps->batch;
+	const long dim = in->m->dim;
+	struct qk_rows *rw = &in->rows;
+
+	set_cols(in, (int)dim);
+	ps->wants = 0;
+	ps->logits = batch->logits + (long)done * in->m->vocab;
+	for (; done < batch->wants && batch->want[done] < ps->first + ps->n; done++, ps->wants++) {
+		float *y = in->normed + ps->wants * dim;
+
+		in->kn->norm(y, in->x + (batch->want[done] - ps->first) * dim, in->m->final_norm,
+			(int)dim, in->m->norm_eps);
+		if (in->head.q.data)
+			in->kn->quantise(y, dim, rw->q + ps->wants * rw->cols,
+				rw->d + ps->wants * rw->blocks, rw->s + ps->wants * rw->blocks,
+				rw->sum + ps->wants * rw->blocks);
+	}
+	if (!ps->wants)
+		return done;
+	if (in->head.q.data)
+		threads_run(in->th, (in->m->vocab + HEAD_ROWS - 1) / HEAD_ROWS, phase_head, ps);
+	else
+		gemm_forward(in->th, ps->logits, in->m->vocab, in->normed, dim, ps->wants,
+			in->head.w, false);
+	return done;
+}
+
+static int reserve(
+	struct infer *in, struct kv *kv, const struct infer_adapter *ad, int n, struct err *err)
+{
+	int keys = kv->n + n + 8;
+
+	if (kv_reserve(kv, kv->n + n) < 0)
+		return err_nomem(err);
+	if (keys > in->score_size) {
+		float *more = realloc(in->score,
+			(size_t)threads_count(in->th) * (size_t)(2 * keys) * sizeof(float));
+
+		if (!more)
+			return err_nomem(err);
+		in->score = more;
+		in->score_size = 2 * keys;
+	}
+	if (ad && ad->lora->rank > in->lora_rank) {
+		float *more = realloc(in->lora,
+			(size_t)MODULES * INFER_TOKENS * (size_t)ad->lora->rank * sizeof(float));
+
+		if (!more)
+			return err_nomem(err);
+		in->lora = more;
+		in->lora_rank = ad->lora->rank;
+	}
+	return 0;
+}
+
+int infer_run(struct infer *in, struct kv *kv, const struct infer_adapter *ad,
+	const struct infer_batch *batch, struct err *err)
+{
+	const struct model *m = in->m;
+	const int half = m->head_dim / 2;
+	int done = 0, rc = reserve(in, kv, ad, batch->n, err);
+
+	if (rc < 0)
+		return rc;
+	for (int first = 0; first < batch->n; first += INFER_TOKENS) {
+		struct pass ps = {.in = in,
+			.ad = ad,
+			.batch = batch,
+			.kv = kv,
+			.first = first,
+			.n = batch->n - first < INFER_TOKENS ? batch->n - first : INFER_TOKENS};
+
+		for (int t = 0; t < ps.n; t++) {
+			int from;
+
+			tensor_row(&m->embed, batch->token[first + t], in->x + (long)t * m->dim);
+			ops_rope_angles(m->rope_freq, half, sees(&ps, first + t, &from) - 1,
+				in->cosine + t * half, in->sine + t * half);
+		}
+		for (ps.layer = 0; ps.layer < m->layers; ps.layer++) {
+			ps.ly = &m->layer[ps.layer];
+			run_layer(&ps);
+		}
+		done = run_head(&ps, done);
+	}
+	return 0;
+}

@@ -1,0 +1,339 @@
+#include "trainer/model.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "trainer/chat.h"
+#include "trainer/model_map.h"
+#include "trainer/tokenizer_load.h"
+
+static const struct model_arch archs[] = {
+	/* name      bias   qknorm permuted  config.json */
+	{"llama", false, false, true, "llama"},
+	{"mistral", false, false, true, "mistral"},
+	{"qwen2", true, false, false, "qwen2"},
+	{"qwen3", false, true, false, "qwen3"},
+};
+
+/* names of the tensors of a layer, GGUF's and Hugging Face's; %d is the layer */
+static const char *const module_names[MODULES][3] = {
+	[MODULE_Q] = {"q_proj", "self_attn.q_proj", "attn_q"},
+	[MODULE_K] = {"k_proj", "self_attn.k_proj", "attn_k"},
+	[MODULE_V] = {"v_proj", "self_attn.v_proj", "attn_v"},
+	[MODULE_O] = {"o_proj", "self_attn.o_proj", "attn_output"},
+	[MODULE_GATE] = {"gate_proj", "mlp.gate_proj", "ffn_gate"},
+	[MODULE_UP] = {"up_proj", "mlp.up_proj", "ffn_up"},
+	[MODULE_DOWN] = {"down_proj", "mlp.down_proj", "ffn_down"},
+};
+
+const char *model_module_name(enum module i)
+{
+	return module_names[i][0];
+}
+
+const char *model_module_path(enum module i)
+{
+	return module_names[i][1];
+}
+
+uint64_t model_params(const struct model *m)
+{
+	return m->map->params;
+}
+
+const struct model_arch *model_arch_find(const char *name, size_t len, bool hf, struct err *err)
+{
+	char quoted[ERR_QUOTE_BYTES + 8];
+
+	for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++) {
+		const char *known = hf ? archs[i].hf_type : archs[i].name;
+
+		if (strlen(known) == len && memcmp(known, name, len) == 0)
+			return &archs[i];
+	}
+	err_set(err, EOPNOTSUPP,
+		"architecture \"%s\" is not known (llama, mistral, qwen2, qwen3 are)",
+		err_quote(quoted, name, len));
+	return NULL;
+}
+
+int model_map_file(struct model_map *mm, int fd, struct err *err)
+{
+	struct model_piece *more;
+	struct stat st;
+	void *at;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "cannot look at the base model");
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "base model is not a regular file");
+	if (st.st_size == 0)
+		return err_set(err, EBADMSG, "base model file is empty");
+	more = realloc(mm->piece, (mm->pieces + 1) * sizeof(*more));
+	if (!more)
+		return err_nomem(err);
+	mm->piece = more;
+	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (at == MAP_FAILED)
+		return err_sys(err, "cannot map the base model");
+	mm->piece[mm->pieces] = (struct model_piece){at, (size_t)st.st_size};
+	return (int)mm->pieces++;
+}
+
+void model_drop_pages(const struct model *m)
+{
+	for (size_t i = 0; i < m->map->pieces; i++)
+		(void)madvise(m->map->piece[i].at, m->map->piece[i].bytes, MADV_DONTNEED);
+}
+
+int model_rope(struct model *m, double theta, struct err *err)
+{
+	int half = m->head_dim / 2;
+
+	if (!(theta > 1) || !(theta < 1e15))
+		return err_set(err, EBADMSG, "rope base %g is out of range", theta);
+	m->rope_freq = calloc((size_t)half, sizeof(float));
+	if (!m->rope_freq)
+		return err_nomem(err);
+	for (int i = 0; i < half; i++)
+		m->rope_freq[i] = (float)pow(theta, -2.0 * i / m->head_dim);
+	return 0;
+}
+
+static int check_one(const char *what, int64_t value, int64_t min, int64_t max, struct err *err)
+{
+	if (value < min || value > max)
+		return err_set(err, EBADMSG, "base model: %s %lld is not between %lld and %lld",
+			what, (long long)value, (long long)min, (long long)max);
+	return 0;
+}
+
+/* sizes that later products and allocations rely on: no product of three of them overflows 63 bits
+ */
+static int check_config(const struct model *m, struct err *err)
+{
+	int rc = check_one("layer count", m->layers, 1, 1024, err);
+
+	if (rc == 0)
+		rc = check_one("width", m->dim, 8, 1 << 17, err);
+	if (rc == 0)
+		rc = check_one("feed-forward width", m->ffn, 8, 1 << 20, err);
+	if (rc == 0)
+		rc = check_one("head count", m->heads, 1, 1024, err);
+	if (rc == 0)
+		rc = check_one("key head count", m->kv_heads, 1, m->heads, err);
+	if (rc == 0)
+		rc = check_one("head width", m->head_dim, 8, 1024, err);
+	if (rc == 0)
+		rc = check_one("context length", m->context, 1, 1 << 27, err);
+	if (rc < 0)
+		return rc;
+	if (m->heads % m->kv_heads)
+		return err_set(err, EBADMSG,
+			"base model: %d heads do not divide among %d key heads", m->heads,
+			m->kv_heads);
+	if (m->dim % 8 || m->ffn % 8 || m->head_dim % 8)
+		return err_set(err, EOPNOTSUPP,
+			"base model: widths %d, %d, %d are not multiples of 8", m->dim, m->ffn,
+			m->head_dim);
+	if (!(m->norm_eps > 0 && m->norm_eps < 1))
+		return err_set(err, EBADMSG, "base model: norm epsilon %g is out of range",
+			(double)m->norm_eps);
+	return 0;
+}
+
+/* a tensor by name; its shape must be what the configuration says; 0 rows: any number of them */
+static int bind_matrix(struct model *m, const char *name, int64_t rows, int64_t cols,
+	struct tensor *out, struct err *err)
+{
+	const struct tensor *t = m->map->find(m->map->headers, name);
+
+	if (!t)
+		return err_set(err, EBADMSG, "base model has no tensor \"%s\"", name);
+	if ((rows && t->rows != rows) || t->cols != cols)
+		return err_set(err, EBADMSG,
+			"tensor \"%s\": shape %lldx%lld, the configuration needs %lldx%lld", name,
+			(long long)t->rows, (long long)t->cols, (long long)rows, (long long)cols);
+	*out = *t;
+	m->map->params += (uint64_t)t->rows * (uint64_t)t->cols;
+	m->map->types[t->type]++;
+	return 0;
+}
+
+/* a vector of ${n} floats, converted into the map's own memory; NULL when it is not there and need
+ * not be */
+static int bind_vector(struct model *m, const char *name, int64_t n, bool needed, const float **out,
+	struct err *err)
+{
+	struct model_map *mm = m->map;
+	struct tensor t;
+	int rc;
+
+	*out = NULL;
+	if (!needed && !mm->find(mm->headers, name))
+		return 0;
+	rc = bind_matrix(m, name, 1, n, &t, err);
+	if (rc < 0)
+		return rc;
+	if (mm->size - mm->used < (size_t)n)
+		return err_set(err, EBADMSG, "tensor \"%s\": shape", name);
+	*out = mm->memory + mm->used;
+	tensor_row(&t, 0, mm->memory + mm->used);
+	mm->used += (size_t)n;
+	return 0;
+}
+
+static int bind_layer(struct model *m, const struct model_arch *arch, int i, struct err *err)
+{
+	const int q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
+	const int shape[MODULES][2] = {
+		[MODULE_Q] = {q, m->dim},
+		[MODULE_K] = {kv, m->dim},
+		[MODULE_V] = {kv, m->dim},
+		[MODULE_O] = {m->dim, q},
+		[MODULE_GATE] = {m->ffn, m->dim},
+		[MODULE_UP] = {m->ffn, m->dim},
+		[MODULE_DOWN] = {m->dim, m->ffn},
+	};
+	const bool hf = m->map->hf_names;
+	struct layer *ly = &m->layer[i];
+	const struct {
+		const char *gguf, *hf;
+		int n;
+		bool needed;
+		const float **out;
+	} vectors[] = {
+		{"attn_norm", "input_layernorm", m->dim, true, &ly->attn_norm},
+		{"ffn_norm", "post_attention_layernorm", m->dim, true, &ly->ffn_norm},
+		{"attn_q_norm", "self_attn.q_norm", m->head_dim, arch->qk_norm, &ly->q_norm},
+		{"attn_k_norm", "self_attn.k_norm", m->head_dim, arch->qk_norm, &ly->k_norm},
+	};
+	char name[96];
+	int rc = 0;
+
+	for (int k = 0; k < MODULES && rc == 0; k++) {
+		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.weight" : "blk.%d.%s.weight",
+			i, module_names[k][hf ? 1 : 2]);
+		rc = bind_matrix(m, name, shape[k][0], shape[k][1], &ly->w[k], err);
+		if (rc < 0)
+			break;
+		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.bias" : "blk.%d.%s.bias", i,
+			module_names[k][hf ? 1 : 2]);
+		rc = bind_vector(
+			m, name, shape[k][0], arch->qkv_bias && k <= MODULE_V, &ly->bias[k], err);
+	}
+	for (size_t k = 0; k < sizeof(vectors) / sizeof(vectors[0]) && rc == 0; k++) {
+		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.weight" : "blk.%d.%s.weight",
+			i, hf ? vectors[k].hf : vectors[k].gguf);
+		rc = bind_vector(m, name, vectors[k].n, vectors[k].needed, vectors[k].out, err);
+	}
+	return rc;
+}
+
+static int bind(struct model *m, const struct model_arch *arch, struct err *err)
+{
+	const char *head = m->map->hf_names ? "lm_head.weight" : "output.weight";
+	struct model_map *mm = m->map;
+	int rc;
+
+	/* all biases a layer could have, both norms, q and k norms; the final norm */
+	mm->size = (size_t)m->layers *
+			   ((size_t)m->head_dim * ((size_t)m->heads + 2 * (size_t)m->kv_heads + 2) +
+				   4 * (size_t)m->dim + 2 * (size_t)m->ffn) +
+		   (size_t)m->dim;
+	mm->memory = calloc(mm->size, sizeof(float));
+	m->layer = calloc((size_t)m->layers, sizeof(m->layer[0]));
+	if (!mm->memory || !m->layer)
+		return err_nomem(err);
+	rc = bind_matrix(m, mm->hf_names ? "model.embed_tokens.weight" : "token_embd.weight", 0,
+		m->dim, &m->embed, err);
+	if (rc < 0)
+		return rc;
+	if (m->embed.rows > 1 << 22)
+		return err_set(err, EBADMSG, "base model: vocabulary of %lld tokens",
+			(long long)m->embed.rows);
+	m->vocab = (int)m->embed.rows;
+	m->head = m->embed;
+	if (mm->find(mm->headers, head))
+		rc = bind_matrix(m, head, m->vocab, m->dim, &m->head, err);
+	if (rc == 0)
+		rc = bind_vector(m, mm->hf_names ? "model.norm.weight" : "output_norm.weight",
+			m->dim, true, &m->final_norm, err);
+	for (int i = 0; i < m->layers && rc == 0; i++)
+		rc = bind_layer(m, arch, i, err);
+	return rc;
+}
+
+static int open_checked(struct model *m, int fd, struct err *err)
+{
+	const struct model_arch *arch;
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "cannot look at the base model");
+	if (S_ISDIR(st.st_mode))
+		rc = model_read_hf(m, fd, err);
+	else
+		rc = model_read_gguf(m, fd, err);
+	if (rc == 0)
+		rc = check_config(m, err);
+	if (rc < 0)
+		return rc;
+	arch = model_arch_find(m->arch, strlen(m->arch), false, err);
+	if (!arch)
+		return -EOPNOTSUPP;
+	m->rope_pairs = m->rows_permuted = arch->permuted_rows && !m->map->hf_names;
+	rc = bind(m, arch, err);
+	if (rc < 0)
+		return rc;
+	if (tokenizer_size(m->tokenizer) > m->vocab)
+		return err_set(err, EBADMSG,
+			"tokenizer: %d ids, past the base model's vocabulary of %d",
+			tokenizer_size(m->tokenizer), m->vocab);
+	return chat_from_template(m->map->template.len ? buf_str(&m->map->template) : NULL,
+		m->tokenizer, &m->chat, err);
+}
+
+int model_open(int fd, struct model **out, struct err *err)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_nomem(err);
+	m->map = calloc(1, sizeof(*m->map));
+	rc = m->map ? open_checked(m, fd, err) : err_nomem(err);
+	if (rc < 0) {
+		model_free(m);
+		return rc;
+	}
+	*out = m;
+	return 0;
+}
+
+void model_free(struct model *m)
+{
+	if (!m)
+		return;
+	chat_free(m->chat);
+	tokenizer_free(m->tokenizer);
+	free(m->layer);
+	free(m->rope_freq);
+	if (m->map) {
+		if (m->map->headers)
+			m->map->headers_free(m->map->headers);
+		for (size_t i = 0; i < m->map->pieces; i++)
+			munmap(m->map->piece[i].at, m->map->piece[i].bytes);
+		free(m->map->piece);
+		free(m->map->memory);
+		buf_release(&m->map->template);
+		free(m->map);
+	}
+	free(m);
+}

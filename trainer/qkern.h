@@ -1,0 +1,70 @@
+/*
+ * qkern - the kernels of serving: products of 8-bit activations with packed weights, and the float
+ * operations around them.
+ *
+ * Every family gives the same bits. Integer sums are exact; floats are summed in lanes and orders
+ * written down here, with multiply and add apart except where fma() is written. An output depends
+ * on its own row of activations and its own weights only, so batches and single tokens agree too.
+ *
+ * Packed weights: groups of 8 rows; per group one record for every 32 columns:
+ *   NIBBLES: 8 half scales d, 8 half minima m, 4 x 32 bytes: byte 4r+i of vector v holds row r,
+ * column 4v+i (low), 16+4v+i (high) BYTES:   8 half scales d, 8 half minima m, 8 x 32 bytes: byte
+ * 4r+i of vector v holds row r, column 4v+i, signed, never -128 A weight is d * q + m.  y = sum
+ * over blocks, in order, of:  y = fma((float)dot(q, x), d * xd, y);  y = fma(m, xs, y)
+ */
+#ifndef KOLM_QKERN_H
+#define KOLM_QKERN_H
+
+#include <stdint.h>
+
+enum {
+	QK_ROWS = 8,
+	QK_BLOCK = 32,
+	QK_TOKENS = 4,
+	QK_NIBBLES_BYTES = 32 + 128,
+	QK_BYTES_BYTES = 32 + 256
+};
+
+enum qk_kind { QK_NIBBLES, QK_BYTES, QK_KINDS };
+
+/* activations of some tokens, quantised by block: x ~ xd * q */
+struct qk_rows {
+	int8_t *q;    /* tokens x cols, -127..127 */
+	float *d;     /* tokens x blocks: largest magnitude / 127 */
+	float *s;     /* tokens x blocks: d * sum of q */
+	int32_t *sum; /* tokens x blocks: sum of q */
+	long cols;
+	long blocks;
+};
+
+/* out(tokens, 8) of one group of rows and tokens t .. t + n - 1, n = 1..QK_TOKENS */
+typedef void qk_dot_fn(const uint8_t *group, const struct qk_rows *x, long t, int n,
+	float out[QK_TOKENS][QK_ROWS]);
+
+struct qkern {
+	const char *name;
+	qk_dot_fn *dot[QK_KINDS];
+	/* one row of n (a multiple of 32) floats */
+	void (*quantise)(const float *x, long n, int8_t *q, float *d, float *s, int32_t *sum);
+	/* y = x / rms(x) * w */
+	void (*norm)(float *y, const float *x, const float *w, int n, float eps);
+	/* s[j] = scale * q.k[j], n keys at ${stride} */
+	void (*scores)(float *s, const float *q, const float *k, long stride, long n, int dim,
+		float scale);
+	/* s = exp(s - max), returns their sum */
+	float (*softmax)(float *s, long n);
+	/* out += sum of s[j] v[j] */
+	void (*mix)(float *out, const float *s, const float *v, long stride, long n, int dim);
+	/* h = silu(g) * u */
+	void (*gate)(float *h, const float *g, const float *u, long n);
+	/* a[r] = scale * A[r].x */
+	void (*lora_down)(float *a, const float *A, const float *x, int rank, int n, float scale);
+	/* y[i] += sum of a[r] bt[r][i], i < n; bt rows at ${stride} */
+	void (*lora_up)(float *y, const float *a, const float *bt, long stride, int rank, long n);
+};
+
+/* qkern_select(name): "auto", "avx2", "portable"; NULL when this machine or program does not have
+ * it. */
+const struct qkern *qkern_select(const char *name);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * qweights - a weight matrix repacked for the kernels of qkern.h. Same values as in the file: Q4_0,
+ * Q4_1 as nibbles, Q5_0, Q5_1, Q8_0 as bytes.
+ */
+#ifndef KOLM_QWEIGHTS_H
+#define KOLM_QWEIGHTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "trainer/qkern.h"
+#include "trainer/tensor.h"
+#include "trainer/threads.h"
+
+struct qweights {
+	uint8_t *data; /* borrowed; NULL: not packed */
+	enum qk_kind kind;
+	long rows;
+	long blocks;	    /* of 32 columns */
+	size_t group_bytes; /* of 8 rows */
+};
+
+/* qweights_bytes(w): memory the packed form takes, a multiple of 64; 0 when the type has none. */
+size_t qweights_bytes(const struct tensor *w);
+
+/* qweights_pack(qw, w, memory, th): pack into ${memory} (aligned to 64, borrowed). False, and
+ * qw->data NULL, when the type (or, rarely, a value) has no packed form: such a matrix is
+ * multiplied by gemm_forward(). */
+bool qweights_pack(struct qweights *qw, const struct tensor *w, void *memory, struct threads *th);
+
+#endif

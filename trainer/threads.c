@@ -1,0 +1,191 @@
+/*
+ * A job is one 64-bit word: which job it is, how many tiles it has, which tile is next. Taking a
+ * tile is one compare-and-swap on that word, so a worker that wakes late either takes a tile of the
+ * present job (whose function cannot change before that tile is done) or finds nothing; nobody has
+ * to wait for sleepers to report. Both sides spin for some microseconds and then sleep on a futex.
+ */
+#include "trainer/threads.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { TILE_BITS = 24, SPIN_MAX = 600 };
+
+#define TILE_MASK ((UINT64_C(1) << TILE_BITS) - 1)
+
+struct worker {
+	struct threads *pool;
+	pthread_t thread;
+	int index;
+};
+
+struct threads {
+	int n;
+	threads_fn *fn;
+	void *arg;
+	_Alignas(64) _Atomic uint64_t word;   /* job : ntiles : next */
+	_Alignas(64) _Atomic uint32_t left;   /* tiles not done yet */
+	_Alignas(64) _Atomic uint32_t posted; /* jobs so far; workers sleep on it */
+	_Atomic uint32_t sleepers;
+	_Atomic uint32_t caller_sleeps;
+	_Atomic bool stop;
+	struct worker worker[];
+};
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void futex_sleep(_Atomic uint32_t *at, uint32_t value)
+{
+	syscall(SYS_futex, (uint32_t *)at, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *at, int n)
+{
+	syscall(SYS_futex, (uint32_t *)at, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+/* the next tile of the present job, -1 when all are handed out */
+static int tile_take(struct threads *th)
+{
+	uint64_t w = atomic_load_explicit(&th->word, memory_order_acquire);
+
+	while ((w & TILE_MASK) < ((w >> TILE_BITS) & TILE_MASK))
+		if (atomic_compare_exchange_weak_explicit(
+			    &th->word, &w, w + 1, memory_order_acq_rel, memory_order_acquire))
+			return (int)(w & TILE_MASK);
+	return -1;
+}
+
+static void tiles_run(struct threads *th, int thread)
+{
+	int tile;
+
+	while ((tile = tile_take(th)) >= 0) {
+		th->fn(th->arg, tile, thread);
+		if (atomic_fetch_sub(&th->left, 1) == 1 && atomic_load(&th->caller_sleeps))
+			futex_wake(&th->left, 1);
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct threads *th = w->pool;
+	uint32_t seen = 0;
+
+	while (!atomic_load(&th->stop)) {
+		uint32_t now;
+
+		for (int spin = 0; (now = atomic_load(&th->posted)) == seen && spin < SPIN_MAX;
+			spin++)
+			relax();
+		if (now == seen) {
+			atomic_fetch_add(&th->sleepers, 1);
+			futex_sleep(&th->posted, seen);
+			atomic_fetch_sub(&th->sleepers, 1);
+			continue;
+		}
+		seen = now;
+		tiles_run(th, w->index);
+	}
+	return NULL;
+}
+
+struct threads *threads_new(int n)
+{
+	struct threads *th;
+	sigset_t all, old;
+
+	if (n < 1)
+		n = 1;
+	size_t size = sizeof(*th) + (size_t)n * sizeof(struct worker);
+	th = aligned_alloc(64, (size + 63) / 64 * 64);
+	if (!th)
+		return NULL;
+	*th = (struct threads){.n = 1};
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the caller's thread */
+	for (int i = 1; i < n; i++) {
+		th->worker[i] = (struct worker){.pool = th, .index = i};
+		if (pthread_create(&th->worker[i].thread, NULL, worker_main, &th->worker[i]) != 0)
+			break;
+		th->n++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (th->n < n) {
+		threads_free(th);
+		return NULL;
+	}
+	return th;
+}
+
+void threads_free(struct threads *th)
+{
+	if (!th)
+		return;
+	atomic_store(&th->stop, true);
+	atomic_fetch_add(&th->posted, 1);
+	futex_wake(&th->posted, INT_MAX);
+	for (int i = 1; i < th->n; i++)
+		pthread_join(th->worker[i].thread, NULL);
+	free(th);
+}
+
+int threads_count(const struct threads *th)
+{
+	return th->n;
+}
+
+static void wait_done(struct threads *th)
+{
+	uint32_t left;
+
+	for (int spin = 0; (left = atomic_load(&th->left)) != 0 && spin < SPIN_MAX; spin++)
+		relax();
+	if (left == 0)
+		return;
+	atomic_store(&th->caller_sleeps, 1);
+	while ((left = atomic_load(&th->left)) != 0)
+		futex_sleep(&th->left, left);
+	atomic_store(&th->caller_sleeps, 0);
+}
+
+void threads_run(struct threads *th, int ntiles, threads_fn *fn, void *arg)
+{
+	if (ntiles <= 0)
+		return;
+	assert((uint64_t)ntiles < TILE_MASK);
+	if (th->n == 1 || ntiles == 1) {
+		for (int i = 0; i < ntiles; i++)
+			fn(arg, i, 0);
+		return;
+	}
+	uint64_t job =
+		(atomic_load_explicit(&th->word, memory_order_relaxed) >> (2 * TILE_BITS)) + 1;
+
+	th->fn = fn;
+	th->arg = arg;
+	atomic_store(&th->left, (uint32_t)ntiles);
+	atomic_store(&th->word, (job << (2 * TILE_BITS)) | ((uint64_t)ntiles << TILE_BITS));
+	atomic_fetch_add(&th->posted, 1);
+	if (atomic_load(&th->sleepers))
+		futex_wake(&th->posted, th->n - 1);
+	tiles_run(th, 0);
+	wait_done(th);
+}

@@ -1,0 +1,468 @@
+#include "trainer/train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "trainer/adamw.h"
+#include "trainer/checkpoint.h"
+#include "trainer/counter.h"
+
+enum { COUNTER_DROPOUT = 3 };
+
+struct train {
+	const struct model *m;
+	struct threads *th;
+	struct lora *lo;
+	const struct data *data;
+	struct train_settings set;
+	struct trainee tr;
+	struct pass *ps;
+	int cap; /* tokens of a pass that keeps everything within the memory allowed */
+	int steps_per_epoch;
+	int step; /* done */
+	float *grads, *m1, *m2, *best, *turned;
+	double *loss; /* of each supervised position of a pass */
+	const struct sample **order;
+	int ordered; /* epoch ${order} is of, -1 none */
+	int judged;  /* epochs whose held-out loss is known */
+	int best_epoch;
+	double best_loss;
+	uint64_t run;
+	uint64_t bytes;
+	struct protocol_progress said;
+	double began, spoke, saved;
+	int64_t trained; /* tokens of rows since ${began} */
+	int first;	 /* step this process began at */
+};
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static bool shares(const struct train *tn)
+{
+	return !(tn->tr.dropout > 0);
+}
+
+/* behind every layer: stop when told to, and a sign of life every second */
+static int tick(void *arg)
+{
+	struct train *tn = arg;
+
+	if (tn->set.stop && *tn->set.stop)
+		return -EINTR;
+	if (!tn->set.progress || now() - tn->spoke < 0.9)
+		return 0;
+	tn->spoke = now();
+	return tn->set.progress(tn->set.arg, &tn->said);
+}
+
+static int bind_adapter(struct train *tn, struct err *err)
+{
+	struct lora *lo = tn->lo;
+	int n = tn->m->layers * MODULES;
+
+	tn->tr = (struct trainee){.rank = lo->rank,
+		.scale = lo->alpha / (float)lo->rank,
+		.dropout = lo->dropout,
+		.targets = lo->targets};
+	tn->tr.at = calloc((size_t)n, sizeof(*tn->tr.at));
+	tn->grads = calloc(lo->params, sizeof(float));
+	tn->m1 = calloc(lo->params, sizeof(float));
+	tn->m2 = calloc(lo->params, sizeof(float));
+	tn->best = calloc(lo->params, sizeof(float));
+	if (!tn->tr.at || !tn->grads || !tn->m1 || !tn->m2 || !tn->best)
+		return err_nomem(err);
+	size_t widest = 0;
+
+	for (int i = 0; i < n; i++) {
+		const struct lora_pair *p = &lo->pair[i];
+
+		if (!p->a)
+			continue;
+		tn->tr.at[i] = (struct adapt){p->a, p->b, tn->grads + (p->a - lo->memory),
+			tn->grads + (p->b - lo->memory)};
+		widest = (size_t)p->out > widest ? (size_t)p->out : widest;
+	}
+	tn->turned = malloc((widest * (size_t)lo->rank + 1) * sizeof(float));
+	return tn->turned ? 0 : err_nomem(err);
+}
+
+/* how many of these rows go into one pass: as many as its memory holds, at least one */
+static int rows_that_fit(const struct train *tn, const struct sample *const *rows, int n)
+{
+	int k = 1;
+
+	while (k < n && pack_tokens(rows, k + 1, shares(tn)) <= tn->cap)
+		k++;
+	return k;
+}
+
+/* as many tokens a pass as fit ${mem}, no more than a step (or the held-out rows) can use; a longer
+ * row goes alone, in a lean pass */
+static int plan_memory(struct train *tn, struct err *err)
+{
+	int span = tn->data->longest, low = 0, high, most = 0;
+
+	for (int e = 0; e < tn->set.epochs; e++) {
+		data_order(tn->data, tn->set.seed, e, tn->order);
+		for (int i = 0; i < tn->data->trains; i += tn->set.batch) {
+			int n = tn->data->trains - i < tn->set.batch ? tn->data->trains - i
+								     : tn->set.batch;
+			int tokens = pack_tokens(tn->order + i, n, shares(tn));
+
+			most = tokens > most ? tokens : most;
+		}
+	}
+	high = most > span ? most : span;
+	/* with one thread's scratch: the number of threads must not decide how a step is cut */
+	while (low < high) {
+		int mid = low + (high - low + 1) / 2;
+
+		if (pass_bytes(tn->m, &tn->tr, 1, mid, span, false) <= tn->set.mem)
+			low = mid;
+		else
+			high = mid - 1;
+	}
+	tn->cap = low;
+	tn->loss = malloc((size_t)(low + span) * sizeof(*tn->loss));
+	if (!tn->loss)
+		return err_nomem(err);
+	int rc = pass_new(tn->m, tn->th, &tn->tr,
+		pass_bytes(tn->m, &tn->tr, threads_count(tn->th), low, span, false), span, &tn->ps,
+		err);
+
+	if (rc == 0)
+		tn->bytes = tn->ps->bytes + 5 * tn->lo->params * sizeof(float);
+	return rc;
+}
+
+/* what decides the result, and so whether a checkpoint is of this run */
+static uint64_t run_hash(const struct train *tn)
+{
+	struct {
+		int64_t layers, dim, vocab, epochs, batch, cap, rank, rows;
+		double lr, alpha, dropout;
+		uint64_t seed, targets, family;
+	} key = {tn->m->layers, tn->m->dim, tn->m->vocab, tn->set.epochs, tn->set.batch, tn->cap,
+		tn->lo->rank, tn->data->n, tn->set.lr, (double)tn->lo->alpha,
+		(double)tn->lo->dropout, tn->set.seed, tn->lo->targets,
+		XXH3_64bits(gemm_kernel()->name, strlen(gemm_kernel()->name))};
+	uint64_t h = XXH3_64bits(&key, sizeof(key));
+	const struct tensor *w = &tn->m->layer[0].w[0];
+
+	h = XXH3_64bits_withSeed(tn->lo->memory, tn->lo->params * sizeof(float), h);
+	h = XXH3_64bits_withSeed(w->data, (size_t)w->rows * tensor_row_bytes(w->type, w->cols), h);
+	for (int i = 0; i < tn->data->n; i++) {
+		h = XXH3_64bits_withSeed(
+			tn->data->sample[i].token, (size_t)tn->data->sample[i].n * sizeof(int), h);
+		h = counter_mix(h, (uint64_t)tn->data->sample[i].answer);
+	}
+	return h;
+}
+
+static struct checkpoint checkpoint_of(struct train *tn)
+{
+	return (struct checkpoint){.run = tn->run,
+		.step = tn->step,
+		.best_epoch = tn->best_epoch,
+		.best_loss = tn->best_loss,
+		.judged = tn->judged,
+		.n = tn->lo->params,
+		.weights = tn->lo->memory,
+		.m = tn->m1,
+		.v = tn->m2,
+		.best = tn->best};
+}
+
+static int resume(struct train *tn, struct err *err)
+{
+	struct checkpoint cp = checkpoint_of(tn);
+	int rc = checkpoint_read(tn->set.checkpoint_dir, &cp, err);
+
+	if (rc <= 0)
+		return rc;
+	if (cp.step < 0 || cp.step > train_steps(tn))
+		return err_set(err, EBADMSG, "checkpoint is of step %lld of %d", (long long)cp.step,
+			train_steps(tn));
+	tn->step = (int)cp.step;
+	tn->best_epoch = (int)cp.best_epoch;
+	tn->best_loss = cp.best_loss;
+	tn->judged = (int)cp.judged;
+	tn->said.step = tn->step;
+	tn->said.epoch = tn->step > 0 ? (tn->step - 1) / tn->steps_per_epoch + 1 : 1;
+	return 0;
+}
+
+static int save(struct train *tn, struct err *err)
+{
+	struct checkpoint cp = checkpoint_of(tn);
+
+	if (tn->set.checkpoint_dir < 0)
+		return 0;
+	tn->saved = now();
+	return checkpoint_write(tn->set.checkpoint_dir, &cp, err);
+}
+
+int train_new(const struct model *m, struct threads *th, struct lora *lo, const struct data *data,
+	const struct train_settings *set, struct train **out, struct err *err)
+{
+	struct train *tn = calloc(1, sizeof(*tn));
+	int rc;
+
+	if (!tn)
+		return err_nomem(err);
+	*tn = (struct train){.m = m,
+		.th = th,
+		.lo = lo,
+		.data = data,
+		.set = *set,
+		.ordered = -1,
+		.best_loss = INFINITY};
+	tn->said = (struct protocol_progress){
+		.loss = NAN, .heldout = NAN, .tokens_per_sec = NAN, .left_sec = NAN, .epoch = 1};
+	tn->spoke = now();
+	tn->steps_per_epoch = (data->trains + set->batch - 1) / set->batch;
+	tn->said.of = train_steps(tn);
+	tn->order = calloc((size_t)data->trains, sizeof(*tn->order));
+	rc = tn->order ? bind_adapter(tn, err) : err_nomem(err);
+	if (rc == 0)
+		rc = plan_memory(tn, err);
+	if (rc == 0) {
+		tn->ps->tick = tick;
+		tn->ps->tick_arg = tn;
+		tn->run = run_hash(tn);
+		if (set->resume && set->checkpoint_dir >= 0)
+			rc = resume(tn, err);
+	}
+	if (rc < 0) {
+		train_free(tn);
+		return rc;
+	}
+	*out = tn;
+	return 0;
+}
+
+void train_free(struct train *tn)
+{
+	if (!tn)
+		return;
+	pass_free(tn->ps);
+	free(tn->tr.at);
+	free(tn->grads);
+	free(tn->m1);
+	free(tn->m2);
+	free(tn->best);
+	free(tn->turned);
+	free(tn->loss);
+	free(tn->order);
+	free(tn);
+}
+
+int train_steps(const struct train *tn)
+{
+	return tn->steps_per_epoch * tn->set.epochs;
+}
+
+uint64_t train_bytes(const struct train *tn)
+{
+	return tn->bytes;
+}
+
+int train_best_epoch(const struct train *tn)
+{
+	return tn->best_epoch;
+}
+
+const float *train_gradient(const struct train *tn)
+{
+	return tn->grads;
+}
+
+/* forward (and with ${weight} backward) over rows in passes that fit; the sum of their losses */
+static int passes(struct train *tn, const struct sample *const *rows, int n, double weight,
+	double *sum, struct err *err)
+{
+	*sum = 0;
+	for (int i = 0; i < n;) {
+		int k = rows_that_fit(tn, rows + i, n - i);
+		struct pack pk;
+		int rc = pack_make(rows + i, k, shares(tn), &pk, err);
+
+		if (rc < 0)
+			return rc;
+		rc = pass_forward(tn->ps, &pk);
+		if (rc == 0) {
+			pass_loss(tn->ps, (float)weight, tn->loss, weight > 0);
+			for (int s = 0; s < pk.supervised; s++)
+				*sum += tn->loss[s];
+			if (weight > 0 && isfinite(*sum))
+				rc = pass_backward(tn->ps, err);
+		}
+		pack_release(&pk);
+		if (rc < 0)
+			return rc;
+		i += k;
+	}
+	return 0;
+}
+
+/* B's gradients were summed transposed: (rank,out) to (out,rank) */
+static void turn_gradients(struct train *tn)
+{
+	int r = tn->lo->rank;
+
+	for (int i = 0; i < tn->m->layers * MODULES; i++) {
+		int out = tn->lo->pair[i].out;
+		float *db = tn->tr.at[i].db;
+
+		if (!db)
+			continue;
+		memcpy(tn->turned, db, (size_t)(r * out) * sizeof(*db));
+		for (int o = 0; o < out; o++)
+			for (int k = 0; k < r; k++)
+				db[o * r + k] = tn->turned[k * out + o];
+	}
+}
+
+int train_step(
+	struct train *tn, const struct sample *const *rows, int n, double *loss, struct err *err)
+{
+	int supervised = pack_supervised(rows, n), step = tn->step + 1;
+	uint64_t key = counter_mix(counter_mix(tn->set.seed, COUNTER_DROPOUT), (uint64_t)step);
+	double sum;
+
+	tn->tr.drop_key = key;
+	memset(tn->grads, 0, tn->lo->params * sizeof(*tn->grads));
+	int rc = passes(tn, rows, n, 1.0 / supervised, &sum, err);
+
+	if (rc < 0)
+		return rc;
+	turn_gradients(tn);
+	double norm = adamw_clip(tn->grads, tn->lo->params);
+
+	if (!isfinite(sum) || !isfinite(norm))
+		return err_set(err, EDOM, "loss is not finite at batch %d", step);
+	adamw_step(tn->lo->memory, tn->m1, tn->m2, tn->grads, tn->lo->params,
+		adamw_rate(tn->set.lr, step, train_steps(tn)), step);
+	tn->lo->identity = false;
+	tn->step = step;
+	*loss = sum / supervised;
+	return 0;
+}
+
+int train_loss(
+	struct train *tn, const struct sample *const *rows, int n, double *loss, struct err *err)
+{
+	float dropout = tn->tr.dropout;
+	double sum;
+
+	tn->tr.dropout = 0;
+	int rc = passes(tn, rows, n, 0, &sum, err);
+
+	tn->tr.dropout = dropout;
+	if (rc == 0)
+		*loss = sum / pack_supervised(rows, n);
+	return rc;
+}
+
+static int speak(struct train *tn)
+{
+	double spent = now() - tn->began;
+	int done = tn->step - tn->first, rc = 0;
+
+	if (done > 0) {
+		tn->said.tokens_per_sec = (double)tn->trained / spent;
+		tn->said.left_sec = spent / done * (train_steps(tn) - tn->step);
+	}
+	if (tn->set.progress) {
+		tn->spoke = now();
+		rc = tn->set.progress(tn->set.arg, &tn->said);
+	}
+	tn->said.heldout = NAN; /* said once, at the step it is of */
+	return rc;
+}
+
+/* after an epoch: its held-out loss, and its adapter kept if it is the best so far */
+static int judge_epoch(struct train *tn, struct err *err)
+{
+	int epoch = tn->judged + 1;
+	double loss = NAN;
+
+	if (tn->data->helds) {
+		int rc = train_loss(tn, tn->data->held, tn->data->helds, &loss, err);
+
+		if (rc < 0)
+			return rc;
+		if (!isfinite(loss))
+			return err_set(
+				err, EDOM, "held-out loss is not finite after epoch %d", epoch);
+	}
+	tn->judged = epoch;
+	if (!(loss >= tn->best_loss)) {
+		tn->best_loss = tn->data->helds ? loss : INFINITY;
+		tn->best_epoch = epoch;
+		memcpy(tn->best, tn->lo->memory, tn->lo->params * sizeof(float));
+	}
+	tn->said.heldout = loss;
+	return speak(tn);
+}
+
+static int next_step(struct train *tn, struct err *err)
+{
+	int epoch = tn->step / tn->steps_per_epoch,
+	    from = tn->step % tn->steps_per_epoch * tn->set.batch;
+	int n = tn->data->trains - from < tn->set.batch ? tn->data->trains - from : tn->set.batch;
+
+	if (tn->ordered != epoch) {
+		data_order(tn->data, tn->set.seed, epoch, tn->order);
+		tn->ordered = epoch;
+	}
+	double loss;
+	int rc = train_step(tn, tn->order + from, n, &loss, err);
+
+	if (rc < 0)
+		return rc;
+	tn->said.step = tn->step;
+	tn->said.epoch = epoch + 1;
+	tn->said.loss = loss;
+	for (int i = 0; i < n; i++)
+		tn->trained += tn->order[from + i]->n;
+	/* the last step of an epoch is told together with the held-out loss */
+	return tn->step % tn->steps_per_epoch == 0 ? 0 : speak(tn);
+}
+
+int train_run(struct train *tn, struct err *err)
+{
+	tn->began = tn->spoke = tn->saved = now();
+	tn->first = tn->step;
+	for (;;) {
+		int rc;
+
+		if (tn->judged < tn->step / tn->steps_per_epoch)
+			rc = judge_epoch(tn, err);
+		else if (tn->step < train_steps(tn))
+			rc = next_step(tn, err);
+		else
+			break;
+		if (rc == 0 && tn->set.stop && *tn->set.stop)
+			rc = -EINTR;
+		if (rc == -EINTR || (rc == 0 && now() - tn->saved >= tn->set.checkpoint_sec)) {
+			int saved = save(tn, err);
+
+			rc = saved < 0 ? saved : rc;
+		}
+		if (rc < 0)
+			return rc;
+	}
+	memcpy(tn->lo->memory, tn->best, tn->lo->params * sizeof(float));
+	return 0;
+}
