@@ -1,0 +1,89 @@
+/* lock - the flock()s of a store; their order stands in store.h. A process's death frees them, a
+ * process id in a file never decides. */
+#include "store/private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+static int lock_take(int dirfd, const char *name, int op, int *fd, struct err *err)
+{
+	int lock = lock_open(dirfd, name, err), rc;
+
+	if (lock < 0)
+		return lock;
+	rc = flock_wait(lock, op, err);
+	if (rc < 0) {
+		close(lock);
+		return rc;
+	}
+	*fd = lock;
+	return 0;
+}
+
+int store_lock_server(const struct store *st, int *fd, struct err *err)
+{
+	char who[24] = "";
+	int lock, rc, n;
+
+	lock = lock_open(st->dir, ".lock", err);
+	if (lock < 0)
+		return lock;
+	rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
+	if (rc == -EWOULDBLOCK) {
+		ssize_t len = pread(lock, who, sizeof(who) - 1, 0);
+
+		who[len > 0 ? (size_t)len : 0] = '\0';
+		who[strspn(who, "0123456789")] = '\0';
+		rc = err_set(err, EBUSY, "store is in use by process %s",
+			who[0] != '\0' ? who : "(unknown)");
+	}
+	if (rc < 0) {
+		close(lock);
+		return rc;
+	}
+	/* for people only; a read-only store cannot say it */
+	n = snprintf(who, sizeof(who), "%d\n", (int)getpid());
+	if (ftruncate(lock, 0) < 0 || pwrite(lock, who, (size_t)n, 0) < 0)
+		errno = 0;
+	*fd = lock;
+	return 0;
+}
+
+int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+
+	if (cancel == NULL)
+		return lock_take(st->dir, "jobs.lock", LOCK_EX, fd, err);
+	for (;;) {
+		int rc;
+
+		if (*cancel)
+			return err_set(err, ECANCELED, "cancelled while it waited for another job");
+		rc = lock_take(st->dir, "jobs.lock", LOCK_EX | LOCK_NB, fd, err);
+		if (rc != -EWOULDBLOCK)
+			return rc;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int tune_lock(const struct tune *tn, int *fd, struct err *err)
+{
+	return lock_take(tn->dir, ".lock", LOCK_EX, fd, err);
+}
+
+int tune_lock_job(const struct tune *tn, int *fd, struct err *err)
+{
+	int rc = lock_take(tn->dir, ".job.lock", LOCK_EX | LOCK_NB, fd, err);
+
+	return rc == -EWOULDBLOCK ? err_set(err, EBUSY, "a job of another process is running") : rc;
+}
+
+int store_lock_index(const struct store *st, int *fd, struct err *err)
+{
+	return lock_take(st->rag, ".job.lock", LOCK_SH, fd, err);
+}

@@ -1,0 +1,110 @@
+/*
+ * private - what the files of store/ share: a reader of lines that stays small, the crc of a line,
+ * audit lines written once, and the intent of a promotion.
+ */
+#ifndef KOLM_STORE_PRIVATE_H
+#define KOLM_STORE_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "store/head.h"
+#include "store/log.h"
+#include "store/store.h"
+
+/* ---- lines.c: the lines of a file, in memory bounded by ${max} and a quarter of a megabyte ----
+ */
+struct lines {
+	int fd;
+	size_t max;	/* longer lines are cut to their last ${max} bytes */
+	uint64_t pos;	/* where to read next */
+	uint64_t end;	/* nothing at or after this is read */
+	uint64_t start; /* offset of the line being gathered */
+	char *buf;
+	size_t cap, from, len, seen;
+	bool over;
+};
+struct line {
+	const char *text; /* without its line feed; borrowed until the next call */
+	size_t len;
+	uint64_t offset; /* where the line begins */
+	uint64_t at;	 /* where ${text} begins: behind ${offset} when the line is over */
+	uint64_t next;	 /* behind its line feed */
+	bool whole;	 /* it has one */
+	bool over;	 /* longer than max */
+};
+void lines_init(struct lines *ls, int fd, uint64_t from, uint64_t end, size_t max);
+/* lines_next(): 1 a line, 0 no more, negative errno. */
+int lines_next(struct lines *ls, struct line *out, struct err *err);
+void lines_release(struct lines *ls);
+
+/* ---- crc.c ---- */
+/* crc_seal(out, from): the object that begins at ${from} and ends the buffer gets ,"crc":"xxxxxxxx"
+ * as its last member. */
+int crc_seal(struct buf *out, size_t from);
+/* crc_holds(text, len): false when the object carries a crc as its last member and it is wrong. */
+bool crc_holds(const char *text, size_t len);
+
+/* ---- append.c ---- */
+/* flock_wait(fd, op, err): flock() through signals; -EWOULDBLOCK is passed on without a sentence.
+ */
+int flock_wait(int fd, int op, struct err *err);
+/* lock_open(dirfd, name, err): a lock file, made if it is missing; on a read-only store it must be
+ * there. */
+int lock_open(int dirfd, const char *name, struct err *err);
+
+/* ---- log.c ---- */
+/* log_ready(st, err): whether a line could be appended (K15). */
+int log_ready(const struct store *st, struct err *err);
+uint64_t log_size(const struct store *st);
+/* log_once(st, from, entry, recovered, err): append unless this line of this slug stands at or
+ * behind offset ${from} already. */
+int log_once(const struct store *st, uint64_t from, const struct log_entry *entry, bool recovered,
+	struct err *err);
+/* log_recovered(st, slug, fields, err): one "recovered" line of this process. */
+int log_recovered(const struct store *st, const char *slug, const char *fields, struct err *err);
+
+/* ---- intent.c: tune/<slug>/.intent, there while HEAD and head.prev change; all of it is in the
+ * file ---- */
+struct intent {
+	char from[REV_BYTES], to[REV_BYTES],
+		prev[REV_BYTES]; /* HEAD before and after, head.prev before ("" none) */
+	uint64_t log_end;	 /* size of the audit log then */
+	uint64_t job;
+	struct by by;
+	bool has_by;
+	char event[40];
+	char *fields; /* owned, or NULL */
+};
+int intent_write(const struct tune *tn, const struct intent *in, struct err *err);
+/* intent_read(): -ENOENT when no change is open, -EUCLEAN when it cannot be read. */
+int intent_read(const struct tune *tn, struct intent *out, struct err *err);
+int intent_remove(const struct tune *tn, struct err *err);
+void intent_release(struct intent *in);
+
+/* ---- head.c ---- */
+#define HEAD_NEXT ".HEAD.next"
+/* rev_file(dirfd, name, out, err): -ENOENT, -EUCLEAN. Trimmed. */
+int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err);
+/* head_exchange(dirfd, a, b, err): swap two names at once; -ENOSYS where the file system cannot */
+int head_exchange(int dirfd, const char *a, const char *b, struct err *err);
+/* head_write(tn, name, rev, err): a new file ${name}, fsynced, not yet the directory */
+int head_write(const struct tune *tn, const char *name, const char *rev, struct err *err);
+
+/* ---- reserve.c ---- */
+void reserve_make(const struct store *st);
+/* reserve_free(): true when there is a megabyte more than before. The next store_open() makes it
+ * again, once there is room. */
+bool reserve_free(const struct store *st);
+
+/* tune_foreign(tn): the store was made by the reference implementation: its config has no
+ * artifact_sha256. */
+bool tune_foreign(const struct tune *tn);
+
+/* name_is_temporary(name): a file or folder being made (".NAME.tmp.PID", ".NAME.tmp.PID.N") or
+ * being removed (".NAME.removed", ".NAME.removed.PID") */
+bool name_is_temporary(const char *name);
+
+#endif

@@ -1,0 +1,148 @@
+/* tune - the folders of slugs: tune/<slug>/. */
+#include "store/private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/replace.h"
+#include "store/config.h"
+
+/* a folder is a slug from the moment it has a configuration */
+static bool is_initialised(int dir)
+{
+	struct stat st;
+
+	return fstatat(dir, "tune-config.json", &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+	       fstatat(dir, "tune-config.json.prev", &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int tune_open(const struct store *st, const char *slug, struct tune *out, struct err *err)
+{
+	int rc = slug_check(slug, strlen(slug), err), dir;
+
+	if (rc < 0)
+		return rc;
+	dir = dir_open(st->tune, slug, err);
+	if (dir < 0 && dir != -ENOENT && dir != -ENOTDIR)
+		return dir;
+	if (dir < 0 || !is_initialised(dir)) {
+		if (dir >= 0)
+			close(dir);
+		return err_set(err, ENOENT, "no such artifact \"%s\"; make it with init", slug);
+	}
+	out->st = st;
+	out->dir = dir;
+	(void)snprintf(out->slug, sizeof(out->slug), "%s", slug);
+	return 0;
+}
+
+int tune_create(const struct store *st, const char *slug, struct tune *out, struct err *err)
+{
+	int rc = slug_check(slug, strlen(slug), err), dir;
+
+	if (rc < 0)
+		return rc;
+	dir = dir_make(st->tune, slug, err);
+	if (dir < 0)
+		return dir;
+	out->st = st;
+	out->dir = dir;
+	(void)snprintf(out->slug, sizeof(out->slug), "%s", slug);
+	return 0;
+}
+
+void tune_close(struct tune *tn)
+{
+	if (tn->dir >= 0)
+		close(tn->dir);
+	tn->dir = -1;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int names_add(char ***names, size_t *n, const char *name)
+{
+	char **grown;
+
+	if ((*n & (*n - 1)) == 0) { /* at 0, 1, 2, 4, ...: doubled */
+		grown = realloc(*names, (*n == 0 ? 1 : *n * 2) * sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		*names = grown;
+	}
+	(*names)[*n] = strdup(name);
+	if ((*names)[*n] == NULL)
+		return -ENOMEM;
+	(*n)++;
+	return 0;
+}
+
+int tune_list(const struct store *st, store_each *each, void *arg, struct err *err)
+{
+	int fd = dir_open(st->dir, "tune", err), rc = 0;
+	char **names = NULL;
+	struct dirent *d;
+	size_t n = 0;
+	DIR *dir;
+
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
+	if (dir == NULL) {
+		close(fd);
+		return err_nomem(err);
+	}
+	while (rc == 0 && (d = readdir(dir)) != NULL) {
+		int slug;
+
+		if (slug_check(d->d_name, strlen(d->d_name), NULL) < 0)
+			continue;
+		slug = dir_open(fd, d->d_name, NULL);
+		if (slug < 0)
+			continue;
+		if (is_initialised(slug) && names_add(&names, &n, d->d_name) < 0)
+			rc = err_nomem(err);
+		close(slug);
+	}
+	closedir(dir);
+	if (n > 0)
+		qsort(names, n, sizeof(*names), by_name);
+	for (size_t i = 0; i < n; i++) {
+		if (rc == 0)
+			each(arg, names[i]);
+		free(names[i]);
+	}
+	free(names);
+	return rc;
+}
+
+bool tune_foreign(const struct tune *tn)
+{
+	struct buf text = BUF_INIT;
+	cJSON *json = NULL;
+	bool foreign = false;
+
+	if (read_file(tn->dir, "tune-config.json", 1024 * 1024, &text, NULL) == 0 &&
+		json_parse(buf_str(&text), text.len, &json, NULL) == 0 && cJSON_IsObject(json))
+		foreign =
+			!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(json, "artifact_sha256"));
+	cJSON_Delete(json);
+	buf_release(&text);
+	return foreign;
+}
+
+bool name_is_temporary(const char *name)
+{
+	return name[0] == '.' &&
+	       (strstr(name, ".tmp.") != NULL || strstr(name, ".removed") != NULL);
+}
