@@ -1,0 +1,321 @@
+/*
+ * index - documents become rag/<name>: the indexer builds beside, one exchange publishes; and the sidecar that ties an index to an artifact.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/replace.h"
+#include "loop/private.h"
+#include "rag/kolmrag.h"
+
+static const char *last_component(const char *path, size_t *len)
+{
+	const char *end = path + strlen(path), *p;
+
+	while (end > path + 1 && end[-1] == '/')
+		end--;
+	for (p = end; p > path && p[-1] != '/'; p--)
+		;
+	*len = (size_t)(end - p);
+	return p;
+}
+
+int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *id, struct err *err)
+{
+	char quoted[ERR_QUOTE_BYTES + 8];
+	struct job *jb;
+	struct stat st;
+	size_t n;
+	int fd, rc;
+
+	jb = job_new(k, JOB_INDEX, NULL, by);
+	if (jb == NULL)
+		return err_nomem(err);
+	jb->index = *o;
+	err_quote(quoted, o->dir, strlen(o->dir));
+	if (o->name[0] == '\0') {
+		const char *base = last_component(o->dir, &n);
+
+		(void)snprintf(jb->index.name, sizeof(jb->index.name), "%.*s", (int)(n < 79 ? n : 79), base);
+	}
+	rc = rag_name_check(jb->index.name, strlen(jb->index.name), err);
+	if (rc < 0)
+		goto fail;
+	fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		rc = err_sys(err, "cannot index \"%s\"", quoted);
+		goto fail;
+	}
+	close(fd);
+	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "index %.150s name=%s", o->dir, jb->index.name);
+	return job_accept(k, jb, id, err);
+fail:
+	free(jb);
+	return rc;
+}
+
+static void indexer_line(struct job *jb, int log, const char *text, size_t len, struct buf *result)
+{
+	struct json_slice line = { text, len }, v, of;
+
+	(void)!write(log, text, len);
+	(void)!write(log, "\n", 1);
+	if (json_check(text, len, NULL) < 0 || json_kind_of(line) != JSON_OBJECT)
+		return;
+	if (json_member(line, "event", &v)) {
+		if (json_member(line, "files", &v) && json_member(line, "of", &of))
+			job_progress(jb, "%.0f %.0f files", json_double(v), json_double(of));
+		return;
+	}
+	buf_reset(result);
+	(void)buf_add(result, text, len);
+}
+
+static int indexer_read(struct job *jb, int fd, int log, struct buf *result, struct err *err)
+{
+	struct buf in = BUF_INIT;
+	int rc = 0;
+
+	for (;;) {
+		char *lf;
+		ssize_t n;
+
+		if (buf_reserve(&in, 4096) < 0) {
+			rc = err_nomem(err);
+			break;
+		}
+		n = read(fd, in.data + in.len, 4096);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || in.len > 1 << 20)
+			break;
+		in.len += (size_t)n;
+		while ((lf = memchr(in.data, '\n', in.len)) != NULL) {
+			size_t len = (size_t)(lf - in.data);
+
+			indexer_line(jb, log, in.data, len, result);
+			buf_consume(&in, len + 1);
+		}
+	}
+	buf_release(&in);
+	return rc;
+}
+
+static int indexer_verdict(struct job *jb, const struct spawn_exit *ex, const struct buf *result, struct err *err)
+{
+	struct json_slice line = { buf_str(result), result->len }, v;
+	struct buf text = BUF_INIT;
+	int rc;
+
+	if (jb->cancel)
+		return err_set(err, ECANCELED, "cancelled");
+	if (ex->signalled) {
+		jb->rec.signal = ex->status;
+		return err_set(err, EIO, "indexer was killed (signal %d)%s%s", ex->status, ex->egress[0] != '\0' ? ": " : "", ex->egress);
+	}
+	if (ex->status == 0 && result->len > 0 && json_member(line, "ok", &v) && v.len == 4)
+		return 0;
+	if (result->len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
+		(void)json_string(v, &text);
+	rc = err_set(err, text.len > 0 && strstr(text.data, "no files matched") != NULL ? ENODATA : EIO, "%s", text.len > 0 ? text.data : "indexer gave no result");
+	buf_release(&text);
+	return rc;
+}
+
+static int run_indexer(struct job *jb, const char *out_path, int log, struct err *err)
+{
+	struct kolm *k = jb->k;
+	const struct index_options *o = &jb->index;
+	char index_path[STORE_PATH_BYTES + 120], max[32];
+	const char *argv[20], *reads[] = { o->dir, NULL }, *writes[] = { out_path, NULL }, *env[] = { "PATH=/usr/bin:/bin", NULL };
+	struct buf result = BUF_INIT;
+	struct spawn_exit ex = { 0 };
+	int out[2], exit_fd, rc;
+	size_t n = 0;
+	pid_t pid;
+
+	(void)snprintf(index_path, sizeof(index_path), "%s/rag/%s/index.json", k->st.path, o->name);
+	(void)snprintf(max, sizeof(max), "%llu", (unsigned long long)o->max_bytes);
+	argv[n++] = spawner_program(k->sp, "kolm-indexer");
+	const char *const flags[] = { "--name", o->name, "--root", o->dir, "--out", out_path, "--index-path", index_path };
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		argv[n++] = flags[i];
+	if (strcmp(o->ext, "-") != 0) {
+		argv[n++] = "--ext";
+		argv[n++] = o->ext;
+	}
+	if (o->max_bytes != 0) {
+		argv[n++] = "--max-bytes";
+		argv[n++] = max;
+	}
+	argv[n] = NULL;
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return err_sys(err, "cannot make a pipe");
+	struct spawn_request rq = { .kind = SPAWN_INDEXER, .argv = argv, .env = env, .cwd = "/", .in = -1, .out = out[1], .err = log, .reads = reads, .writes = writes };
+	rc = spawner_spawn(k->sp, &rq, &pid, &exit_fd, err);
+	close(out[1]);
+	if (rc == 0) {
+		(void)job_worker_set(jb, pid, NULL);
+		rc = indexer_read(jb, out[0], log, &result, err);
+		if (rc < 0)
+			(void)spawner_kill(k->sp, pid, SIGKILL, NULL);
+		int rc2 = spawner_wait(exit_fd, &ex, err);
+		(void)job_worker_set(jb, 0, NULL);
+		if (rc == 0)
+			rc = rc2 < 0 ? rc2 : indexer_verdict(jb, &ex, &result, err);
+	}
+	close(out[0]);
+	buf_release(&result);
+	return rc;
+}
+
+int index_run(struct job *jb, struct err *err)
+{
+	struct kolm *k = jb->k;
+	char tmp[160], out_path[STORE_PATH_BYTES + 200];
+	int log, dir, lock, rc;
+
+	(void)snprintf(tmp, sizeof(tmp), ".%s.%llu", jb->index.name, (unsigned long long)jb->rec.id);
+	(void)snprintf(out_path, sizeof(out_path), "%s/rag/%s", k->st.path, tmp);
+	/* held while the half-built folder lies there, so that a start does not take it for a dead job's */
+	rc = store_lock_index(&k->st, &lock, err);
+	if (rc < 0)
+		return rc;
+	log = job_log_open(jb, err);
+	if (log < 0) {
+		close(lock);
+		return log;
+	}
+	rc = dir_remove(k->st.rag, tmp, err);
+	dir = rc < 0 ? rc : dir_make(k->st.rag, tmp, err);
+	if (dir >= 0)
+		close(dir);
+	rc = dir < 0 ? dir : run_indexer(jb, out_path, log, err);
+	if (rc == 0)
+		rc = rag_publish(k->st.rag, tmp, jb->index.name, err);
+	if (rc < 0)
+		(void)dir_remove(k->st.rag, tmp, NULL);
+	close(lock);
+	close(log);
+	if (rc == 0)
+		rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"", jb->index.name);
+	change(k, NULL, CHANGE_SLUGS);
+	return rc;
+}
+
+int loop_index_remove(struct kolm *k, const char *name, const struct by *by, struct err *err)
+{
+	char gone[120];
+	int rc = rag_name_check(name, strlen(name), err);
+
+	if (rc < 0)
+		return rc;
+	(void)snprintf(gone, sizeof(gone), ".%s.removed.%d", name, (int)getpid());
+	if (renameat(k->st.rag, name, k->st.rag, gone) < 0)
+		return errno == ENOENT ? err_set(err, ENOENT, "index \"%s\" not found", name) : err_sys(err, "cannot remove index \"%s\"", name);
+	rc = dir_sync(k->st.rag, err);
+	if (rc == 0)
+		rc = log_event(k, NULL, 0, by, err, "index_removed", "\"index\":\"%s\"", name);
+	(void)dir_remove(k->st.rag, gone, NULL);
+	change(k, NULL, CHANGE_SLUGS);
+	return rc;
+}
+
+/* ---- the sidecar ---- */
+
+static int sidecar_place(struct kolm *k, const char *slug, const char *artifact, int *dir, char name[300], char path[STORE_PATH_BYTES], struct err *err)
+{
+	struct config cf;
+	struct tune tn;
+	size_t n;
+	int rc = 0;
+
+	if (artifact != NULL) {
+		(void)snprintf(path, STORE_PATH_BYTES, "%s", artifact);
+	} else {
+		rc = tune_open(&k->st, slug, &tn, err);
+		if (rc < 0)
+			return rc;
+		rc = config_load(&tn, &cf, err);
+		tune_close(&tn);
+		if (rc < 0)
+			return rc;
+		(void)snprintf(path, STORE_PATH_BYTES, "%s", cf.artifact_path != NULL ? cf.artifact_path : "");
+		config_release(&cf);
+	}
+	if (access(path, F_OK) < 0)
+		return err_set(err, ENOENT, "no such artifact '%s'", path);
+	const char *file = last_component(path, &n);
+	if (n > 280)
+		return err_set(err, ENAMETOOLONG, "artifact name too long");
+	(void)snprintf(name, 300, "%.*s.rag.json", (int)n, file);
+	path[file - path] = '\0';
+	*dir = open(path[0] != '\0' ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *dir < 0 ? err_sys(err, "cannot open '%s'", path) : 0;
+}
+
+static int refuse_link(int dir, const char *name, const char *folder, struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+		return err_set(err, ELOOP, "sidecar '%s%s' is a symbolic link", folder, name);
+	return 0;
+}
+
+int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index, const struct by *by, struct buf *sidecar, struct err *err)
+{
+	char name[300], folder[STORE_PATH_BYTES], ts[TIME_TEXT_BYTES], manifest[120];
+	struct buf text = BUF_INIT;
+	int dir, rc;
+
+	rc = rag_name_check(index, strlen(index), err);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(manifest, sizeof(manifest), "%s/manifest.json", index);
+	if (faccessat(k->st.rag, manifest, F_OK, 0) < 0)
+		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", index);
+	rc = sidecar_place(k, slug, artifact, &dir, name, folder, err);
+	if (rc < 0)
+		return rc;
+	rc = refuse_link(dir, name, folder, err);
+	(void)buf_addf(&text, "{\n  \"spec\": \"rag-attach-1\",\n  \"index_name\": \"%s\",\n  \"attached_at\": \"%s\"\n}", index, time_text(time_now(), ts));
+	if (rc == 0)
+		rc = text.failed ? err_nomem(err) : replace_file(dir, name, text.data, text.len, 0644, err);
+	if (rc == -EROFS)
+		rc = err_set(err, EROFS, "folder '%s' is read-only", folder);
+	close(dir);
+	buf_release(&text);
+	if (rc < 0)
+		return rc;
+	if (sidecar != NULL)
+		(void)buf_addf(sidecar, "%s%s", folder, name);
+	rc = log_event(k, slug, 0, by, err, "attached", "\"index\":\"%s\"", index);
+	change(k, slug, CHANGE_STATUS);
+	return rc;
+}
+
+int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by, struct err *err)
+{
+	char name[300], folder[STORE_PATH_BYTES];
+	int dir, rc;
+
+	rc = sidecar_place(k, slug, artifact, &dir, name, folder, err);
+	if (rc < 0)
+		return rc;
+	if (unlinkat(dir, name, 0) < 0)
+		rc = errno == ENOENT ? err_set(err, ENOENT, "nothing is attached: no '%s%s'", folder, name) : err_sys(err, "cannot remove '%s%s'", folder, name);
+	else
+		rc = dir_sync(dir, err);
+	close(dir);
+	if (rc == 0)
+		rc = log_event(k, slug, 0, by, err, "detached", "%s", "");
+	change(k, slug, CHANGE_STATUS);
+	return rc;
+}

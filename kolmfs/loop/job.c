@@ -1,0 +1,463 @@
+/*
+ * job - work that outlives the command that asked for it: accepted, numbered and journalled at once, done on a thread of its own.
+ *
+ * Jobs that use the model run one at a time: in the order accepted within a process, and by flock(jobs.lock) against others. A slug has at most one job
+ * (flock(.job.lock) of the slug, held from acceptance to the end).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "base/replace.h"
+#include "loop/private.h"
+
+static const char *const kind_names[] = { [JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index" };
+
+/* the folder jobs.jsonl and jobs/ stand in */
+static int home_open(struct kolm *k, const char *slug, struct err *err)
+{
+	struct tune tn;
+	int fd, rc;
+
+	if (slug == NULL || slug[0] == '\0') {
+		fd = fcntl(k->st.rag, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? err_sys(err, "cannot open the store's rag folder") : fd;
+	}
+	rc = tune_open(&k->st, slug, &tn, err);
+	return rc < 0 ? rc : tn.dir;
+}
+
+struct job *job_new(struct kolm *k, enum job_kind kind, const char *slug, const struct by *by)
+{
+	struct job *jb = calloc(1, sizeof(*jb));
+
+	if (jb == NULL)
+		return NULL;
+	jb->k = k;
+	jb->kind = kind;
+	jb->by = *by;
+	jb->dir = -1;
+	jb->slug_lock = -1;
+	jb->rec.k = NAN;
+	if (slug != NULL)
+		(void)snprintf(jb->slug, sizeof(jb->slug), "%s", slug);
+	(void)snprintf(jb->progress, sizeof(jb->progress), "-");
+	return jb;
+}
+
+static void job_free(struct job *jb)
+{
+	if (jb->dir >= 0)
+		close(jb->dir);
+	if (jb->slug_lock >= 0)
+		close(jb->slug_lock);
+	free(jb);
+}
+
+int job_busy(struct kolm *k, const char *slug, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&k->lock);
+	for (struct job *jb = k->jobs; jb != NULL && rc == 0; jb = jb->next)
+		if (strcmp(jb->slug, slug) == 0 && jb->rec.state != JOB_DONE)
+			rc = err_set(err, EBUSY, "job %llu (%s) is running", (unsigned long long)jb->rec.id, kind_names[jb->kind]);
+	pthread_mutex_unlock(&k->lock);
+	return rc;
+}
+
+void job_progress(struct job *jb, const char *fmt, ...)
+{
+	char text[sizeof(jb->progress)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&jb->k->lock);
+	memcpy(jb->progress, text, sizeof(text));
+	pthread_mutex_unlock(&jb->k->lock);
+	change(jb->k, jb->slug, CHANGE_STATUS | CHANGE_LOG);
+}
+
+int job_worker_set(struct job *jb, pid_t pid, struct err *err)
+{
+	bool cancelled;
+
+	pthread_mutex_lock(&jb->k->lock);
+	cancelled = jb->cancel && pid > 0;
+	jb->worker = cancelled ? 0 : pid;
+	pthread_mutex_unlock(&jb->k->lock);
+	if (!cancelled)
+		return 0;
+	(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
+	return err_set(err, ECANCELED, "cancelled");
+}
+
+int job_log_open(struct job *jb, struct err *err)
+{
+	int fd = openat(jb->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? err_sys(err, "cannot open the job's log") : fd;
+}
+
+static bool uses_model(const struct job *jb)
+{
+	return jb->kind != JOB_INDEX;
+}
+
+/* wait until every model job accepted before this one is over; false when cancelled meanwhile */
+static bool wait_turn(struct job *jb)
+{
+	struct kolm *k = jb->k;
+	bool first;
+
+	pthread_mutex_lock(&k->lock);
+	for (;;) {
+		struct job *other = k->jobs;
+
+		while (other != jb && !uses_model(other))
+			other = other->next;
+		first = other == jb;
+		if (first || jb->cancel)
+			break;
+		pthread_cond_wait(&k->wake, &k->lock);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return first && !jb->cancel;
+}
+
+static int save_state(struct job *jb, enum job_state state, struct err *err)
+{
+	struct job_record rec;
+	int home, rc;
+
+	pthread_mutex_lock(&jb->k->lock);
+	jb->rec.state = state;
+	rec = jb->rec;
+	pthread_mutex_unlock(&jb->k->lock);
+	home = home_open(jb->k, jb->slug, err);
+	if (home < 0)
+		return home;
+	rc = journal_append(home, &rec, err);
+	close(home);
+	if (rc == 0)
+		change(jb->k, jb->slug, CHANGE_JOB | CHANGE_STATUS);
+	return rc;
+}
+
+/* step, eval, promote as one job; a refused gate is an outcome, not a failure */
+static int cycle_run(struct job *jb, struct err *err)
+{
+	struct head now;
+	char rev[REV_BYTES];
+	int rc;
+
+	rc = step_run(jb, err);
+	if (rc < 0)
+		return rc;
+	memcpy(rev, jb->rec.rev, sizeof(rev));
+	rc = eval_run(jb, rev, err);
+	if (rc < 0)
+		return rc;
+	return promote_gated(jb->k, jb->slug, rev, false, &jb->by, jb->rec.id, &now, err);
+}
+
+static int run_body(struct job *jb, struct err *err)
+{
+	switch (jb->kind) {
+	case JOB_STEP:
+		return step_run(jb, err);
+	case JOB_EVAL:
+		return eval_run(jb, jb->rev, err);
+	case JOB_CYCLE:
+		return cycle_run(jb, err);
+	default:
+		return index_run(jb, err);
+	}
+}
+
+static void set_outcome(struct job *jb, int rc, const struct err *err)
+{
+	struct job_record *r = &jb->rec;
+
+	if (rc == 0)
+		r->outcome = JOB_OK;
+	else if (strcmp(err->code, "K_GATE") == 0)
+		r->outcome = JOB_GATE;
+	else if (jb->cancel)
+		r->outcome = jb->stop_keeps ? JOB_INTERRUPTED : JOB_CANCELLED;
+	else
+		r->outcome = r->signal != 0 ? JOB_CRASHED : JOB_FAILED;
+	if (rc < 0)
+		(void)snprintf(r->error, sizeof(r->error), "%s", err->text);
+}
+
+static void *job_main(void *arg)
+{
+	struct job *jb = arg;
+	struct kolm *k = jb->k;
+	struct err err = ERR_NONE;
+	int model_lock = -1, rc = 0;
+	int64_t begun = time_now();
+
+	if (uses_model(jb) && (!wait_turn(jb) || store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err) < 0))
+		rc = err_set(&err, ECANCELED, "cancelled before it began");
+	pthread_mutex_lock(&k->lock);
+	begun = time_now();
+	jb->rec.started_ms = begun;
+	pthread_mutex_unlock(&k->lock);
+	if (rc == 0)
+		rc = save_state(jb, JOB_RUNNING, &err);
+	if (rc == 0)
+		rc = run_body(jb, &err);
+	if (model_lock >= 0)
+		close(model_lock);
+	pthread_mutex_lock(&k->lock);
+	jb->rec.elapsed = (double)(time_now() - begun) / 1000;
+	set_outcome(jb, rc, &err);
+	pthread_mutex_unlock(&k->lock);
+	/* who sees the job done may start the next one at once */
+	if (jb->slug_lock >= 0)
+		close(jb->slug_lock);
+	jb->slug_lock = -1;
+	if (save_state(jb, JOB_DONE, &err) < 0)
+		(void)fprintf(stderr, "kolm: job %llu: %s\n", (unsigned long long)jb->rec.id, err.text);
+	/* last touch of k: kolm_close() may return as soon as the list is seen empty */
+	pthread_mutex_lock(&k->lock);
+	for (struct job **p = &k->jobs; *p != NULL; p = &(*p)->next)
+		if (*p == jb) {
+			*p = jb->next;
+			break;
+		}
+	pthread_cond_broadcast(&k->wake);
+	pthread_mutex_unlock(&k->lock);
+	job_free(jb);
+	return NULL;
+}
+
+static int reserve(struct job *jb, struct err *err)
+{
+	char name[24];
+	int home, jobs, rc;
+
+	home = home_open(jb->k, jb->slug, err);
+	if (home < 0)
+		return home;
+	if (jb->resumed)
+		rc = journal_append(home, &jb->rec, err);
+	else
+		rc = journal_new(home, &jb->rec, err);
+	if (rc == 0) {
+		rc = jobs = dir_open(home, "jobs", err);
+		if (rc >= 0) {
+			(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)jb->rec.id);
+			rc = jb->dir = dir_open(jobs, name, err);
+			close(jobs);
+		}
+	}
+	close(home);
+	return rc < 0 ? rc : 0;
+}
+
+int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_mutex_lock(&k->lock);
+	bool closing = k->closing;
+	pthread_mutex_unlock(&k->lock);
+	if (closing) {
+		job_free(jb);
+		return err_set(err, EBUSY, "the server is shutting down");
+	}
+	rc = reserve(jb, err);
+	if (rc < 0) {
+		job_free(jb);
+		return rc;
+	}
+	*id = jb->rec.id;
+	pthread_mutex_lock(&k->lock);
+	struct job **tail = &k->jobs;
+	while (*tail != NULL)
+		tail = &(*tail)->next;
+	*tail = jb;
+	pthread_mutex_unlock(&k->lock);
+	change(k, jb->slug, CHANGE_JOB | CHANGE_STATUS);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	rc = pthread_create(&thread, &attr, job_main, jb);
+	pthread_attr_destroy(&attr);
+	if (rc == 0)
+		return 0;
+	/* no thread to be had: the job is over before it began */
+	pthread_mutex_lock(&k->lock);
+	*tail = NULL;
+	jb->rec.outcome = JOB_FAILED;
+	(void)snprintf(jb->rec.error, sizeof(jb->rec.error), "cannot start a thread: %s", strerror(rc));
+	pthread_mutex_unlock(&k->lock);
+	(void)save_state(jb, JOB_DONE, NULL);
+	job_free(jb);
+	return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
+}
+
+int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *by, struct err *err)
+{
+	struct job *jb;
+	pid_t worker = 0;
+
+	(void)by;
+	pthread_mutex_lock(&k->lock);
+	for (jb = k->jobs; jb != NULL; jb = jb->next)
+		if (strcmp(jb->slug, slug != NULL ? slug : "") == 0 && (id == 0 || jb->rec.id == id))
+			break;
+	if (jb != NULL) {
+		jb->cancel = true;
+		worker = jb->worker;
+		pthread_cond_broadcast(&k->wake);
+	}
+	pthread_mutex_unlock(&k->lock);
+	if (jb == NULL)
+		return err_set(err, ESRCH, "no job is running");
+	if (worker > 0)
+		(void)spawner_kill(k->sp, worker, SIGTERM, NULL);
+	return 0;
+}
+
+/* ---- reading ---- */
+
+static bool live_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out, char progress[96])
+{
+	bool found = false;
+
+	pthread_mutex_lock(&k->lock);
+	for (struct job *jb = k->jobs; jb != NULL; jb = jb->next) {
+		if (strcmp(jb->slug, slug != NULL ? slug : "") != 0 || (id != 0 && jb->rec.id != id))
+			continue;
+		found = true;
+		if (out != NULL) {
+			*out = jb->rec;
+			if (out->state == JOB_RUNNING)
+				out->elapsed = (double)(time_now() - out->started_ms) / 1000;
+		}
+		if (progress != NULL)
+			memcpy(progress, jb->progress, 96);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return found;
+}
+
+int kolm_jobs(struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err)
+{
+	int home = home_open(k, slug, err), rc;
+
+	if (home < 0)
+		return home;
+	rc = journal_load(home, list, n, err);
+	close(home);
+	for (size_t i = 0; rc == 0 && i < *n; i++)
+		(void)live_job(k, slug, (*list)[i].id, &(*list)[i], NULL);
+	return rc;
+}
+
+int kolm_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out, struct err *err)
+{
+	struct job_record *list = NULL;
+	size_t n = 0;
+	int home, rc;
+
+	if (live_job(k, slug, id, out, NULL))
+		return 0;
+	if (id == 0) {
+		rc = kolm_jobs(k, slug, &list, &n, err);
+		if (rc == 0 && n == 0)
+			rc = err_set(err, ENODATA, "no job has run yet");
+		if (rc == 0)
+			*out = list[n - 1];
+		free(list);
+		return rc;
+	}
+	home = home_open(k, slug, err);
+	if (home < 0)
+		return home;
+	rc = journal_get(home, id, out, err);
+	close(home);
+	return rc;
+}
+
+int kolm_job_progress(struct kolm *k, const char *slug, uint64_t id, char out[96])
+{
+	(void)snprintf(out, 96, "-");
+	(void)live_job(k, slug, id, NULL, out);
+	return 0;
+}
+
+int kolm_job_dir(struct kolm *k, const char *slug, uint64_t id, struct err *err)
+{
+	char name[40];
+	int home = home_open(k, slug, err), fd;
+
+	if (home < 0)
+		return home;
+	(void)snprintf(name, sizeof(name), "jobs/%llu", (unsigned long long)id);
+	fd = dir_open(home, name, err);
+	close(home);
+	return fd;
+}
+
+void kolm_job_line(const struct job_record *jr, struct buf *out)
+{
+	char outcome[40], k[NUM_TEXT_BYTES], verb[sizeof(jr->verb)];
+
+	/* the first word of the line as written */
+	(void)snprintf(verb, sizeof(verb), "%s", jr->verb);
+	verb[strcspn(verb, " ")] = '\0';
+	if (jr->state == JOB_DONE)
+		(void)job_outcome_name(jr->outcome, jr->signal, outcome);
+	else
+		(void)snprintf(outcome, sizeof(outcome), "-");
+	(void)buf_addf(out, "%llu %s %s rev=%s", (unsigned long long)jr->id, verb, outcome, jr->rev[0] != '\0' ? jr->rev : "-");
+	(void)buf_addf(out, " k=%s", isnan(jr->k) ? "-" : num_fixed(jr->k, 4, k));
+	if (jr->total > 0)
+		(void)buf_addf(out, " pass=%d/%d", jr->pass, jr->total);
+	else
+		(void)buf_puts(out, " pass=-");
+	(void)buf_addf(out, " elapsed=%.1f", jr->elapsed);
+	if (jr->state == JOB_DONE && jr->outcome != JOB_OK)
+		(void)buf_addf(out, " error=%s", jr->error);
+	(void)buf_putc(out, '\n');
+}
+
+int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(void *, const char *), void *arg, struct job_record *out, struct err *err)
+{
+	char progress[96];
+	int rc;
+
+	for (;;) {
+		struct timespec until;
+
+		rc = kolm_job(k, slug, id, out, err);
+		if (rc < 0 || out->state == JOB_DONE)
+			return rc;
+		if (tick != NULL) {
+			(void)kolm_job_progress(k, slug, id, progress);
+			tick(arg, progress);
+		}
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		pthread_mutex_lock(&k->lock);
+		/* a job of this process wakes us; one of another is looked at every second */
+		(void)pthread_cond_timedwait(&k->wake, &k->lock, &until);
+		pthread_mutex_unlock(&k->lock);
+	}
+}

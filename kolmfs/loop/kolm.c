@@ -1,0 +1,343 @@
+/*
+ * kolm - opening and closing a store with what works on it, and the small things all verbs share.
+ */
+#include "kolm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/replace.h"
+#include "loop/private.h"
+#include "rag/kolmrag.h"
+
+/* an index kept open, with the identity of the folder it was opened from */
+struct index_ref {
+	struct index_ref *next;
+	struct rag_index *ix;
+	unsigned users;
+	bool stale;
+	dev_t dev;
+	ino_t ino;
+	char name[RAG_NAME_BYTES + 1];
+};
+
+int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **out, struct err *err)
+{
+	struct kolm *k = calloc(1, sizeof(*k));
+	int rc;
+
+	if (k == NULL)
+		return err_nomem(err);
+	k->sp = sp;
+	k->server_lock = -1;
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_cond_init(&k->wake, NULL);
+	rc = store_open(path, &k->st, err);
+	if (rc < 0)
+		goto free_kolm;
+	if (server) {
+		rc = store_lock_server(&k->st, &k->server_lock, err);
+		if (rc == 0)
+			rc = store_recover(&k->st, err);
+		if (rc == 0)
+			rc = watch_start(k, err);
+		if (rc < 0)
+			goto close_store;
+	}
+	*out = k;
+	return 0;
+close_store:
+	if (k->server_lock >= 0)
+		close(k->server_lock);
+	store_close(&k->st);
+free_kolm:
+	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+	return rc;
+}
+
+static void free_index(struct index_ref *ref)
+{
+	rag_close(ref->ix);
+	free(ref);
+}
+
+void kolm_close(struct kolm *k)
+{
+	if (k == NULL)
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->closing = true;
+	for (struct job *jb = k->jobs; jb != NULL; jb = jb->next) {
+		jb->cancel = true;
+		jb->stop_keeps = true;
+		if (jb->worker > 0)
+			(void)spawner_kill(k->sp, jb->worker, SIGTERM, NULL);
+	}
+	pthread_cond_broadcast(&k->wake);
+	while (k->jobs != NULL)
+		pthread_cond_wait(&k->wake, &k->lock);
+	pthread_mutex_unlock(&k->lock);
+	if (k->has_watch)
+		pthread_join(k->watch, NULL);
+	runners_end(k);
+	for (struct index_ref *ref = k->indexes, *next; ref != NULL; ref = next) {
+		next = ref->next;
+		free_index(ref);
+	}
+	captures_flush(k);
+	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
+		next = n->next;
+		free(n);
+	}
+	if (k->server_lock >= 0)
+		close(k->server_lock);
+	store_close(&k->st);
+	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+}
+
+const struct store *kolm_store(const struct kolm *k)
+{
+	return &k->st;
+}
+
+void kolm_on_change(struct kolm *k, void (*fn)(void *, const char *, unsigned), void *arg)
+{
+	pthread_mutex_lock(&k->lock);
+	k->changed = fn;
+	k->changed_arg = arg;
+	pthread_mutex_unlock(&k->lock);
+}
+
+void change(struct kolm *k, const char *slug, unsigned what)
+{
+	void (*fn)(void *, const char *, unsigned);
+	void *arg;
+
+	pthread_mutex_lock(&k->lock);
+	fn = k->changed;
+	arg = k->changed_arg;
+	pthread_mutex_unlock(&k->lock);
+	if (fn != NULL)
+		fn(arg, slug != NULL && slug[0] != '\0' ? slug : NULL, what);
+}
+
+int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err, const char *event, const char *fmt, ...)
+{
+	struct log_entry entry = { .event = event, .slug = slug, .job = job, .by = by };
+	char *fields;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vasprintf(&fields, fmt, ap);
+	va_end(ap);
+	if (rc < 0)
+		return err_nomem(err);
+	entry.fields = fields[0] != '\0' ? fields : NULL;
+	rc = log_append(&k->st, &entry, err);
+	free(fields);
+	if (rc == 0)
+		change(k, slug, CHANGE_EVENTS);
+	return rc;
+}
+
+int artifact_at(struct kolm *k, const char *path, struct artifact **out, struct err *err)
+{
+	struct artifact_keys keys;
+	int rc = artifact_keys_load(k->st.dir, k->st.path, false, &keys, err);
+
+	if (rc == 0)
+		rc = artifact_open(AT_FDCWD, path, &keys, out, err);
+	if (rc < 0 && err != NULL && strstr(err->text, path) == NULL) {
+		char quoted[ERR_QUOTE_BYTES + 8];
+
+		(void)err_prefix(err, "%s: ", err_quote(quoted, path, strlen(path)));
+	}
+	return rc;
+}
+
+int kolm_artifact_open(struct kolm *k, const char *slug, struct artifact **out, struct err *err)
+{
+	struct artifact *af;
+	struct config cf;
+	struct tune tn;
+	int rc;
+
+	rc = tune_open(&k->st, slug, &tn, err);
+	if (rc < 0)
+		return rc;
+	rc = config_load(&tn, &cf, err);
+	tune_close(&tn);
+	if (rc < 0)
+		return rc;
+	if (cf.artifact_path == NULL) {
+		rc = err_set(err, ENOENT, "artifact of \"%s\" is not known by path; init it again with kolm", slug);
+		goto out;
+	}
+	rc = artifact_at(k, cf.artifact_path, &af, err);
+	if (rc == -ENOENT)
+		rc = err_set(err, ENOENT, "artifact is gone: '%s' was %s", cf.artifact_path, cf.artifact_sha256 != NULL ? cf.artifact_sha256 : "-");
+	if (rc < 0)
+		goto out;
+	if (cf.artifact_sha256 != NULL && strcmp(cf.artifact_sha256, artifact_sha256(af)) != 0) {
+		rc = err_set(err, ESTALE, "artifact changed since init: it was %s, is %s", cf.artifact_sha256, artifact_sha256(af));
+		artifact_free(af);
+		goto out;
+	}
+	*out = af;
+out:
+	config_release(&cf);
+	return rc;
+}
+
+int base_identify(struct kolm *k, const char *path, uint64_t *bytes, char xxh3[33], struct err *err)
+{
+	struct stat st;
+	int fd, rc;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ENOENT, "base model not found: '%s'", path);
+	if (fd < 0)
+		return err_sys(err, "cannot open base model '%s'", path);
+	if (fstat(fd, &st) < 0) {
+		rc = err_sys(err, "cannot stat '%s'", path);
+		goto out;
+	}
+	int64_t mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	pthread_mutex_lock(&k->lock);
+	bool known = S_ISREG(st.st_mode) && k->base.xxh3[0] != '\0' && k->base.dev == st.st_dev && k->base.ino == st.st_ino &&
+		     k->base.size == (uint64_t)st.st_size && k->base.mtime == mtime;
+	if (known) {
+		*bytes = k->base.bytes;
+		memcpy(xxh3, k->base.xxh3, 33);
+	}
+	pthread_mutex_unlock(&k->lock);
+	rc = known ? 0 : base_digest(fd, bytes, xxh3, err);
+	if (!known && rc == 0) {
+		pthread_mutex_lock(&k->lock);
+		k->base.dev = st.st_dev;
+		k->base.ino = st.st_ino;
+		k->base.size = (uint64_t)st.st_size;
+		k->base.mtime = mtime;
+		k->base.bytes = *bytes;
+		memcpy(k->base.xxh3, xxh3, 33);
+		pthread_mutex_unlock(&k->lock);
+	}
+out:
+	close(fd);
+	return rc;
+}
+
+int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out, struct err *err)
+{
+	struct buf text = BUF_INIT;
+	int fd, rc;
+
+	fd = revision_open(tn, rev, err);
+	if (fd < 0)
+		return fd;
+	rc = read_file(fd, name, 64 << 20, &text, err);
+	close(fd);
+	if (rc == 0)
+		rc = json_parse(text.data, text.len, out, err);
+	buf_release(&text);
+	if (rc < 0 && rc != -ENOENT)
+		(void)err_prefix(err, "%s/%s: ", rev, name);
+	return rc;
+}
+
+/* ---- queries ---- */
+
+/* under k->lock: the open index of this name, if the folder is still the one it was opened from */
+static struct index_ref *index_find(struct kolm *k, const char *name, const struct stat *st)
+{
+	for (struct index_ref **p = &k->indexes; *p != NULL;) {
+		struct index_ref *ref = *p;
+
+		if (strcmp(ref->name, name) != 0) {
+			p = &ref->next;
+			continue;
+		}
+		if (ref->dev == st->st_dev && ref->ino == st->st_ino)
+			return ref;
+		*p = ref->next;
+		ref->stale = true;
+		if (ref->users == 0)
+			free_index(ref);
+	}
+	return NULL;
+}
+
+static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
+{
+	struct index_ref *ref;
+	struct stat st;
+	int rc;
+
+	rc = rag_name_check(name, strlen(name), err);
+	if (rc < 0)
+		return rc;
+	if (fstatat(k->st.rag, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", name);
+	pthread_mutex_lock(&k->lock);
+	ref = index_find(k, name, &st);
+	if (ref != NULL)
+		ref->users++;
+	pthread_mutex_unlock(&k->lock);
+	if (ref != NULL) {
+		*out = ref;
+		return 0;
+	}
+	ref = calloc(1, sizeof(*ref));
+	if (ref == NULL)
+		return err_nomem(err);
+	rc = rag_open(k->st.rag, name, &ref->ix, err);
+	if (rc < 0) {
+		free(ref);
+		return rc;
+	}
+	(void)snprintf(ref->name, sizeof(ref->name), "%s", name);
+	ref->dev = st.st_dev;
+	ref->ino = st.st_ino;
+	ref->users = 1;
+	pthread_mutex_lock(&k->lock);
+	ref->next = k->indexes;
+	k->indexes = ref;
+	pthread_mutex_unlock(&k->lock);
+	*out = ref;
+	return 0;
+}
+
+static void index_put(struct kolm *k, struct index_ref *ref)
+{
+	pthread_mutex_lock(&k->lock);
+	bool last = --ref->users == 0 && ref->stale;
+	pthread_mutex_unlock(&k->lock);
+	if (last)
+		free_index(ref);
+}
+
+int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits, int rag_format, struct buf *out, struct err *err)
+{
+	struct index_ref *ref = NULL;
+	int rc = index_get(k, index, &ref, err);
+
+	if (rc < 0)
+		return rc;
+	rc = rag_query(ref->ix, text, len, hits, (enum rag_format)rag_format, out, err);
+	index_put(k, ref);
+	return rc;
+}

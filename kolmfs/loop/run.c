@@ -1,0 +1,331 @@
+/*
+ * run - one input through the artifact's recipes, with HEAD's adapter behind lib.lm; then the run log and, with capture on, one row.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/replace.h"
+#include "loop/private.h"
+
+enum { RUN_TEXT_BYTES = 2 * 1024 * 1024 };
+
+/* FORMATS 19.2: what the writer meant */
+static int read_input(const char *text, size_t len, struct buf *out, struct err *err)
+{
+	size_t from = 0;
+
+	if (len > RUN_TEXT_BYTES)
+		return err_set(err, EMSGSIZE, "input larger than 1 MiB");
+	if (len > 0 && text[len - 1] == '\n')
+		len--;
+	while (from < len && strchr(" \t\r\n", text[from]) != NULL)
+		from++;
+	if (from == len)
+		return buf_puts(out, "null") < 0 ? err_nomem(err) : 0;
+	if (strchr("{[\"", text[from]) != NULL && json_check(text, len, NULL) == 0)
+		return json_compact((struct json_slice){ text, len }, out) < 0 ? err_nomem(err) : 0;
+	return json_put_string(out, text, len) < 0 ? err_nomem(err) : 0;
+}
+
+static void copy_member(struct json_slice line, const char *key, char *out, size_t cap)
+{
+	struct buf text = BUF_INIT;
+	struct json_slice v;
+
+	out[0] = '\0';
+	if (json_member(line, key, &v) && json_kind_of(v) == JSON_STRING && json_string(v, &text) == 0)
+		(void)snprintf(out, cap, "%s", buf_str(&text));
+	buf_release(&text);
+}
+
+static int64_t number_member(struct json_slice line, const char *key)
+{
+	struct json_slice v;
+
+	return json_member(line, key, &v) && json_kind_of(v) == JSON_NUMBER ? (int64_t)json_double(v) : 0;
+}
+
+static int read_answer(struct json_slice line, struct run_result *out, struct err *err)
+{
+	struct json_slice v;
+
+	copy_member(line, "recipe_id", out->recipe_id, sizeof(out->recipe_id));
+	copy_member(line, "recipe_name", out->recipe_name, sizeof(out->recipe_name));
+	copy_member(line, "rev", out->rev, sizeof(out->rev));
+	out->latency_us = number_member(line, "latency_us");
+	out->lm_us = number_member(line, "lm_us");
+	if (json_member(line, "output", &v) && buf_add(&out->output, v.text, v.len) < 0)
+		return err_nomem(err);
+	return 0;
+}
+
+static void log_run(struct kolm *k, const char *artifact, struct json_slice answer, int rc, const struct err *failed)
+{
+	struct buf line = BUF_INIT;
+	char ts[TIME_TEXT_BYTES];
+	static const char *const keys[] = { "recipe_id", "recipe_name", "latency_us", "k_composite" };
+	struct json_slice v;
+
+	(void)buf_addf(&line, "{\"ts\":\"%s\",\"command\":\"run\",\"artifact\":", time_text(time_now(), ts));
+	(void)json_put_text(&line, artifact);
+	for (size_t i = 0; rc == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
+		(void)buf_addf(&line, ",\"%s\":", keys[i]);
+		if (json_member(answer, keys[i], &v))
+			(void)buf_add(&line, v.text, v.len);
+		else
+			(void)buf_puts(&line, "null");
+	}
+	(void)buf_addf(&line, ",\"ok\":%s", rc == 0 ? "true" : "false");
+	if (rc < 0) {
+		(void)buf_puts(&line, ",\"error\":");
+		(void)json_put_text(&line, failed->text);
+		(void)buf_puts(&line, ",\"error_code\":");
+		(void)json_put_text(&line, failed->code[0] != '\0' ? failed->code : err_name(failed->no));
+	}
+	(void)buf_putc(&line, '}');
+	if (!line.failed)
+		(void)runs_append(&k->st, line.data, line.len, NULL);
+	buf_release(&line);
+}
+
+enum note { NOTE_OVERSIZE, NOTE_UNFINISHED, NOTE_APPENDED };
+
+static void note(struct kolm *k, const char *slug, enum note what)
+{
+	struct slug_note *n;
+
+	pthread_mutex_lock(&k->lock);
+	for (n = k->notes; n != NULL; n = n->next)
+		if (strcmp(n->slug, slug) == 0)
+			break;
+	if (n == NULL && (n = calloc(1, sizeof(*n))) != NULL) {
+		(void)snprintf(n->slug, sizeof(n->slug), "%s", slug);
+		n->next = k->notes;
+		k->notes = n;
+	}
+	if (n != NULL) {
+		n->oversize += what == NOTE_OVERSIZE;
+		n->unfinished += what == NOTE_UNFINISHED;
+		n->unsynced |= what == NOTE_APPENDED;
+	}
+	pthread_mutex_unlock(&k->lock);
+}
+
+void captures_flush(struct kolm *k)
+{
+	for (;;) {
+		char slug[SLUG_BYTES + 1] = "";
+		struct tune tn;
+
+		pthread_mutex_lock(&k->lock);
+		for (struct slug_note *n = k->notes; n != NULL && slug[0] == '\0'; n = n->next)
+			if (n->unsynced) {
+				n->unsynced = false;
+				memcpy(slug, n->slug, sizeof(slug));
+			}
+		pthread_mutex_unlock(&k->lock);
+		if (slug[0] == '\0')
+			return;
+		if (tune_open(&k->st, slug, &tn, NULL) == 0) {
+			(void)captures_sync(&tn, NULL);
+			tune_close(&tn);
+		}
+	}
+}
+
+static int capture_run(struct kolm *k, const char *slug, const struct run_result *r, struct err *err)
+{
+	struct capture cp = { .input = { r->input.data, r->input.len }, .output = { r->output.data, r->output.len },
+		.recipe = r->recipe_name[0] != '\0' ? r->recipe_name : NULL, .latency_us = r->latency_us, .rev = r->rev[0] != '\0' ? r->rev : NULL };
+	struct buf line = BUF_INIT;
+	struct config cf;
+	struct tune tn;
+	char id[33];
+	int rc;
+
+	rc = tune_open(&k->st, slug, &tn, err);
+	if (rc < 0)
+		return rc;
+	rc = config_load(&tn, &cf, err);
+	if (rc < 0)
+		goto out;
+	if (cf.captures_on) {
+		rc = capture_render(&cp, &line, id);
+		if (rc == 0)
+			rc = captures_append(&tn, line.data, line.len, err);
+		if (rc == 0)
+			note(k, slug, NOTE_APPENDED);
+		if (rc == -EMSGSIZE) { /* F03: the run itself succeeded */
+			note(k, slug, NOTE_OVERSIZE);
+			rc = 0;
+		}
+	}
+	config_release(&cf);
+	buf_release(&line);
+out:
+	tune_close(&tn);
+	if (rc == 0)
+		change(k, slug, CHANGE_STATUS);
+	return rc;
+}
+
+/* one call; a warm runner that went away meanwhile (idle end, replaced program) is started once more */
+static int call_warm(struct kolm *k, const char *slug, const char *artifact, const struct buf *request, struct buf *answer, struct err *err)
+{
+	int rc = -EIO;
+
+	for (int try = 0; try < 2 && rc == -EIO; try++) {
+		struct runner *rn = runner_take(k, slug, artifact, err);
+
+		if (rn == NULL)
+			return -err->no;
+		*err = ERR_NONE;
+		buf_reset(answer);
+		rc = runner_call(rn, request->data, request->len, NULL, NULL, answer, err);
+		if (rc == -EPIPE)
+			rc = -EIO;
+		runner_give(k, rn, rc == -EIO);
+	}
+	return rc;
+}
+
+static int artifact_of(struct kolm *k, const struct run_request *rq, char out[STORE_PATH_BYTES], struct err *err)
+{
+	struct artifact *af;
+	struct config cf;
+	struct tune tn;
+	int rc;
+
+	if (rq->artifact != NULL && strlen(rq->artifact) < STORE_PATH_BYTES) {
+		(void)snprintf(out, STORE_PATH_BYTES, "%s", rq->artifact);
+		return 0;
+	}
+	/* B10, B11: it must be the artifact of init */
+	rc = kolm_artifact_open(k, rq->slug, &af, err);
+	if (rc < 0)
+		return rc;
+	artifact_free(af);
+	rc = tune_open(&k->st, rq->slug, &tn, err);
+	if (rc < 0)
+		return rc;
+	rc = config_load(&tn, &cf, err);
+	tune_close(&tn);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(out, STORE_PATH_BYTES, "%s", cf.artifact_path);
+	config_release(&cf);
+	return 0;
+}
+
+int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *out, struct err *err)
+{
+	struct buf request = BUF_INIT, answer = BUF_INIT;
+	char artifact[STORE_PATH_BYTES];
+	struct json_slice line = { "", 0 };
+	struct err local = ERR_NONE;
+	int rc;
+
+	if (err == NULL)
+		err = &local;
+	*out = (struct run_result){ 0 };
+	rc = artifact_of(k, rq, artifact, err);
+	if (rc == 0)
+		rc = read_input(rq->text, rq->len, &out->input, err);
+	if (rc < 0)
+		goto out;
+	(void)buf_puts(&request, "{\"id\":1,\"op\":\"run\",\"input\":");
+	(void)buf_add(&request, out->input.data, out->input.len);
+	if (rq->params.len > 0) {
+		(void)buf_puts(&request, ",\"params\":");
+		(void)json_compact(rq->params, &request);
+	}
+	(void)buf_putc(&request, '}');
+	if (request.failed) {
+		rc = err_nomem(err);
+		goto out;
+	}
+	rc = call_warm(k, rq->slug, artifact, &request, &answer, err);
+	if (rc == 0) {
+		line = (struct json_slice){ answer.data, answer.len };
+		rc = read_answer(line, out, err);
+	}
+	log_run(k, artifact, line, rc, err);
+	if (rc == 0 && rq->slug != NULL)
+		rc = capture_run(k, rq->slug, out, err);
+out:
+	buf_release(&request);
+	buf_release(&answer);
+	if (rc < 0)
+		run_result_release(out);
+	return rc;
+}
+
+int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input, struct json_slice params, struct run_result *out,
+	struct err *err)
+{
+	struct buf request = BUF_INIT, answer = BUF_INIT;
+	struct err local = ERR_NONE;
+	int rc;
+
+	if (err == NULL)
+		err = &local;
+	*out = (struct run_result){ 0 };
+	(void)buf_puts(&request, "{\"id\":1,\"op\":\"run\",\"eval\":true,\"input\":");
+	(void)json_compact(input, &request);
+	if (params.len > 0) {
+		(void)buf_puts(&request, ",\"params\":");
+		(void)json_compact(params, &request);
+	}
+	(void)buf_putc(&request, '}');
+	rc = request.failed ? err_nomem(err) : call_warm(k, slug, artifact, &request, &answer, err);
+	if (rc == 0)
+		rc = read_answer((struct json_slice){ answer.data, answer.len }, out, err);
+	buf_release(&request);
+	buf_release(&answer);
+	if (rc < 0)
+		run_result_release(out);
+	return rc;
+}
+
+void run_result_release(struct run_result *r)
+{
+	buf_release(&r->output);
+	buf_release(&r->input);
+}
+
+int run_print(struct json_slice output, struct buf *out)
+{
+	if (output.len == 0)
+		(void)buf_puts(out, "undefined");
+	else if (json_kind_of(output) == JSON_STRING)
+		(void)json_string(output, out);
+	else
+		(void)json_pretty(output, out);
+	return buf_putc(out, '\n');
+}
+
+int loop_capture_append(struct kolm *k, const char *slug, const char *line, size_t len, struct err *err)
+{
+	struct tune tn;
+	int rc = tune_open(&k->st, slug, &tn, err);
+
+	if (rc < 0)
+		return rc;
+	rc = captures_append(&tn, line, len, err);
+	tune_close(&tn);
+	if (rc == -EMSGSIZE)
+		note(k, slug, NOTE_OVERSIZE);
+	if (rc == 0) {
+		note(k, slug, NOTE_APPENDED);
+		change(k, slug, CHANGE_STATUS);
+	}
+	return rc;
+}
+
+void loop_capture_dropped(struct kolm *k, const char *slug)
+{
+	note(k, slug, NOTE_UNFINISHED);
+	change(k, slug, CHANGE_STATUS);
+}

@@ -1,0 +1,41 @@
+/*
+ * train - the worker of one step: what it is started with, and what becomes of what it wrote.
+ */
+#ifndef KOLM_TRAIN_H
+#define KOLM_TRAIN_H
+
+#include "loop/private.h"
+
+struct train {
+	struct job *jb; /* borrowed */
+	struct tune tn;
+	struct config cf;
+	struct artifact *af;
+	char from[REV_BYTES]; /* the revision it continues from */
+	int capfd, log;
+	int64_t begun;
+	uint64_t base_bytes;
+	char base_xxh3[33];
+	uint64_t captures_rows, captures_bytes, captures_from;
+	char captures_sha256[65], rows_sha256[65];
+	uint64_t rows, skipped_total;
+	bool fixed;	      /* the recipe never calls the model */
+	struct buf skipped;   /* JSON object of the runner */
+	struct buf loss, heldout; /* "[step,value],..." */
+	double last_step, last_heldout;
+	struct buf result;    /* the worker's last line */
+	char worker[64];      /* "native" or the command */
+	bool cluster;
+};
+
+/* train_same_base(t): the base is the one the parent revision was trained on (I13, G07): -ESTALE "base digest differs from v2's". */
+int train_same_base(struct train *t, struct err *err);
+/* train_room(t): space for adapter, moments and checkpoint (I20). */
+int train_room(struct train *t, struct err *err);
+/* train_spawn(t, out, pid, exit_fd): start the worker with ${out} as its standard output. */
+int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err);
+/* train_publish(t): check jobs/N/out, write train.json and files.json, rename it to revisions/vN. */
+int train_publish(struct train *t, struct err *err);
+void train_release(struct train *t);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * link - the runner's pipes: frames to and from the cell, and the line to the spawner that owns the cell's life (PROTOCOLS section 3).
+ *
+ * The spawner keeps both ends of the cell's pipes, so a dead cell is a silent one: the wall clock notices. It runs while the recipe does and stands still while the
+ * model works.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "base/replace.h"
+#include "runner/egress.h"
+#include "runner/runner.h"
+#include "spawner.h"
+
+enum { RECIPE_WALL_US = 1500000, LOAD_WALL_US = 5000000, SPAWNER_WAIT_MS = 10000 };
+
+int64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* one line of the spawner, without its line feed */
+static int spawner_line(const char *word, char out[160], struct err *err)
+{
+	size_t n = 0;
+	int rc;
+
+	rc = write_all(RUNNER_SPAWN_OUT, word, strlen(word), err);
+	if (rc < 0)
+		return rc;
+	for (;;) {
+		struct pollfd pf = { .fd = RUNNER_SPAWN_IN, .events = POLLIN };
+		ssize_t got;
+
+		rc = poll(&pf, 1, SPAWNER_WAIT_MS);
+		if (rc < 0 && errno == EINTR)
+			continue;
+		got = rc > 0 ? read(RUNNER_SPAWN_IN, out + n, 1) : 0;
+		if (got <= 0 || n == 158)
+			return err_set(err, EIO, "the spawner does not answer");
+		if (out[n] == '\n')
+			break;
+		n++;
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+static int frame_write(const struct buf *frame, struct err *err)
+{
+	unsigned char head[4];
+
+	if (frame->len > CELL_FRAME_BYTES)
+		return err_set(err, EMSGSIZE, "input larger than 1 MiB");
+	for (int i = 0; i < 4; i++)
+		head[i] = (unsigned char)(frame->len >> 8 * i);
+	int rc = write_all(RUNNER_CELL_OUT, head, 4, err);
+	return rc < 0 ? rc : write_all(RUNNER_CELL_OUT, frame->data, frame->len, err);
+}
+
+/* exactly len bytes before *left microseconds are used up; -ETIMEDOUT without a sentence */
+static int read_timed(void *data, size_t len, int64_t *left)
+{
+	char *p = data;
+
+	while (len > 0) {
+		struct pollfd pf = { .fd = RUNNER_CELL_IN, .events = POLLIN };
+		int64_t from = clock_us();
+		int rc = poll(&pf, 1, (int)(*left / 1000) + 1);
+		ssize_t n;
+
+		*left -= clock_us() - from;
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (rc == 0 || (rc > 0 && *left <= 0 && !(pf.revents & POLLIN)))
+			return -ETIMEDOUT;
+		n = rc > 0 ? read(RUNNER_CELL_IN, p, len) : -1;
+		if (n <= 0)
+			return -EIO;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int frame_read(struct buf *frame, int64_t *left)
+{
+	unsigned char head[4];
+	size_t len;
+	int rc = read_timed(head, 4, left);
+
+	if (rc < 0)
+		return rc;
+	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+	if (len == 0 || len > CELL_FRAME_BYTES)
+		return -EPROTO;
+	buf_reset(frame);
+	if (buf_reserve(frame, len) < 0)
+		return -ENOMEM;
+	rc = read_timed(frame->data, len, left);
+	if (rc < 0)
+		return rc;
+	frame->len = len;
+	frame->data[len] = '\0';
+	return json_check(frame->data, frame->len, NULL) < 0 ? -EPROTO : 0;
+}
+
+/* how the old cell ended, by the spawner's word */
+struct ending {
+	bool signalled;
+	int status;
+	char egress[64];
+};
+
+static int renew(struct runner *rn, struct ending *end, struct err *err)
+{
+	char line[160];
+	int rc;
+
+	rn->loaded = false;
+	rc = spawner_line("new\n", line, err);
+	if (rc < 0)
+		return rc;
+	*end = (struct ending){ .signalled = strstr(line, "signal=") != NULL };
+	if (sscanf(line, "ended %*[a-z]=%d egress=%63s", &end->status, end->egress) != 2)
+		return err_set(err, EOPNOTSUPP, "%s", line);
+	if (strcmp(end->egress, "-") == 0)
+		end->egress[0] = '\0';
+	return 0;
+}
+
+static int egress_error(const char *api, struct buf *egress, struct err *err)
+{
+	char quoted[ERR_QUOTE_BYTES + 8];
+
+	(void)buf_putc(egress, '[');
+	(void)json_put_text(egress, api);
+	(void)buf_putc(egress, ']');
+	(void)err_set(err, EPERM, "egress attempt: %s", err_quote(quoted, api, strlen(api)));
+	return err_code(err, "KOLM_E_EGRESS");
+}
+
+int cell_renew(struct runner *rn, struct err *err)
+{
+	struct ending end;
+	struct buf egress = BUF_INIT;
+	int rc = renew(rn, &end, err);
+
+	if (rc == 0 && end.egress[0] != '\0')
+		rc = egress_error(end.egress, &egress, err);
+	else if (rc == 0 && !(end.signalled ? end.status == 9 : end.status == 0))
+		rc = err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit", end.status);
+	buf_release(&egress);
+	return rc;
+}
+
+/* the cell said nothing (any more): end it and find out why */
+static int silent(struct runner *rn, int why, struct buf *egress, struct err *err)
+{
+	struct ending end;
+	int rc = renew(rn, &end, err);
+
+	if (rc < 0)
+		return rc;
+	if (end.egress[0] != '\0')
+		return egress_error(end.egress, egress, err);
+	if (why == -ETIMEDOUT && end.signalled && end.status == 9) {
+		(void)err_set(err, ETIMEDOUT, "recipe stopped after 1000 ms");
+		return err_code(err, "KOLM_E_RECIPE_TIMEOUT");
+	}
+	if (!end.signalled && end.status == CELL_CPU) {
+		(void)err_set(err, ETIMEDOUT, "recipe stopped after 1000 ms");
+		return err_code(err, "KOLM_E_RECIPE_TIMEOUT");
+	}
+	if (why == -EPROTO)
+		return err_set(err, EIO, "recipe cell answered no frame");
+	return err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit", end.status);
+}
+
+static bool op_is(struct json_slice frame, const char *op)
+{
+	struct json_slice v;
+
+	return json_member(frame, "op", &v) && v.len == strlen(op) + 2 && memcmp(v.text + 1, op, v.len - 2) == 0;
+}
+
+/* a question of the recipe; what fails is told to it as an exception */
+static int answer_question(struct runner *rn, const struct host *host, struct json_slice frame, struct err *err)
+{
+	struct buf answer = BUF_INIT;
+	struct err why = ERR_NONE;
+	struct json_slice v;
+	int rc = -EOPNOTSUPP;
+
+	if (op_is(frame, "rag")) {
+		struct buf text = BUF_INIT;
+		int64_t k = member_whole(frame, "k", RAG_K_DEFAULT);
+
+		(void)buf_puts(&answer, "{\"result\":");
+		if (rn->rag == NULL)
+			rc = err_set(&why, ENOENT, "index \"%s\" not found; detach or re-index", rn->rag_name);
+		else if (!json_member(frame, "query", &v) || json_kind_of(v) != JSON_STRING || json_string(v, &text) < 0)
+			rc = err_set(&why, EINVAL, "lib.rag.query: text expected");
+		else
+			rc = rag_query(rn->rag, buf_str(&text), text.len, k < 0 ? 0 : k > RAG_K_MAX ? RAG_K_MAX : (size_t)k, RAG_RESULT, &answer, &why);
+		(void)buf_putc(&answer, '}');
+		buf_release(&text);
+	} else if (host != NULL && host->lm != NULL) {
+		rc = host->lm(host->arg, frame, op_is(frame, "choose"), &answer, &why);
+	}
+	if (rc < 0) {
+		buf_reset(&answer);
+		(void)buf_puts(&answer, "{\"error\":");
+		(void)json_put_text(&answer, why.no != 0 ? why.text : "not available");
+		(void)buf_putc(&answer, '}');
+	}
+	rc = answer.failed ? err_nomem(err) : frame_write(&answer, err);
+	buf_release(&answer);
+	return rc;
+}
+
+static int converse(struct runner *rn, const struct host *host, struct buf *reply, struct buf *egress, int64_t left, struct err *err)
+{
+	int64_t whole = left;
+
+	for (;;) {
+		struct json_slice frame, v;
+		int rc = frame_read(&rn->frame, &left);
+
+		if (rc == -ENOMEM)
+			return err_nomem(err);
+		if (rc < 0)
+			return silent(rn, rc, egress, err);
+		frame = (struct json_slice){ rn->frame.data, rn->frame.len };
+		if (op_is(frame, "egress")) {
+			struct buf api = BUF_INIT;
+			struct ending end;
+
+			if (json_member(frame, "api", &v) && json_kind_of(v) == JSON_STRING)
+				(void)json_string(v, &api);
+			rc = renew(rn, &end, err);
+			if (rc == 0)
+				rc = egress_error(buf_str(&api), egress, err);
+			buf_release(&api);
+			return rc;
+		}
+		if (op_is(frame, "generate") || op_is(frame, "choose") || op_is(frame, "rag")) {
+			rc = answer_question(rn, host, frame, err);
+			if (rc < 0)
+				return rc;
+			left = whole; /* the cell's own limit is armed anew after each answer */
+			continue;
+		}
+		buf_reset(reply);
+		return buf_add(reply, frame.text, frame.len) < 0 ? err_nomem(err) : 0;
+	}
+}
+
+int cell_call(struct runner *rn, const struct buf *frame, const struct host *host, struct buf *reply, struct buf *egress, struct err *err)
+{
+	char line[160];
+	struct json_slice text = { frame->data, frame->len };
+	int rc = spawner_line("arm\n", line, err);
+
+	if (rc == 0 && strcmp(line, "ok") != 0) { /* it died between two calls */
+		rc = cell_renew(rn, err);
+		return rc < 0 ? rc : err_set(err, EIO, "recipe cell died between two calls; try again");
+	}
+	if (rc == 0)
+		rc = frame_write(frame, err);
+	if (rc < 0)
+		return rc;
+	return converse(rn, host, reply, egress, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
+}
