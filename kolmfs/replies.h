@@ -1,0 +1,20 @@
+/*
+ * replies - the last reply of each command folder: what its `error` shows. "ok" until something
+ * failed.
+ */
+#ifndef KOLM_REPLIES_H
+#define KOLM_REPLIES_H
+
+#include "server.h"
+
+int replies_new(struct replies **out, struct err *err);
+void replies_free(struct replies *rs);
+/* replies_set(sv, key, text): ${key} as names_key() gives it; one line without line feed. Tells who
+ * polls `error`. */
+void replies_set(struct server *sv, const char *key, const char *text);
+int replies_render(struct replies *rs, const char *key, struct buf *out);
+
+/* refused(sv, key, by, err): a command failed: into `error`, and into the server's own log. */
+void refused(struct server *sv, const char *key, const struct by *by, const struct err *err);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * server - what every part of the file server shares: the store's loop, the tables of nodes and
+ * waiting requests, the threads. One per process, made by main.c.
+ *
+ * Lock order: open.lock, node.lock, nodes.lock, then one of the short inner ones (park, notify,
+ * work, last errors). None is held across a reply or a call into libkolm.
+ */
+#ifndef KOLM_SERVER_H
+#define KOLM_SERVER_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "kolm.h"
+
+struct entries;
+struct nodes;
+struct notify;
+struct park;
+struct replies;
+struct session;
+struct work;
+
+struct server {
+	struct kolm *k;
+	struct spawner *sp;
+	const struct store *st;		   /* of k */
+	char mountpoint[STORE_PATH_BYTES]; /* absolute, links resolved */
+	_Atomic uint64_t dev;		   /* st_dev of the mount, 0 until it answered */
+	uid_t owner;
+	gid_t group;
+	int64_t started_ms;
+	bool others;	     /* -o allow_other: everybody may read, the owner commands */
+	atomic_bool closing; /* no command is taken any more */
+	atomic_bool is_mounted;
+	sem_t served; /* posted when the session is over */
+	struct nodes *nodes;
+	struct park *park;
+	struct notify *notify;
+	struct work *work;
+	struct replies *replies;
+	struct entries *entries;
+	struct session *session;
+};
+
+#endif

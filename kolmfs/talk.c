@@ -1,0 +1,361 @@
+/*
+ * talk - see talk.h.
+ */
+#include "talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "replies.h"
+#include "texts.h"
+
+enum {
+	INPUT_BYTES_MAX =
+		4 << 20, /* more than any artifact takes; its own limit is the runner's to say */
+	CONFIG_TEXT_BYTES = 64 << 10,
+	FOLLOW_CHUNK_BYTES = 256 << 10,
+	FOLLOW_LINE_BYTES = 4 << 20,
+};
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_empty(const char *text, size_t len)
+{
+	while (len > 0 && is_space(text[len - 1]))
+		len--;
+	return len == 0;
+}
+
+/* a failure that did not come through a ctl */
+static void say(struct server *sv, const struct open *o, const struct by *by, const struct err *err)
+{
+	char key[2 * SLUG_BYTES];
+
+	names_key(&o->nd->at, key);
+	refused(sv, key, by, err);
+}
+
+/* ---- captures.jsonl ---- */
+
+static int append(struct open *o, const char *line, size_t len, struct err *err)
+{
+	if (is_empty(line, len))
+		return 0;
+	return loop_capture_append(o->sv->k, o->nd->at.slug, line, len, err);
+}
+
+/* a line from its pieces, or without any */
+static int take_line(struct open *o, const char *data, size_t len, struct err *err)
+{
+	int rc;
+
+	if (!o->in.len)
+		return append(o, data, len, err);
+	if (buf_add(&o->in, data, len) < 0)
+		return err_nomem(err);
+	rc = append(o, o->in.data, o->in.len, err);
+	buf_release(&o->in); /* refused or not, what comes next is a line of its own again */
+	return rc;
+}
+
+/* the beginning of a line, kept until the rest comes; one that is too long already is refused, and
+ * counted, like a whole line */
+static int keep_piece(struct open *o, const char *data, size_t len, struct err *err)
+{
+	if (o->in.len + len > CAPTURE_LINE_BYTES) {
+		int rc = take_line(o, data, len, err);
+
+		return rc < 0 ? rc
+			      : err_set(err, EMSGSIZE, "capture larger than %d bytes",
+					CAPTURE_LINE_BYTES); /* blanks only */
+	}
+	return buf_add(&o->in, data, len) < 0 ? err_nomem(err) : 0;
+}
+
+ssize_t captures_write(struct server *sv, struct open *o, const char *data, size_t len,
+	const struct by *by, struct err *err)
+{
+	struct err bad = ERR_NONE;
+	size_t pos = 0;
+	int rc = 0;
+
+	while (pos < len) {
+		const char *lf = memchr(data + pos, '\n', len - pos);
+		size_t n = lf ? (size_t)(lf - (data + pos)) : len - pos;
+
+		rc = lf ? take_line(o, data + pos, n, &bad) : keep_piece(o, data + pos, n, &bad);
+		if (rc < 0)
+			break;
+		pos += n + (lf ? 1 : 0);
+	}
+	if (rc < 0) {
+		say(sv, o, by, &bad);
+		if (err)
+			*err = bad;
+	}
+	return rc < 0 && pos == 0 ? rc : (ssize_t)pos;
+}
+
+void captures_flush(struct open *o, bool is_last)
+{
+	struct err err = ERR_NONE;
+
+	if (!o->in.len)
+		return;
+	/* a whole JSON value cannot be the beginning of a longer one */
+	if (json_check(o->in.data, o->in.len, NULL) == 0) {
+		if (append(o, o->in.data, o->in.len, &err) < 0)
+			say(o->sv, o, &o->by, &err);
+		buf_release(&o->in);
+	} else if (is_last) {
+		err_set(&err, EINVAL, "unfinished capture of %zu bytes dropped", o->in.len);
+		say(o->sv, o, &o->by, &err);
+		loop_capture_dropped(o->sv->k, o->nd->at.slug);
+		buf_release(&o->in);
+	}
+}
+
+/* ---- tune-config.json ---- */
+
+/* is this text, which begins an object, at its end? Strings are the only place where a brace is not
+ * one. */
+static bool is_whole(const char *text, size_t len)
+{
+	bool in_string = false;
+	int depth = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (in_string) {
+			if (text[i] == '\\')
+				i++;
+			else if (text[i] == '"')
+				in_string = false;
+		} else if (text[i] == '"') {
+			in_string = true;
+		} else if (text[i] == '{' || text[i] == '[') {
+			depth++;
+		} else if ((text[i] == '}' || text[i] == ']') && --depth <= 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static int take_config(struct server *sv, struct open *o, const struct by *by, struct err *err)
+{
+	size_t at = 0;
+
+	while (at < o->in.len && is_space(o->in.data[at]))
+		at++;
+	if (at == o->in.len) {
+		buf_reset(&o->in);
+		return 0;
+	}
+	if (o->in.data[at] != '{')
+		return err_set(err, EINVAL, "tune-config.json must be one JSON object");
+	if (!is_whole(o->in.data, o->in.len))
+		return o->in.len > CONFIG_TEXT_BYTES
+			       ? err_set(err, EFBIG, "tune-config.json larger than %d bytes",
+					 CONFIG_TEXT_BYTES)
+			       : 1;
+	return loop_config_write(sv->k, o->nd->at.slug, o->in.data, o->in.len, by, err);
+}
+
+ssize_t config_write(struct server *sv, struct open *o, const char *data, size_t len,
+	const struct by *by, struct err *err)
+{
+	struct err bad = ERR_NONE;
+	int rc;
+
+	if (o->in.len + len > 2 * CONFIG_TEXT_BYTES)
+		rc = err_set(
+			&bad, EFBIG, "tune-config.json larger than %d bytes", CONFIG_TEXT_BYTES);
+	else if (buf_add(&o->in, data, len) < 0)
+		rc = err_nomem(&bad);
+	else
+		rc = take_config(sv, o, by, &bad);
+	if (rc == 1) /* more must come */
+		return (ssize_t)len;
+	buf_release(&o->in);
+	if (rc < 0) {
+		say(sv, o, by, &bad);
+		if (err)
+			*err = bad;
+		return rc;
+	}
+	return (ssize_t)len;
+}
+
+void config_flush(struct open *o, bool is_last)
+{
+	struct err err = ERR_NONE;
+
+	if (!is_last || is_empty(buf_str(&o->in), o->in.len))
+		return;
+	err_set(&err, EINVAL, "tune-config.json was not written whole; nothing was changed");
+	say(o->sv, o, &o->by, &err);
+}
+
+/* ---- run, query ---- */
+
+ssize_t input_write(struct server *sv, struct open *o, const char *data, size_t len,
+	const struct by *by, struct err *err)
+{
+	ssize_t rc = (ssize_t)len;
+
+	(void)sv;
+	pthread_mutex_lock(&o->lock);
+	if (o->talk == TALK_RUNNING) {
+		rc = err_set(err, EBUSY, "the last input is still being answered");
+	} else if (o->in.len + len > INPUT_BYTES_MAX) {
+		rc = err_set(err, EMSGSIZE, "input larger than %d bytes", INPUT_BYTES_MAX);
+		buf_release(&o->in);
+	} else if (buf_add(&o->in, data, len) < 0) {
+		rc = err_nomem(err);
+	} else {
+		o->talk = TALK_WRITTEN;
+		o->by = *by;
+	}
+	pthread_mutex_unlock(&o->lock);
+	if (rc < 0 && err)
+		say(sv, o, by, err);
+	return rc;
+}
+
+void run_flush(struct open *o, bool is_last)
+{
+	bool is_due;
+
+	pthread_mutex_lock(&o->lock);
+	is_due = is_last && o->talk == TALK_WRITTEN;
+	if (is_due)
+		o->talk = TALK_RUNNING;
+	pthread_mutex_unlock(&o->lock);
+	if (is_due)
+		open_answer(o);
+}
+
+int run_answer(struct server *sv, const struct place *at, const char *text, size_t len,
+	struct buf *out, struct err *err)
+{
+	struct run_request rq = {.slug = at->slug, .text = text, .len = len};
+	struct run_result rs = {0};
+	int rc = kolm_run(sv->k, &rq, &rs, err);
+
+	if (rc < 0)
+		return rc;
+	rc = run_print((struct json_slice){rs.output.data, rs.output.len}, out);
+	run_result_release(&rs);
+	return rc < 0 ? err_nomem(err) : 0;
+}
+
+/* ---- wait, follow ---- */
+
+static const char *slug_or_rag(const struct open *o)
+{
+	return o->nd->at.rag ? NULL : o->nd->at.slug;
+}
+
+int wait_bind(struct server *sv, struct open *o, struct err *err)
+{
+	struct job_record jr;
+	int rc = kolm_job(sv->k, slug_or_rag(o), 0, &jr, err);
+
+	if (rc == 0)
+		o->job = jr.id;
+	return rc == -ENODATA || rc == -ENOENT ? 0 : rc;
+}
+
+int wait_ready(struct server *sv, struct open *o, struct err *err)
+{
+	struct job_record jr;
+	int rc;
+
+	if (o->job == 0)
+		return err_set(err, ENODATA, "no job ever ran");
+	rc = kolm_job(sv->k, slug_or_rag(o), o->job, &jr, err);
+	if (rc < 0)
+		return rc;
+	if (jr.state != JOB_DONE)
+		return 0;
+	kolm_job_line(&jr, &o->out);
+	o->ended = true;
+	return 1;
+}
+
+int follow_bind(struct server *sv, struct open *o, struct err *err)
+{
+	int fd = tune_log_open(sv, &o->nd->at, err);
+	off_t end;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return fd;
+	end = lseek(fd, 0, SEEK_END);
+	close(fd);
+	o->pos = end > 0 ? (uint64_t)end : 0;
+	return 0;
+}
+
+static bool is_of_slug(const char *line, size_t len, const char *slug)
+{
+	struct json_slice value, whole = {line, len};
+	size_t n = strlen(slug);
+
+	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value))
+		return false;
+	return value.len == n + 2 && memcmp(value.text + 1, slug, n) == 0;
+}
+
+/* the whole lines of a chunk; how many bytes they are */
+static size_t take_lines(struct open *o, const char *data, size_t len)
+{
+	size_t pos = 0;
+
+	for (const char *lf; (lf = memchr(data + pos, '\n', len - pos)) && !o->out.len;
+		pos = (size_t)(lf - data) + 1)
+		if (is_of_slug(data + pos, (size_t)(lf - (data + pos)), o->nd->at.slug))
+			buf_add(&o->out, data + pos, (size_t)(lf - (data + pos)) + 1);
+	return pos;
+}
+
+int follow_ready(struct server *sv, struct open *o, struct err *err)
+{
+	size_t size = FOLLOW_CHUNK_BYTES;
+	int fd = tune_log_open(sv, &o->nd->at, err), rc = 0;
+	char *chunk;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	chunk = malloc(size);
+	while (chunk && !o->out.len) {
+		ssize_t n = pread(fd, chunk, size, (off_t)o->pos);
+		size_t used = n > 0 ? take_lines(o, chunk, (size_t)n) : 0;
+
+		if (n < 0)
+			rc = err_sys(err, "cannot read 'tune.jsonl'");
+		o->pos += used;
+		if (used == 0 && n == (ssize_t)size && size < FOLLOW_LINE_BYTES) {
+			char *more = realloc(chunk, size * 2); /* a line longer than the chunk */
+
+			if (!more)
+				break;
+			chunk = more;
+			size *= 2;
+		} else if (used == 0) {
+			break;
+		}
+	}
+	if (!chunk)
+		rc = err_nomem(err);
+	free(chunk);
+	close(fd);
+	return rc < 0 ? rc : o->out.len > 0;
+}

@@ -1,0 +1,105 @@
+#!/bin/bash
+# A server's life: readiness, one per store, one per mountpoint, a dead server's mount healed, an end that leaves nothing (BAD-INPUTS K08-K10, K17).
+. "$(dirname "$0")/lib.sh"
+slug one
+mkdir -m 700 "$T/store2"
+mkdir "$T/mnt2"
+refused() { # STATUS PART STORE MOUNTPOINT [OPTION...]
+	local want=$1 part=$2 said rc
+	shift 2
+	said=$("$KOLMFS" "${@:3}" "$1" "$2" 2>&1)
+	rc=$?
+	same "exit status of kolmfs $*" "$want" "$rc"
+	has "what kolmfs $* said" "$said" "$part"
+}
+
+# it returns when the mount answers, not before
+for i in 1 2 3 4 5; do
+	start
+	same "the root answers at once ($i)" v1 "$(cat "$M/one/HEAD")"
+	stop
+	no mountpoint -q "$M"
+done
+
+start
+refused 4 "store is in use by process $(server_pid)" "$S" "$T/mnt2"   # K08
+refused 4 "$M" "$T/store2" "$M"                                      # K10: mounted already
+mkdir "$T/full" && touch "$T/full/x"
+refused 4 "$T/full" "$T/store2" "$T/full"
+refused 4 "$T/none" "$T/store2" "$T/none"
+refused 4 "$T/full/x" "$T/store2" "$T/full/x"
+mkdir "$T/store2/in"
+refused 1 "must not lie in each other" "$T/store2" "$T/store2/in"
+mkdir -p "$T/outer/store"
+refused 1 "must not lie in each other" "$T/outer/store" "$T/outer"
+refused 1 "unknown mount option" "$T/store2" "$T/mnt2" -o frobnicate
+same "the first one still serves" v1 "$(cat "$M/one/HEAD")"
+no mountpoint -q "$T/mnt2"
+
+# as mount(8) calls it
+"$KOLMFS" "$T/store2" "$T/mnt2" -o rw,nosuid,nodev,noauto,user || fail "mount options"
+same "its type" "fuse.kolmfs" "$(awk -v at="$T/mnt2" '$2 == at { print $3 }' /proc/mounts)"
+same "its source" "$T/store2" "$(awk -v at="$T/mnt2" '$2 == at { print $1 }' /proc/mounts)"
+echo shutdown >"$T/mnt2/ctl" || fail shutdown
+soon bash -c '! mountpoint -q "$1"' - "$T/mnt2"
+
+# others see nothing; with allow_other they may read what is no command and holds no captures
+chmod 755 "$T"
+other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+if command -v setpriv >/dev/null; then
+	no other cat "$M/version"
+	"$KOLMFS" -o allow_other "$T/store2" "$T/mnt2" || fail "allow_other"
+	has "another user reads" "$(other cat "$T/mnt2/version")" "kolmfs"
+	no other cat "$T/mnt2/ctl"
+	no other bash -c 'echo shutdown >"$1"' - "$T/mnt2/ctl"
+	stop "$T/mnt2"
+else
+	echo "not installed, not tried: setpriv"
+fi
+
+# killed: its spawner unmounts, the next start is fine, nobody hangs
+pid=$(server_pid)
+exec 4<"$M/one/HEAD"
+kill -KILL "$pid"
+soon bash -c '! grep -q " $1 " /proc/mounts' - "$M"
+has "an open file of a dead server" "$(timeout 5 cat <&4 2>&1)" "Transport endpoint is not connected"
+exec 4<&-
+start
+same "after a kill" v1 "$(cat "$M/one/HEAD")"
+
+# killed together with its spawner: a stale mount is left, and healed by the next start (K09)
+pid=$(server_pid)
+spawner=$(pgrep -P "$pid" | head -n 1)
+[ -n "$spawner" ] || fail "the server has no spawner"
+kill -STOP $spawner # it must not clean up
+kill -KILL "$pid"
+gone "$pid"
+kill -KILL $spawner
+gone "$spawner"
+has "a stale mount" "$(stat "$M" 2>&1)" "Transport endpoint is not connected"
+start
+same "healed" v1 "$(cat "$M/one/HEAD")"
+
+# an unmount from outside ends the server; while files are open it is refused (K17)
+exec 4<"$M/one/captures.jsonl"
+no umount "$M"
+exec 4<&-
+pid=$(server_pid)
+umount "$M" || fail "umount"
+gone "$pid" || fail "the server outlives its mount"
+
+# SIGTERM while readers wait and files are open: everybody gets an answer, the place is free
+start
+pid=$(server_pid)
+cat "$M/one/follow" >"$T/follow" 2>&1 &
+reader=$!
+exec 4<"$M/one/HEAD"
+sleep 0.3
+kill -TERM "$pid"
+gone "$pid" || fail "SIGTERM does not end it"
+wait $reader
+same "a parked reader sees the end" 0 $?
+exec 4<&-
+no mountpoint -q "$M"
+[ -z "$(pgrep -f "$T/store" | grep -v $$)" ] || fail "a process is left: $(pgrep -af "$T/store")"
+finish

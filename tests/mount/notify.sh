@@ -1,0 +1,123 @@
+#!/bin/bash
+# Change reaches everybody who waits for it: blocking reads, poll, epoll, inotify, tail -f; and those who wait cost nothing and can be interrupted.
+. "$(dirname "$0")/lib.sh"
+slug one
+start
+python3 - "$M" <<'END' || fail "poll, epoll, inotify, follow"
+import ctypes, errno, os, select, signal, struct, subprocess, sys, threading, time
+m = sys.argv[1]
+one = os.path.join(m, 'one')
+p = lambda n: os.path.join(one, n)
+
+def cmd(line):
+    with open(p('ctl'), 'wb', buffering=0) as f: f.write(line.encode() + b'\n')
+
+# poll: quiet until something changes, then POLLPRI once until it is read again
+fd = os.open(p('HEAD'), os.O_RDONLY)
+assert os.read(fd, 100) == b'v1\n'
+po = select.poll()
+po.register(fd, select.POLLPRI)
+assert po.poll(50) == []
+t = time.monotonic()
+os.rename(p('head.prev'), p('HEAD'))
+got = po.poll(2000)
+assert got and got[0][1] & select.POLLPRI, got
+assert time.monotonic() - t < 0.5
+os.lseek(fd, 0, 0)
+assert os.read(fd, 100) == b'v0\n'
+assert po.poll(50) == []
+
+# epoll, edge-triggered, on status; epoll waits inside the kernel while it changes
+ep = select.epoll()
+st = os.open(p('status'), os.O_RDONLY)
+os.read(st, 10000)
+ep.register(st, select.EPOLLPRI | select.EPOLLET)
+ep.poll(0.1)
+threading.Timer(0.2, cmd, ['capture on']).start()
+t = time.monotonic()
+assert ep.poll(2), 'epoll'
+assert time.monotonic() - t < 1
+
+# inotify on the file and on its folder
+libc = ctypes.CDLL(None, use_errno=True)
+IN_MODIFY = 2
+for watched in ('HEAD', ''):
+    ino = libc.inotify_init1(os.O_CLOEXEC)
+    assert libc.inotify_add_watch(ino, p(watched).encode(), IN_MODIFY) >= 0
+    time.sleep(0.15)
+    while select.select([ino], [], [], 0)[0]: os.read(ino, 65536)
+    cmd('rollback')
+    assert select.select([ino], [], [], 2)[0], 'no inotify event on ' + (watched or 'the folder')
+    os.close(ino)
+
+# follow: from its open on, line by line; a reply never longer than asked for
+fo = os.open(p('follow'), os.O_RDONLY)
+fn = os.open(p('follow'), os.O_RDONLY | os.O_NONBLOCK)
+try:
+    os.read(fn, 10)
+    assert False
+except BlockingIOError:
+    pass
+po = select.poll()
+po.register(fo, select.POLLIN)
+assert po.poll(50) == []
+got = []
+th = threading.Thread(target=lambda: got.append(os.read(fo, 65536)))
+th.start()
+time.sleep(0.1)
+cmd('rollback')
+th.join(2)
+assert got and b'"slug":"one"' in got[0] and got[0].endswith(b'\n'), got
+time.sleep(0.2)
+assert os.read(fn, 1) == b'{'
+assert got[0].startswith(b'{' + os.read(fn, 5))
+
+# wait: nothing ever ran
+try:
+    open(p('wait')).read()
+    assert False
+except OSError as e:
+    assert e.errno == errno.ENODATA, e
+
+# a thousand waiting readers; everybody else is served; a signal ends one of them
+fds = [os.open(p('follow'), os.O_RDONLY) for _ in range(200)]
+threading.stack_size(65536)
+ths = [threading.Thread(target=lambda f=f: got.append(os.read(f, 4096))) for f in fds]
+del got[:]
+for x in ths: x.start()
+time.sleep(0.3)
+t = time.monotonic()
+assert open(p('HEAD')).read() in ('v0\n', 'v1\n')
+os.listdir(m)
+assert time.monotonic() - t < 0.5
+child = subprocess.Popen(['cat', p('follow')], stdout=subprocess.DEVNULL)
+time.sleep(0.2)
+child.send_signal(signal.SIGINT)
+assert child.wait(2) == -signal.SIGINT
+cmd('rollback')
+for x in ths: x.join(5)
+assert len(got) == 200 and all(b'rolled_back' in g or b'rollback' in g for g in got), len(got)
+END
+
+# every file answers poll: one that did not would turn it off for the whole mount
+python3 - "$M" <<'END' || fail "poll of every file"
+import os, select, sys
+for at, _, names in os.walk(sys.argv[1]):
+    for n in names:
+        fd = os.open(os.path.join(at, n), os.O_RDONLY)
+        po = select.poll()
+        po.register(fd, select.POLLIN)
+        got = po.poll(1000)
+        assert got and got[0][1] & select.POLLIN, (n, got)
+        os.close(fd)
+END
+
+# mv is rollback, and says so; HEAD and head.prev both stay
+before=$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ')
+mv "$M/one/head.prev" "$M/one/HEAD" || fail mv
+same "exchanged" "$(echo $before | awk '{ print $2, $1 }')" "$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ' | sed 's/ $//')"
+mv "$M/one/head.prev" "$M/one/HEAD" || fail "mv back"
+same "and back" "$before" "$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ')"
+has "the audit log" "$(tail -n 1 "$M/one/events")" '"slug":"one"'
+ok grep -q . "$M/logs/tune.jsonl"
+finish

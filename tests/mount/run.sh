@@ -1,0 +1,124 @@
+#!/bin/bash
+# `run`: one input through the recipes, on one open; what fails, how soon, and what is kept of it. BAD-INPUTS D, F12; FORMATS 9.6, 15.5, 19.2.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.bash"
+artifact plain <<'END'
+function generate(input, lib) {
+	const what = input && input.do;
+	if (what === "loop") while (true) {}
+	if (what === "regex") return /(a+)+b/.test("a".repeat(40));
+	if (what === "grow") { const all = []; for (;;) all.push(new Array(10000).fill(1.5)); }
+	if (what === "recurse") { const f = () => f() + 1; return f(); }
+	if (what === "throw") throw new Error("not \u001b[31mtoday");
+	if (what === "function") return () => 1;
+	if (what === "large") return "x".repeat(2097152);
+	if (what === "fetch") { try { fetch("http://127.0.0.1"); } catch (e) {} return "right"; }
+	if (what === "spoil") { Object.getPrototypeOf([]).map = () => "spoilt"; JSON.stringify = () => "spoilt"; return "done"; }
+	if (what === "map") return [1, 2].map((x) => x + 1);
+	if (what === "lm") return typeof lib.lm.generate;
+	return input;
+}
+END
+mood_artifact
+start
+tuned plain
+tuned mood
+has "the usage" "$(cat "$M/plain/run")" "then read the answer on the same open"
+same "nothing ran" 0 "$(stat -c %s "$M/logs/runs.jsonl")"
+
+# ---- what is JSON and what is text ----
+echo "capture on" >"$M/plain/ctl"
+same "an object" '{"a":[1,"é"]}' "$(ask plain '{"a" : [1, "é"]}' | jq -c .)"
+same "pretty" '{
+  "a": 1
+}' "$(ask plain '{"a":1}')"
+same "a text" 'just words' "$(ask plain 'just words')"
+same "a number is a text" '5' "$(ask plain 5)"
+same "a JSON string" 'x "y"' "$(ask plain '"x \"y\""')"
+same "no JSON after all" '{oops' "$(ask plain '{oops')"
+same "captured" '{"a":[1,"é"]} {"a":1} "just words" "5" "x \"y\"" "{oops"' "$(jq -c .input "$M/plain/captures.jsonl" | tr '\n' ' ' | sed 's/ $//')"
+same "by rules alone: no rev" 0 "$(grep -c '"rev"' "$M/plain/captures.jsonl")"
+same "a second question on one open" "one two" "$(exec 5<>"$M/plain/run"; printf one >&5; read -r a <&5; printf two >&5; read -r b <&5; echo "$a $b")"
+same "lib.lm is there" function "$(ask plain '{"do":"lm"}')"
+printf '{"sent":"without reading"}' >"$M/plain/run" || fail "write and close"
+soon grep -q 'without reading' "$M/plain/captures.jsonl"
+
+# ---- what goes wrong ----
+rows=$(wc -l <"$M/plain/captures.jsonl")
+python3 - "$M/plain" >"$T/out" <<'END'
+import errno, os, sys, time
+
+def ask(text):
+    fd = os.open(sys.argv[1] + '/run', os.O_RDWR)
+    begun = time.monotonic()
+    try:
+        os.write(fd, text)
+        got = os.read(fd, 1 << 20).decode()
+    except OSError as e:
+        got = errno.errorcode[e.errno]
+    took = time.monotonic() - begun
+    os.close(fd)
+    return got, took, open(sys.argv[1] + '/error').read().strip()
+
+ask(b'warm')
+for what, errnos, sentence, limit in [
+    ('loop', 'ETIMEDOUT', 'stopped after 1000 ms', 1.6),                # D02
+    ('regex', 'ETIMEDOUT', 'stopped after 1000 ms', 1.6),               # D03
+    ('grow', 'ENOMEM', 'memory limit of 64 MiB', 3),                    # D05
+    ('recurse', 'EOVERFLOW', 'call stack', 3),                          # D06
+    ('throw', 'EBADMSG', 'recipe threw: ', 3),                          # D07
+    ('function', 'EBADMSG', 'output is not JSON', 3),                   # D08
+    ('large', 'EMSGSIZE', 'output larger than 1 MiB', 3),               # D09
+    ('fetch', 'EPERM', 'egress attempt: fetch', 3),                     # D11
+]:
+    got, took, error = ask(b'{"do":"%s"}' % what.encode())
+    if got not in errnos or sentence not in error or took > limit or '\x1b' in error:
+        print('%s: %r in %.2f s, error %r' % (what, got[:60], took, error))
+    # whatever happened: the next one is served, with nothing of it left behind
+    if ask(b'{"do":"map"}')[0].split() != ['[', '2,', '3', ']']:
+        print('after %s: %r' % (what, ask(b'{"do":"map"}')))
+got, _, error = ask(b'x' * (1 << 20))
+if len(got) not in (1 << 20, (1 << 20) + 1):                            # with its line feed, or cut by this read
+    print('1 MiB is not too much: %r %r' % (got[:60], error))
+got, _, error = ask(b'x' * ((1 << 20) + 1))                             # D10
+if got != 'EMSGSIZE' or 'input larger than 1 MiB' not in error:
+    print('more than 1 MiB: %r %r' % (got[:60], error))
+ask(b'{"do":"spoil"}')                                                  # D13
+if ask(b'{"do":"map"}')[0].split() != ['[', '2,', '3', ']']:
+    print('spoilt: %r' % (ask(b'{"do":"map"}'),))
+END
+same "failures" "" "$(cat "$T/out")"
+same "F12: no row of a failure" "" "$(tail -n +$((rows + 1)) "$M/plain/captures.jsonl" | jq -r '.input | objects | .do' | sort -u | grep -vx 'map\|spoil')"
+same "error is ok again" ok "$(cat "$M/plain/error")"
+
+# ---- the run log ----
+python3 - "$M/logs/runs.jsonl" "$T/plain.kolm" <<'END' || fail "runs.jsonl"
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+for l in lines:
+    assert (l['command'], l['artifact']) == ('run', sys.argv[2]), l
+    want = ['ts', 'command', 'artifact'] + (['recipe_id', 'recipe_name', 'latency_us', 'k_composite', 'ok'] if l['ok'] else ['ok', 'error', 'error_code'])
+    assert list(l) == want, list(l)
+assert lines[0]['recipe_id'] == 'rcp_plain' and lines[0]['latency_us'] > 0, lines[0]
+assert any(not l['ok'] and l['error_code'] == 'KOLM_E_RECIPE_TIMEOUT' for l in lines), 'no time-out in the log'
+END
+
+# ---- eight at once, each with its own answer ----
+for i in 1 2 3 4 5 6 7 8; do
+	{ [ "$(ask plain "{\"number\":$i}" | jq -c .)" = "{\"number\":$i}" ] || echo "$i"; } >>"$T/eight" &
+	runs[$i]=$!
+done
+wait "${runs[@]}"
+same "eight at once" "" "$(cat "$T/eight")"
+
+# ---- the model answers: the row says which revision did ----
+echo "capture on" >"$M/mood/ctl"
+mood=$(ask mood '{"text":"Nobody came to my party."}' | jq -r .mood)
+case $mood in happy | angry) ;; *) fail "the model said '$mood': $(cat "$M/mood/error")" ;; esac
+same "its row" "v0 mood $mood" "$(jq -r '"\(.rev) \(.recipe) \(.output.mood)"' "$M/mood/captures.jsonl")"
+same "its keys" "ts input output recipe latency_us rev id crc" "$(jq -r 'keys_unsorted | join(" ")' "$M/mood/captures.jsonl")"
+echo "capture off" >"$M/mood/ctl"
+ask mood '{"text":"The lights are out again."}' >"$T/out" || fail "a run with capture off"
+same "capture off" 1 "$(wc -l <"$M/mood/captures.jsonl")"
+same "the run itself is logged" mood "$(tail -n 1 "$M/logs/runs.jsonl" | jq -r .recipe_name)"
+finish
