@@ -17,6 +17,8 @@
 
 enum { POLL_MAX = 2 + 3 * CHILD_MAX };
 
+#define PARENT_GONE SIGUSR1
+
 static int kill_child(struct sandbox *sb, const struct wire_head *head, struct err *err)
 {
 	for (struct child *ch = sb->children; ch; ch = ch->next) {
@@ -157,19 +159,23 @@ bool sandbox_pump(struct sandbox *sb, bool with_parent)
 		if (fds[i].fd >= 0 && fds[i].revents && !handle(sb, &fds[i]))
 			break;
 	}
-	if (fds[1].revents && read(sb->signals, &info, sizeof(info)) > 0)
+	if (fds[1].revents && read(sb->signals, &info, sizeof(info)) > 0) {
+		if (info.ssi_signo == PARENT_GONE)
+			return false;
 		child_reap(sb);
+	}
 	child_sweep(sb);
 	return !fds[0].revents || serve_parent(sb);
 }
 
+/* mounts first: aborting their connections frees what waits in them */
 static void end_all(struct sandbox *sb)
 {
+	sandbox_unmount_all(sb);
 	for (struct child *ch = sb->children; ch; ch = ch->next)
 		child_kill(ch);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
-	sandbox_unmount_all(sb);
 }
 
 _Noreturn void sandbox_main(int parent, const char *cell_path)
@@ -182,6 +188,11 @@ _Noreturn void sandbox_main(int parent, const char *cell_path)
 	snprintf(sb.cell_path, sizeof(sb.cell_path), "%s", cell_path);
 	prctl(PR_SET_NAME, "kolm-spawner");
 	setsid(); /* Ctrl-C is for our parent */
+	/*
+	 * A killed server can have a thread inside its own mount or in the kernel's notification path: that thread waits for an answer which nobody will
+	 * give, and keeps the socket and /dev/fuse open meanwhile, so no end of file ever comes. Its main thread dies all the same, and this tells us.
+	 */
+	prctl(PR_SET_PDEATHSIG, PARENT_GONE);
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < 3; i++)
 		dup2(null, i);
@@ -190,6 +201,7 @@ _Noreturn void sandbox_main(int parent, const char *cell_path)
 	close_range((unsigned)parent + 1, ~0U, 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, PARENT_GONE);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	sb.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (sb.signals < 0)

@@ -341,7 +341,11 @@ int sandbox_unmount(struct sandbox *sb, const char *mountpoint, struct err *err)
 void sandbox_unmount_all(struct sandbox *sb)
 {
 	for (size_t i = 0; i < MOUNT_MAX; i++) {
-		if (sb->mounts[i].real && mounted(sb->mounts[i].real) == 2)
-			detach(sb->mounts[i].real, NULL);
+		if (sb->mounts[i].real && mounted(sb->mounts[i].real) == 2) {
+			/* force aborts the connection even when the mount is busy; then it is taken away */
+			(void)!umount2(sb->mounts[i].real, MNT_FORCE | UMOUNT_NOFOLLOW);
+			if (mounted(sb->mounts[i].real) == 2)
+				detach(sb->mounts[i].real, NULL);
+		}
 	}
 }
