@@ -48,7 +48,7 @@ int artifact_load(int dirfd, const char *path, struct buf *data, struct err *err
 	if (fstat(fd, &st) < 0)
 		rc = err_sys(err, "cannot look at artifact '%s'", q);
 	else if (S_ISDIR(st.st_mode))
-		rc = err_set(err, EISDIR, "artifact '%s' is a folder", q);
+		rc = err_set(err, EISDIR, "artifact '%s' is a folder, not a regular file", q);
 	else if (!S_ISREG(st.st_mode))
 		rc = err_set(err, EINVAL, "'%s' is not a regular file", q);
 	else if (st.st_size > ARTIFACT_BYTES_MAX)

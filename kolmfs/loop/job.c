@@ -238,6 +238,7 @@ static void *job_main(void *arg)
 			*p = jb->next;
 			break;
 		}
+	k->changes++;
 	pthread_cond_broadcast(&k->wake);
 	pthread_mutex_unlock(&k->lock);
 	job_free(jb);
@@ -302,7 +303,9 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 		return 0;
 	/* no thread to be had: the job is over before it began */
 	pthread_mutex_lock(&k->lock);
-	*tail = NULL;
+	for (tail = &k->jobs; *tail != jb; tail = &(*tail)->next)
+		;
+	*tail = jb->next;
 	jb->rec.outcome = JOB_FAILED;
 	(void)snprintf(jb->rec.error, sizeof(jb->rec.error), "cannot start a thread: %s", strerror(rc));
 	pthread_mutex_unlock(&k->lock);
@@ -445,7 +448,11 @@ int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(vo
 
 	for (;;) {
 		struct timespec until;
+		unsigned long seen;
 
+		pthread_mutex_lock(&k->lock);
+		seen = k->changes;
+		pthread_mutex_unlock(&k->lock);
 		rc = kolm_job(k, slug, id, out, err);
 		if (rc < 0 || out->state == JOB_DONE)
 			return rc;
@@ -457,7 +464,8 @@ int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(vo
 		until.tv_sec++;
 		pthread_mutex_lock(&k->lock);
 		/* a job of this process wakes us; one of another is looked at every second */
-		(void)pthread_cond_timedwait(&k->wake, &k->lock, &until);
+		if (k->changes == seen)
+			(void)pthread_cond_timedwait(&k->wake, &k->lock, &until);
 		pthread_mutex_unlock(&k->lock);
 	}
 }

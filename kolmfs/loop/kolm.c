@@ -49,15 +49,13 @@ int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **o
 			rc = store_recover(&k->st, err);
 		if (rc == 0)
 			rc = watch_start(k, err);
-		if (rc < 0)
-			goto close_store;
+		if (rc < 0) {
+			kolm_close(k);
+			return rc;
+		}
 	}
 	*out = k;
 	return 0;
-close_store:
-	if (k->server_lock >= 0)
-		close(k->server_lock);
-	store_close(&k->st);
 free_kolm:
 	pthread_cond_destroy(&k->wake);
 	pthread_mutex_destroy(&k->lock);
@@ -94,7 +92,7 @@ void kolm_close(struct kolm *k)
 		next = ref->next;
 		free_index(ref);
 	}
-	captures_flush(k);
+	captures_settle(k);
 	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
 		next = n->next;
 		free(n);

@@ -55,6 +55,7 @@ struct kolm {
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* a job ended or changed state, or closing */
+	unsigned long changes; /* counts what may end a wait, so that none is missed between looking and waiting */
 	struct job *jobs;    /* in the order accepted */
 	bool closing;
 	struct runner *warm; /* runners that serve `run`, one per slug or artifact */
@@ -123,7 +124,7 @@ void runner_give(struct kolm *k, struct runner *rn, bool broken);
 void runners_end(struct kolm *k);
 
 /* run.c: make appended rows durable; once a second, and at the end */
-void captures_flush(struct kolm *k);
+void captures_settle(struct kolm *k);
 
 /* watch.c */
 int watch_start(struct kolm *k, struct err *err);

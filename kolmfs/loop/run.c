@@ -113,7 +113,7 @@ static void note(struct kolm *k, const char *slug, enum note what)
 	pthread_mutex_unlock(&k->lock);
 }
 
-void captures_flush(struct kolm *k)
+void captures_settle(struct kolm *k)
 {
 	for (;;) {
 		char slug[SLUG_BYTES + 1] = "";

@@ -68,9 +68,9 @@ static int something_teaches(int capfd, const struct artifact *af, const struct 
 	rc = captures_scan(capfd, UINT64_MAX, NULL, NULL, &counts, err);
 	if (rc < 0)
 		return rc;
+	uint64_t bad = counts.broken + counts.torn + counts.oversize;
 	if (counts.rows == 0)
-		return counts.broken == 0 ? err_set(err, ENODATA, "no captures yet")
-					  : err_set(err, ENODATA, "no usable captures (%llu skipped)", (unsigned long long)counts.broken);
+		return bad == 0 ? err_set(err, ENODATA, "no captures yet") : err_set(err, ENODATA, "no usable captures (%llu skipped)", (unsigned long long)bad);
 	opt.cases = case_inputs(af, &opt.ncases);
 	if (opt.cases == NULL)
 		return err_nomem(err);

@@ -26,6 +26,7 @@ struct watched {
 	uint64_t head_bytes;
 	int64_t retry_at; /* after a failed step: not before */
 	uint64_t job;	  /* the cycle it started last */
+	int error;	  /* the errno last told of: the same one is not told every minute */
 	bool on;
 };
 
@@ -106,19 +107,37 @@ int loop_fresh(struct kolm *k, const char *slug, uint64_t *fresh, uint64_t *rows
 	return rc;
 }
 
-static void trigger(struct round *r, struct watched *w, const struct config *cf, uint64_t rows)
+/* it cannot be done now; said once, tried again */
+static void tick_error(struct round *r, struct watched *w, const struct err *why)
+{
+	struct by by = by_self();
+	struct buf quoted = BUF_INIT;
+
+	w->retry_at = time_now() + RETRY_MS;
+	w->size = -1;
+	if (why->no == w->error)
+		return;
+	w->error = why->no;
+	(void)json_put_text(&quoted, why->text);
+	(void)log_event(r->k, w->slug, 0, &by, NULL, "tick_error", "\"error\":%s", buf_str(&quoted));
+	buf_release(&quoted);
+}
+
+static void trigger(struct round *r, struct watched *w, uint64_t rows)
 {
 	struct by by = by_self();
 	struct err err = ERR_NONE;
 
-	(void)cf;
-	if (log_event(r->k, w->slug, 0, &by, &err, "step_triggered", "\"captures\":%llu", (unsigned long long)rows) == 0 &&
-		loop_cycle(r->k, w->slug, &by, &w->job, &err) == 0)
+	/* one that could not begin was told of already */
+	if ((w->error != 0 || log_event(r->k, w->slug, 0, &by, &err, "step_triggered", "\"captures\":%llu", (unsigned long long)rows) == 0) &&
+		loop_cycle(r->k, w->slug, &by, &w->job, &err) == 0) {
+		w->error = 0;
 		return;
+	}
 	if (err.no == EBUSY)
 		w->size = -1; /* look again when the job is over */
 	else
-		w->retry_at = time_now() + RETRY_MS;
+		tick_error(r, w, &err);
 }
 
 /* after a cycle that failed (not at the gate) its rows are still untrained: wait a little, then look again */
@@ -152,9 +171,10 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 			return;
 		}
 		if (count_fresh(r->k, tn, cap, &fresh, &rows, &err) < 0) {
-			w->retry_at = time_now() + RETRY_MS;
-			(void)log_event(r->k, w->slug, 0, &by, NULL, "tick_error", "\"error\":\"%s\"", err_name(err.no));
+			tick_error(r, w, &err);
 		} else {
+			if (fresh < (uint64_t)cf->threshold_rows)
+				w->error = 0;
 			w->size = st.st_size;
 			w->mtime = st.st_mtim;
 		}
@@ -162,7 +182,7 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 	if (!w->on && log_event(r->k, w->slug, 0, &by, &err, "watch_started", "\"captures\":%llu,\"threshold\":%d", (unsigned long long)rows, cf->threshold_rows) == 0)
 		w->on = true;
 	if (fresh >= (uint64_t)cf->threshold_rows)
-		trigger(r, w, cf, rows);
+		trigger(r, w, rows);
 	if (cap >= 0)
 		close(cap);
 }
@@ -253,12 +273,11 @@ static void *watch_main(void *arg)
 	/* the canary takes a second; who reads `status` first should not wait for it */
 	(void)spawner_walls(k->sp, &walls, NULL);
 	buf_release(&walls);
-	(void)tune_list(&k->st, requeue, &r, NULL);
 	for (;;) {
 		struct timespec until;
 		bool closing;
 
-		captures_flush(k);
+		captures_settle(k);
 		(void)tune_list(&k->st, one_slug, &r, NULL);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec += LOOK_MS / 1000;
@@ -281,8 +300,13 @@ static void *watch_main(void *arg)
 
 int watch_start(struct kolm *k, struct err *err)
 {
-	int rc = pthread_create(&k->watch, NULL, watch_main, k);
+	struct watched *none = NULL;
+	struct round r = { .k = k, .all = &none };
+	int rc;
 
+	/* before the first reader: `wait` must not say interrupted of what goes on */
+	(void)tune_list(&k->st, requeue, &r, NULL);
+	rc = pthread_create(&k->watch, NULL, watch_main, k);
 	if (rc != 0)
 		return err_set(err, rc, "cannot start the watch: %s", strerror(rc));
 	k->has_watch = true;

@@ -27,6 +27,22 @@ int say(const struct buf *line, struct err *err)
 	return rc < 0 ? rc : write_all(STDOUT_FILENO, "\n", 1, err);
 }
 
+/* FORMATS 15.5: the bytes of a text, of the compact JSON of anything else; null is 0 */
+static bool too_large(struct json_slice input, uint64_t max)
+{
+	struct buf text = BUF_INIT;
+	bool over;
+
+	if (input.len <= max || json_kind_of(input) == JSON_NULL)
+		return false;
+	if (json_kind_of(input) != JSON_STRING)
+		return true;
+	(void)json_string(input, &text);
+	over = text.failed || text.len > max;
+	buf_release(&text);
+	return over;
+}
+
 static int op_run(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err)
 {
 	struct json_slice input, params = { "", 0 }, rev;
@@ -40,7 +56,7 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 	rc = program_open(rn, err);
 	if (rc < 0)
 		return rc;
-	if (input.len > artifact_input_max(rn->af)) {
+	if (too_large(input, artifact_input_max(rn->af))) {
 		(void)err_set(err, EMSGSIZE, "input larger than 1 MiB");
 		return err_code(err, "KOLM_E_INPUT_TOO_LARGE");
 	}
@@ -54,7 +70,7 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 		rc = model_use(rn, name, err);
 	}
 	if (rc == 0)
-		rc = program_ready(rn, false, err);
+		rc = program_ready(rn, json_member(request, "eval", &rev) && rev.len == 4, err);
 	if (rc == 0)
 		rc = program_call(rn, input, params, &host, &oc, err);
 	if (rc == 0) {

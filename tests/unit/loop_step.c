@@ -1,0 +1,366 @@
+/* loop_step - real training, small: eight corrected rows of the redactor, one epoch, on the real base model. */
+#include <sys/mount.h>
+
+#include "loop_rig.h"
+
+static void start(struct rig *r)
+{
+	rig_open(r);
+	compile_example(r, "redactor");
+	cr_assert_eq(init(r, NULL), 0, "%s", r->err.text);
+}
+
+/* step ${words} ("epochs=1 from=v0") */
+static int step(struct rig *r, const char *words, uint64_t *job)
+{
+	struct step_options o;
+	unsigned seen = 0;
+	char text[200];
+
+	step_options_default(&o);
+	(void)snprintf(text, sizeof(text), "%s", words);
+	for (char *save = NULL, *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {
+		char *eq = strchr(w, '=');
+
+		*eq = '\0';
+		cr_assert_eq(step_option(&o, w, eq + 1, &seen, &r->err), 0, "%s", r->err.text);
+	}
+	r->err = ERR_NONE;
+	return loop_step(r->k, "redactor", &o, &r->by, job, &r->err);
+}
+
+/* a job that must end well; what it wrote to its log is shown when it does not */
+static struct job_record good_end(struct rig *r, uint64_t job)
+{
+	struct job_record jr = job_end(r, "redactor", job);
+	struct buf text;
+	char name[80];
+
+	if (jr.outcome == JOB_OK)
+		return jr;
+	(void)snprintf(name, sizeof(name), "tune/redactor/jobs/%llu/log", (unsigned long long)job);
+	text = store_text(r, name);
+	cr_assert_fail("job %llu: %s\n%s", (unsigned long long)job, jr.error, text.data + (text.len > 3000 ? text.len - 3000 : 0));
+	return jr;
+}
+
+static pid_t worker_of(struct rig *r)
+{
+	pid_t pid;
+
+	pthread_mutex_lock(&r->k->lock);
+	pid = r->k->jobs != NULL ? r->k->jobs->worker : -1;
+	pthread_mutex_unlock(&r->k->lock);
+	return pid;
+}
+
+/* wait until the job's trainer has begun its steps; its process */
+static pid_t training(struct rig *r, uint64_t job)
+{
+	char progress[96] = "";
+
+	for (int i = 0; i < 600; i++) {
+		(void)kolm_job_progress(r->k, "redactor", job, progress);
+		if (strstr(progress, " steps") != NULL && strncmp(progress, "0 ", 2) != 0)
+			return worker_of(r);
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	}
+	cr_assert_fail("the trainer did not begin: \"%s\"", progress);
+	return -1;
+}
+
+static void adapter_sha(struct rig *r, const char *rev, char sha[65])
+{
+	struct tune tn;
+
+	cr_assert_eq(tune_open(&r->k->st, "redactor", &tn, &r->err), 0);
+	cr_assert_eq(revision_verify(&tn, rev, sha, &r->err), 0, "%s", r->err.text);
+	tune_close(&tn);
+}
+
+/* the members of a checked object, joined by blanks */
+static void keys_of(struct json_slice object, struct buf *out)
+{
+	struct json_slice key, value;
+
+	buf_reset(out);
+	for (size_t pos = 0; json_next(object, &pos, &key, &value);) {
+		(void)buf_puts(out, out->len > 0 ? " " : "");
+		(void)buf_add(out, key.text + 1, key.len - 2);
+	}
+}
+
+/* PROTOCOLS section 4 */
+static const char train_keys[] =
+	"spec revision from base captures rows_used skipped rows_sha256 seed epochs batch_size lr schedule rank alpha dropout target_modules "
+	"template kernel engine worker network loss heldout best_epoch tokens elapsed_sec peak_bytes adapter_sha256";
+
+static void check_records(struct rig *r)
+{
+	struct buf train = store_text(r, "tune/redactor/revisions/v1/train.json"), files = store_text(r, "tune/redactor/revisions/v1/files.json"), keys = BUF_INIT;
+	struct json_slice root = { train.data, train.len }, v;
+	char sha[65], part[100];
+
+	cr_assert_eq(json_check(train.data, train.len, &r->err), 0, "%s", r->err.text);
+	keys_of(root, &keys);
+	cr_expect_eq(strncmp(keys.data, train_keys, strlen(train_keys)), 0, "%s", keys.data);
+	cr_assert(json_member(root, "base", &v));
+	keys_of(v, &keys);
+	cr_expect_str_eq(keys.data, "path bytes xxh3 types");
+	cr_assert(json_member(root, "captures", &v));
+	keys_of(v, &keys);
+	cr_expect_str_eq(keys.data, "rows bytes sha256");
+	cr_expect(json_member(root, "rows_used", &v) && json_double(v) == 8);
+	cr_expect(json_member(root, "loss", &v) && v.len > 2, "no loss was recorded: %s", train.data);
+	cr_expect(json_member(root, "template", &v) && json_kind_of(v) != JSON_NULL);
+	cr_expect(json_member(root, "tokens", &v) && json_kind_of(v) == JSON_NUMBER && json_double(v) > 0);
+	adapter_sha(r, "v1", sha);
+	(void)snprintf(part, sizeof(part), "\"adapter_sha256\": \"%s\"", sha);
+	cr_expect_not_null(strstr(train.data, part));
+
+	cr_assert_eq(json_check(files.data, files.len, &r->err), 0);
+	keys_of((struct json_slice){ files.data, files.len }, &keys);
+	cr_expect_str_eq(keys.data, "spec files");
+	cr_expect_not_null(strstr(files.data, "kolm-files-1"));
+	char *config = strstr(files.data, "adapter_config.json"), *weights = strstr(files.data, "adapter_model.safetensors"), *record = strstr(files.data, "train.json");
+	cr_expect(config != NULL && config < weights && weights < record, "%s", files.data);
+	cr_expect_null(strstr(files.data, "\"files.json\""));
+	buf_release(&train);
+	buf_release(&files);
+	buf_release(&keys);
+}
+
+/* one story, since each step costs seconds: refusals, v1, the same again, then another base under the same path */
+Test(loop_step, publishes_refuses_and_repeats)
+{
+	char own[200], sha[2][65], line[STORE_PATH_BYTES + 300];
+	struct job_record jr;
+	struct rig r;
+	uint64_t job, other;
+	struct buf text;
+	int fd;
+
+	rig_open(&r);
+	compile_example(&r, "redactor");
+	(void)snprintf(own, sizeof(own), "%s/base.gguf", r.path);
+	(void)snprintf(line, sizeof(line), "cp %s %s", r.base, own);
+	cr_assert_eq(system(line), 0);
+	(void)snprintf(r.base, sizeof(r.base), "%s", own);
+	works(init(&r, NULL));
+
+	fails(step(&r, "epochs=1", &job), ENODATA, "no captures yet");
+	capture(&r, "redactor", "{\"input\":{\"text\":\"a\"},\"output\":{\"text\":\"a\"},\"rev\":\"v0\"}");
+	fails(step(&r, "epochs=1", &job), ENODATA, "1 rows the model answered itself wait for a look");
+	fails(step(&r, "from=v9", &job), ENOENT, "no revision v9");
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/1"), "a refused step is no job");
+
+	capture_example(&r, "redactor", "redactor", 0, 8);
+	works(step(&r, "epochs=1", &job));
+	cr_expect_eq(job, 1);
+	fails(step(&r, "epochs=1", &other), EBUSY, "job 1 (step) is running");
+	fails(loop_eval(r.k, "redactor", NULL, &r.by, &other, &r.err), EBUSY, "job 1 (step) is running");
+	jr = good_end(&r, job);
+	cr_expect_str_eq(jr.rev, "v1");
+	cr_expect_str_eq(jr.verb, "step epochs=1");
+	check_records(&r);
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/1/out"));
+	text = store_text(&r, "tune/redactor/jobs/1/rows.jsonl");
+	cr_expect_not_null(strstr(text.data, "{\"prompt\":\"Names of people, or none:\\n"));
+	buf_release(&text);
+	text = store_text(&r, "tune/redactor/HEAD");
+	cr_expect_str_eq(text.data, "v0\n");
+	buf_release(&text);
+	cr_expect_eq(in_log(&r, "\"step_complete\",\"revision\":\"v1\""), 1);
+
+	/* the same rows from the same start: the same bytes */
+	works(step(&r, "epochs=1 from=v0", &job));
+	jr = good_end(&r, job);
+	adapter_sha(&r, "v1", sha[0]);
+	adapter_sha(&r, "v2", sha[1]);
+	cr_expect_str_eq(jr.rev, "v2");
+	cr_expect_str_eq(sha[0], sha[1]);
+
+	/* v1 has seen every row */
+	fails(step(&r, "from=v1", &job), ENODATA, "no captures yet that teach something new");
+
+	/* another model of the same shapes under the same name */
+	fd = open(own, O_RDWR | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(pwrite(fd, "changed", 7, 90000000), 7);
+	close(fd);
+	capture_example(&r, "redactor", "redactor", 8, 1);
+	works(step(&r, "epochs=1 from=v1", &job));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect_not_null(strstr(jr.error, "base digest differs from v1's"), "%s", jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v3"));
+	rig_close(&r);
+}
+
+Test(loop_step, cancelled_and_killed_ones_leave_nothing)
+{
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+	pid_t pid;
+
+	start(&r);
+	fails(loop_cancel(r.k, "redactor", 0, &r.by, &r.err), ESRCH, "no job is running");
+	capture_example(&r, "redactor", "redactor", 0, 8);
+	works(step(&r, "epochs=1000", &job));
+	(void)training(&r, job);
+	works(loop_cancel(r.k, "redactor", job, &r.by, &r.err));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_CANCELLED, "%s", jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/1/out"));
+
+	works(step(&r, "epochs=1000", &job));
+	pid = training(&r, job);
+	cr_assert_gt(pid, 1);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_CRASHED);
+	cr_expect_eq(jr.signal, SIGKILL);
+	cr_expect_str_eq(jr.error, "trainer was killed (signal 9)");
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v2"));
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/2/out"));
+	cr_expect_eq(in_log(&r, "\"step_failed\",\"error\":\"trainer was killed (signal 9)\""), 1);
+
+	/* neither number is used again */
+	works(step(&r, "epochs=1", &job));
+	jr = good_end(&r, job);
+	cr_expect_str_eq(jr.rev, "v3");
+	rig_close(&r);
+}
+
+Test(loop_step, a_server_that_stops_goes_on_with_the_same_step_and_the_same_bytes)
+{
+	char sha[2][65];
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+
+	start(&r);
+	kolm_close(r.k);
+	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
+	capture_example(&r, "redactor", "redactor", 0, 8);
+	works(step(&r, "epochs=3", &job));
+	(void)training(&r, job);
+	kolm_close(r.k);
+	cr_expect(store_has(&r, "tune/redactor/jobs/1/out"), "the checkpoint is gone");
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
+	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
+	jr = job_end(&r, "redactor", job);
+	for (int i = 0; i < 100 && jr.outcome == JOB_INTERRUPTED; i++) { /* until it is queued once more */
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		jr = job_end(&r, "redactor", job);
+	}
+	jr = good_end(&r, job);
+	cr_expect_str_eq(jr.rev, "v1");
+	works(step(&r, "epochs=3 from=v0", &job));
+	jr = good_end(&r, job);
+	adapter_sha(&r, "v1", sha[0]);
+	adapter_sha(&r, "v2", sha[1]);
+	cr_expect_str_eq(sha[0], sha[1]);
+	rig_close(&r);
+}
+
+Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
+{
+	struct buf source, cases;
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+	char progress[96] = "", *end;
+
+	rig_open(&r);
+	source = example("redactor", "recipe.js");
+	cases = example("redactor", "cases.jsonl");
+	end = cases.data;
+	for (int i = 0; i < 8; i++)
+		end = strchr(end, '\n') + 1;
+	*end = '\0';
+	compile(&r, "redactor", source.data, cases.data);
+	works(init(&r, NULL));
+	kolm_close(r.k);
+	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
+	capture_example(&r, "redactor", "redactor", 0, 4);
+	works(loop_cycle(r.k, "redactor", &r.by, &job, &r.err));
+	for (int i = 0; i < 1200 && strstr(progress, " cases") == NULL; i++) {
+		(void)kolm_job_progress(r.k, "redactor", job, progress);
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	}
+	kolm_close(r.k);
+	cr_assert_eq(in_log(&r, "\"step_complete\""), 1);
+	cr_assert_eq(in_log(&r, "\"eval_complete\""), 0, "the eval was over before the server was");
+	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
+	jr = job_end(&r, "redactor", job);
+	for (int i = 0; i < 100 && jr.outcome == JOB_INTERRUPTED; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		jr = job_end(&r, "redactor", job);
+	}
+	cr_expect(jr.outcome == JOB_OK || jr.outcome == JOB_GATE, "%s", jr.error);
+	cr_expect_str_eq(jr.rev, "v1");
+	cr_expect_eq(jr.total, 8);
+	cr_expect_eq(in_log(&r, "\"step_complete\""), 1);
+	cr_expect_eq(in_log(&r, "\"eval_complete\""), 1);
+	buf_release(&source);
+	buf_release(&cases);
+	rig_close(&r);
+}
+
+Test(loop_step, nothing_but_bad_lines)
+{
+	struct rig r;
+	uint64_t job;
+	char path[200];
+	FILE *f;
+
+	start(&r);
+	(void)snprintf(path, sizeof(path), "%s/tune/redactor/captures.jsonl", r.store);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	for (int i = 0; i < 4; i++)
+		fputs("{}\n[1,2]\n{\"input\":1,\n", f);
+	fclose(f);
+	fails(step(&r, "", &job), ENODATA, "no usable captures (12 skipped)");
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/1"));
+	rig_close(&r);
+}
+
+Test(loop_step, no_room_is_said_before_training)
+{
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+
+	start(&r);
+	capture_example(&r, "redactor", "redactor", 0, 2);
+	kolm_close(r.k);
+	/* the store moves to a small disk */
+	{
+		char line[300], small[sizeof(r.store)];
+
+		(void)snprintf(small, sizeof(small), "%s/small", r.path);
+		cr_assert_eq(mkdir(small, 0700), 0);
+		if (mount("kolm-test", small, "tmpfs", MS_NOSUID | MS_NODEV, "size=12m,mode=0700") < 0) {
+			r.k = NULL;
+			rig_close(&r);
+			cr_skip_test("skipped: cannot mount a small disk here");
+		}
+		(void)snprintf(line, sizeof(line), "cp -a %s/. %s/", r.store, small);
+		cr_assert_eq(system(line), 0);
+		memcpy(r.store, small, sizeof(small));
+	}
+	works(kolm_open(r.store, false, r.sp, &r.k, &r.err));
+	works(step(&r, "epochs=1", &job));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect(strncmp(jr.error, "needs ", 6) == 0 && strstr(jr.error, " MiB free") != NULL, "%s", jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/1/rows.jsonl"));
+	kolm_close(r.k);
+	(void)umount2(r.store, MNT_DETACH);
+	r.k = NULL;
+	rig_close(&r);
+}
