@@ -1,0 +1,42 @@
+#!/bin/bash
+# mount and umount; the command line beside a server on the same store, each seeing what the other did; watch without and beside a server.
+. "$(dirname "$0")/lib.sh"
+
+[ -x "$BUILD/bin/kolmfs" ] || die "$BUILD/bin/kolmfs is not built"
+[ -r /dev/fuse ] && [ -w /dev/fuse ] || die "no usable /dev/fuse on this machine: mount cannot be tested"
+[ -f "$MODEL" ] || skip "no base model at $MODEL (make model)"
+
+M=$T/mnt
+trap 'kill $(jobs -p) 2>/dev/null; umount -l "$M" 2>/dev/null; rm -rf "$T"' EXIT
+mkdir "$M"
+make_shout
+works 'ok wrote skeleton v0' tune init --artifact shout.kolm --base "$MODEL"
+# without a server the watch is a loop of its own
+"$BUILD/bin/kolm" tune watch --artifact shout.kolm --interval 200 >watch.out 2>&1 &
+pid=$!
+for _ in $(seq 50); do grep -q watch_started watch.out && break; sleep 0.1; done
+kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch, interrupted'
+ends 0; says 'watching shout: 0 rows to train on, a step at 200'; says '"event":"watch_started"'
+
+run mount "$M"; ends 0
+[ "$(cat "$M/shout/HEAD")" = v0 ] || bad "HEAD through the mount"
+works 'ok captures on' tune capture-on --artifact shout.kolm
+grep -q '^captures_on yes' "$M/shout/status" || bad "the server does not see capture-on"
+works 'HEY' run shout.kolm hey --force
+[ "$(grep -c '"input":"hey"' "$M/shout/captures.jsonl")" -eq 1 ] || bad "the server does not see the row"
+echo 'capture off' >"$M/shout/ctl"
+works '"captures_on": false' tune status --artifact shout.kolm
+"$BUILD/bin/kolm" tune watch --artifact shout.kolm --interval 100 >watch.out 2>&1 &
+pid=$!
+sleep 0.5
+echo 'capture on' >"$M/shout/ctl"
+for _ in $(seq 50); do grep -q '"event":"capture' watch.out && break; sleep 0.1; done
+kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch beside a server'
+ends 0; says 'a server runs on this store'; says '"event":"capture'
+exec 5<"$M/shout/HEAD"
+fails 4 'is in use' umount "$M"
+exec 5<&-
+run umount "$M"; ends 0
+fails 5 'no store is mounted at' umount "$M"
+fails 5 'no store is mounted at' umount "$T/nowhere"
+finish

@@ -1,0 +1,66 @@
+#!/bin/bash
+# rag index, query, list, attach, detach.
+. "$(dirname "$0")/lib.sh"
+
+mkdir docs empty
+echo 'The refund policy: money back within thirty days.' >docs/refund.md
+echo 'Shipping takes a week; a zebra takes longer.' >docs/shipping.txt
+echo 'binary' >docs/skip.bin
+works '(no indexes' rag list
+run rag index ./docs --name internal-docs; ends 0
+says_line 'ok  indexed 2 docs'; says_line '    name:    internal-docs'; says_line "    root:    $T/docs"
+says_like '^    avgdl:   [0-9]+ tokens/doc$'; says_like '^    size:    [0-9]+\.[0-9] KB$'; says_like '^    sha256:  [0-9a-f]{16}\.\.\.$'
+sha=$(sha256sum "$S/rag/internal-docs/index.json" | cut -c1-16); says "$sha"
+run rag query internal-docs "refund policy" --top-k 1; ends 0
+says_line '# query: refund policy'; says_line '# index: internal-docs (2 docs)'; says_line '# tokens: refund policy'; says_like '^\[1\] score=[0-9.]+  refund\.md$'; says '    The refund policy'
+works '(no matches)' rag query internal-docs unicorn
+works '(no matches)' rag query internal-docs ','
+works '"n_docs": 2' rag query internal-docs zebra --json
+run rag list; ends 0; says_like "^internal-docs {13}2 docs  [0-9]+\.[0-9]KB  $T/docs$"
+works '"name": "internal-docs"' rag list --json
+works 'ok  indexed 1 doc' rag index docs --name one --ext md
+works 'name:    docs' rag index docs/
+fails 4 'no files matched' rag index empty
+fails 4 "nothing" rag index nothing
+fails 4 'bad index name' rag index docs --name ../x
+fails 4 'index "x" not found' rag query x y
+[ -z "$(find "$S/rag" -mindepth 1 -maxdepth 1 -type d -name '.[!j]*')" ] || bad "a failed index left a folder: $(ls -A "$S/rag")"
+
+cat >ask.spec.json <<'END'
+{"job_id":"job_ask","task":"ask","base_model":"none","recipes":[{"id":"rcp_ask","name":"ask",
+"source":"function generate(q, lib) { if (!lib.rag) return 'nothing attached'; var m = lib.rag.query(q, 1).matches; return m.length ? m[0].path : 'none'; }"}],
+"evals":{"cases":[{"id":"a","input":"x","expected":"nothing attached"}]}}
+END
+run compile --spec ask.spec.json --out ask.kolm; ends 0
+works 'nothing attached' run ask.kolm zebra
+fails 4 'index "x" not found' rag attach ask.kolm --index x
+fails 1 'needs an index' rag attach ask.kolm
+run rag attach ask.kolm --index internal-docs; ends 0; says_line 'ok wrote ask.kolm.rag.json'
+[ -f ask.kolm.rag.json ] || bad "no sidecar"
+run run ask.kolm zebra; ends 0; says_line 'shipping.txt'
+run rag detach ask.kolm; ends 0; says_line 'ok removed ask.kolm.rag.json'
+works 'nothing attached' run ask.kolm zebra
+fails 4 'nothing is attached' rag detach ask.kolm
+
+# what an attached artifact of the reference answers
+if [ -f "$COMPAT/golden/b11_rag_attached_expected.json" ] && command -v python3 >/dev/null; then
+	python3 "$COMPAT/gen_corpora.py" odd "$T/odd" >/dev/null 2>&1
+	cp "$COMPAT/artifacts/b11_rag.kolm" .
+	works 'ok  indexed' rag index odd --name odd
+	works 'ok wrote' rag attach b11_rag.kolm --index odd
+	KOLM=$BUILD/bin/kolm python3 - "$COMPAT/golden/b11_rag_attached_expected.json" "$COMPAT/golden/built.json" <<-'END' || bad "b11_rag with the index odd"
+	import json, os, subprocess, sys
+	want, built = (json.load(open(p)) for p in sys.argv[1:])
+	env = dict(os.environ, RECIPE_RECEIPT_SECRET=built["secret"])
+	rows, bad = (want if isinstance(want, list) else want.get("runs", want.get("cases", [want]))), 0
+	for row in rows:
+	    p = subprocess.run([os.environ["KOLM"], "run", "b11_rag.kolm", json.dumps(row["input"]), "--json", "--force"], capture_output=True, env=env)
+	    got = json.loads(p.stdout)["output"] if p.returncode == 0 else p.stderr
+	    expect = json.loads(row["output_json"]) if "output_json" in row else row.get("output", row.get("expected"))
+	    if json.dumps(got) != json.dumps(expect):
+	        bad = 1
+	        print(row["input"], json.dumps(got)[:500], json.dumps(expect)[:500], sep="\n  ")
+	sys.exit(bad)
+	END
+fi
+finish

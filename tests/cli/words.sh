@@ -1,0 +1,60 @@
+#!/bin/bash
+# What is typed wrong gets a sentence and exit 1, and nothing is made; help comes from the table of verbs.
+. "$(dirname "$0")/lib.sh"
+
+run; ends 1; errs "usage: kolm"
+run --help; ends 0; says "captures confirm"; says "Exit: 0 ok"
+run --version; ends 0; says "kolm "
+run tune; ends 1; errs "tune promote"
+run tune --help; ends 0; says "tune promote"
+run tune step --help; ends 0; says "--batch-size"
+fails 1 'unknown command "frobnicate"' frobnicate
+fails 1 'unknown command "tune frobnicate"' tune frobnicate
+fails 1 'unknown flag "--epoch"; did you mean --epochs' tune step --artifact x --epoch 3
+fails 1 'write --epochs and the value as the next word' tune step --artifact x --epochs=3
+fails 1 '--epochs given twice' tune step --artifact x --epochs 3 --epochs 4
+fails 1 'epochs: whole number expected' tune step --artifact x --epochs 1e1
+fails 1 'epochs: 1 to 1000' tune step --artifact x --epochs 1001
+fails 1 'lr: finite number expected' tune step --artifact x --lr nan
+fails 1 'lr: above 0 and below 1' tune step --artifact x --lr 2
+fails 1 'rank: 1 to 512' tune init --artifact x --base y --rank 4097
+fails 1 'too many arguments' rag list extra
+fails 1 'needs a base model' tune init --artifact x
+fails 1 'promote: needs a revision' tune promote --artifact x
+fails 1 'bad revision "v1;"' tune promote --artifact x --rev 'v1;'
+fails 1 'bad name' tune status --slug ../../etc
+fails 1 'which artifact?' tune status
+fails 1 'needs DIR' rag index
+fails 1 'gate: number from 0 to 1' compile --spec x --gate 1.1
+fails 1 'which row?' captures confirm --artifact x
+fails 1 'top-k: 1 to 1000' rag query x y --top-k 0
+fails 1 '--store: needs a folder' --store
+# text from outside is never written raw
+run tune "$(printf 'a\033[2Jb')"; ends 1; errs 'a\x1b[2Jb'
+# a value that begins with '-' is no value: the default applies
+fails 4 'not initialised' tune step --artifact x --epochs --airgap
+
+# not found, not initialised
+fails 5 'no such artifact' run nothing.kolm hi
+fails 5 'no such artifact' eval nothing.kolm
+fails 5 'no such artifact' verify nothing.kolm
+fails 5 'no such artifact' inspect nothing.kolm
+fails 5 'no such artifact' tune init --artifact nothing.kolm --base "$T"
+fails 5 "cannot read 'nothing.json'" compile --spec nothing.json
+fails 4 'not initialised' tune capture-on --artifact nothing.kolm
+fails 4 'not initialised' tune rollback --artifact nothing.kolm
+fails 1 'not initialised' tune promote --artifact nothing.kolm --rev v1
+fails 5 'not initialised' tune eval --artifact nothing.kolm
+run tune status --artifact nothing.kolm; ends 0; says_like '"initialized": ?false'
+fails 4 'index "nothing" not found' rag query nothing word
+fails 5 'no store is mounted at' umount "$T"
+HOME= fails 3 'set HOME or give --store' rag list
+
+# standard output that cannot be written
+"$BUILD/bin/kolm" --help >/dev/full 2>"$T/.err"; RC=$?; OUT=; ERR=$(cat "$T/.err"); LAST='kolm --help >/dev/full'
+ends 4; errs 'cannot write to standard output'
+# another store
+run --store "$T/other" rag list; ends 0; [ -d "$T/other/rag" ] || bad "--store was not used"
+run rag list --store "$T/other2"; ends 0; [ -d "$T/other2/rag" ] || bad "--store behind the verb was not used"
+KOLM_HOME=$T/third run rag list; ends 0; [ -d "$T/third/rag" ] || bad "KOLM_HOME was not used"
+finish

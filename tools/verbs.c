@@ -1,0 +1,162 @@
+/*
+ * verbs - what kolm can do, said once: help, parsing and exit codes are made from this table
+ * (FORMATS 19).
+ */
+#include "tools/cli.h"
+
+/* clang-format off */
+#define ARTIFACT { "--artifact", "FILE", "the artifact: a path, or a name in the store's artifacts" }
+#define SLUG	 { "--slug", "NAME", "the slug, when it is not the artifact's name" }
+#define JSON	 { "--json", NULL, "one JSON object for programs" }
+#define END	 { NULL, NULL, NULL }
+
+static const struct flag no_flags[] = { END };
+static const struct flag artifact_flags[] = { ARTIFACT, END };
+static const struct flag look_flags[] = { ARTIFACT, JSON, END };
+static const struct flag slug_flags[] = { ARTIFACT, SLUG, END };
+static const struct flag list_flags[] = { JSON, END };
+
+static const struct flag compile_flags[] = {
+	{ "--spec", "FILE|-", "the spec.json" },
+	{ "--out", "PATH", "file or folder to write (default: the store's artifacts folder)" },
+	{ "--examples", "FILE", "more eval cases, JSONL" },
+	{ "--seeds", "FILE", "rows to split into training and held-out cases, JSONL" },
+	{ "--comparator", "NAME", "exact, normalized_string, json_subset or label" },
+	{ "--gate", "K", "the K-score to reach (default $KOLM_K_GATE or 0.85)" },
+	{ "--allow-below-gate", NULL, "build it all the same" },
+	{ "--base", "PATH", "a base model to measure recipes with that call lib.lm" },
+	JSON, END
+};
+static const struct flag run_flags[] = {
+	ARTIFACT, SLUG,
+	{ "--input", "FILE|@FILE|-", "read the input from a file or standard input" },
+	{ "--params", "JSON|@FILE", "lib.params" },
+	JSON,
+	{ "--strict", NULL, "exit 2 when the artifact is not production ready" },
+	{ "--force", NULL, "no warning when it is not" },
+	END
+};
+static const struct flag eval_flags[] = {
+	ARTIFACT, SLUG,
+	{ "--examples", "FILE", "these cases instead, JSONL" },
+	{ "--trace", NULL, "a line for every case" },
+	JSON, END
+};
+static const struct flag init_flags[] = {
+	ARTIFACT,
+	{ "--base", "PATH", "the base model: a GGUF file or a Hugging Face folder" },
+	{ "--rank", "N", "LoRA rank (default 8)" },
+	{ "--alpha", "X", "LoRA alpha (default 16)" },
+	{ "--dropout", "X", "LoRA dropout (default 0)" },
+	SLUG, END
+};
+static const struct flag step_flags[] = {
+	ARTIFACT, SLUG,
+	{ "--epochs", "N", "passes over the rows (default 3)" },
+	{ "--lr", "X", "learning rate (default 1e-3)" },
+	{ "--batch-size", "N", "rows an optimizer step (default 4)" },
+	{ "--seed", "N", "default 42" },
+	{ "--mem", "BYTES", "memory the trainer may plan with; M and G behind it work" },
+	{ "--rows", "teach|all", "all: also rows nobody looked at" },
+	{ "--from", "vN", "continue from vN instead of HEAD" },
+	{ "--airgap", NULL, "refuse every network call (with the native trainer: always)" },
+	END
+};
+static const struct flag tune_eval_flags[] = {
+	ARTIFACT, SLUG, { "--rev", "vN", "default: HEAD" }, END
+};
+static const struct flag promote_flags[] = {
+	ARTIFACT, SLUG, { "--rev", "vN", "the revision" },
+	{ "--force", NULL, "do not ask the gate" }, END
+};
+static const struct flag watch_flags[] = {
+	ARTIFACT, SLUG, { "--interval", "MS", "how often to look (default 30000)" }, END
+};
+static const struct flag index_flags[] = {
+	{ "--name", "NAME", "default: the folder's name" },
+	{ "--ext", "LIST", "endings (default txt,md,json,html)" },
+	{ "--max-bytes", "N", "skip larger files (default 4194304)" },
+	END
+};
+static const struct flag query_flags[] = { { "--top-k", "N", "how many (default 5)" }, JSON, END };
+static const struct flag attach_flags[] = { ARTIFACT, { "--index", "NAME", "the index" }, END };
+static const struct flag rows_flags[] = {
+	ARTIFACT, SLUG,
+	{ "--waiting", NULL, "only rows the model answered and nobody looked at" },
+	JSON, END
+};
+static const struct flag all_flags[] = {
+	ARTIFACT, SLUG, { "--all", NULL, "every row that waits for a look" }, END
+};
+static const struct flag fix_flags[] = {
+	ARTIFACT, SLUG,
+	{ "--output", "FILE|@FILE|-", "read the output from a file or standard input" },
+	END
+};
+static const struct flag mount_flags[] = {
+	{ "-f", NULL, "stay in the foreground" }, { "-o", "OPTIONS", "passed to kolmfs" }, END
+};
+
+/* group, name, words, one line, needs, exit code of a failure (0: by errno), words min and max */
+const struct verb verbs[] = {
+	{ NULL, "compile", "", "build a .kolm file from a spec; measure it first",
+		NEED_SPAWN, 0, 0, 0, cmd_compile, compile_flags },
+	{ NULL, "verify", "ARTIFACT", "check every hash and signature of an artifact",
+		NEED_STORE, 0, 0, 1, cmd_verify, look_flags },
+	{ NULL, "inspect", "ARTIFACT", "what an artifact says of itself",
+		NEED_STORE, 0, 0, 1, cmd_inspect, look_flags },
+	{ NULL, "run", "ARTIFACT [INPUT]",
+		"run an input through the recipes; captured when capture is on",
+		NEED_SPAWN, 0, 0, 2, cmd_run, run_flags },
+	{ NULL, "eval", "ARTIFACT", "run the artifact's own cases; never captured",
+		NEED_SPAWN, 0, 0, 1, cmd_eval, eval_flags },
+
+	{ "tune", "init", "", "start tuning: config, a zero adapter as v0, HEAD",
+		NEED_SPAWN, 0, 0, 1, cmd_init, init_flags },
+	{ "tune", "capture-on", "", "keep every successful run as a row to learn from",
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_capture_on, slug_flags },
+	{ "tune", "capture-off", "", "stop keeping runs",
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_capture_off, slug_flags },
+	{ "tune", "step", "", "train one candidate revision on the rows that teach",
+		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_step, step_flags },
+	{ "tune", "eval", "", "measure a revision on the artifact's cases, HEAD beside it",
+		NEED_SPAWN, 0, 0, 1, cmd_tune_eval, tune_eval_flags },
+	{ "tune", "promote", "", "make a revision HEAD if its eval passes the gate",
+		NEED_STORE, EXIT_USAGE, 0, 1, cmd_promote, promote_flags },
+	{ "tune", "rollback", "", "exchange HEAD and head.prev",
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_rollback, slug_flags },
+	{ "tune", "status", "", "the state of an artifact's tuning, as JSON",
+		NEED_STORE, 0, 0, 1, cmd_status, slug_flags },
+	{ "tune", "watch", "", "step, eval and promote whenever enough rows came",
+		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_watch, watch_flags },
+
+	{ "rag", "index", "DIR", "build a search index of a folder",
+		NEED_SPAWN, EXIT_RUN, 1, 1, cmd_rag_index, index_flags },
+	{ "rag", "query", "NAME QUERY", "the documents that answer best",
+		NEED_STORE, EXIT_RUN, 2, WORDS_MAX, cmd_rag_query, query_flags },
+	{ "rag", "attach", "ARTIFACT", "give an artifact's recipes lib.rag over an index",
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_rag_attach, attach_flags },
+	{ "rag", "detach", "ARTIFACT", "take it away again",
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_rag_detach, artifact_flags },
+	{ "rag", "list", "", "the indexes of the store",
+		NEED_STORE, EXIT_RUN, 0, 0, cmd_rag_list, list_flags },
+
+	{ "captures", "list", "", "rows and whether they teach",
+		NEED_STORE, 0, 0, 1, cmd_captures_list, rows_flags },
+	{ "captures", "confirm", "[ID]", "what the model answered is right: now it teaches",
+		NEED_STORE, 0, 0, 1, cmd_captures_confirm, all_flags },
+	{ "captures", "fix", "ID [OUTPUT]", "what the output should have been",
+		NEED_STORE, 0, 1, 2, cmd_captures_fix, fix_flags },
+	{ "captures", "drop", "[ID]", "no row of that input shall teach",
+		NEED_STORE, 0, 0, 1, cmd_captures_drop, all_flags },
+
+	{ "log", "verify", "", "check the chain of the audit log",
+		NEED_STORE, EXIT_RUN, 0, 0, cmd_log_verify, no_flags },
+	{ NULL, "mount", "[MOUNTPOINT]", "serve the store as files (default /mnt/kolm)",
+		NEED_NOTHING, 0, 0, 1, cmd_mount, mount_flags },
+	{ NULL, "umount", "[MOUNTPOINT]", "end it",
+		NEED_NOTHING, 0, 0, 1, cmd_umount, no_flags },
+};
+/* clang-format on */
+
+const size_t verbs_count = sizeof(verbs) / sizeof(verbs[0]);
