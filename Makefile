@@ -56,7 +56,7 @@ PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
 BINS     := $(PROGRAMS:%=$(B)/bin/%)
 
 FORCE:
-.PHONY: FORCE all help deps model check check-fault demo bench install uninstall clean fmt lint check-unit check-mount
+.PHONY: FORCE all help deps model check check-fault demo install uninstall clean fmt lint check-unit check-mount
 all: $(BINS)
 
 help:
@@ -66,7 +66,6 @@ help:
 	'make check      install, build, run all tests (SAN=1: under sanitizers)' \
 	'make check-fault  the long fault and airgap suites' \
 	'make demo       play the loop on examples/redactor (EXAMPLE=triage for the other)' \
-	'make bench      measure speed and memory' \
 	'make install    PREFIX=/usr/local DESTDIR=' \
 	'make clean      remove build/ and build-san/'
 
