@@ -1,0 +1,47 @@
+#!/bin/bash
+# kolmfs(5) says what there is: every name of `kolmfs --names`, every command of every ctl, in that order; and its examples work when pasted, each with the slug and the index it takes.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.bash"
+page=$ROOT/man/kolmfs.5
+same "lint" "" "$(mandoc -T lint -W warning "$page" 2>&1)"
+"$KOLMFS" --names | cut -f 1 >"$T/names"
+sed -n 's/^\.It Pa //p' "$page" | grep -Fxf "$T/names" | uniq >"$T/documented"
+same "names, in order" "" "$(diff "$T/names" "$T/documented")"
+
+mood_artifact
+mv "$T/mood.kolm" "$T/redactor.kolm"
+mkdir "$T/docs"
+echo "The refund policy: within fourteen days." >"$T/docs/refund.md"
+start
+cd "$T" && export MODEL
+for f in "$M/ctl" "$M/rag/ctl"; do
+	cut -d ' ' -f 1 "$f" | while read -r verb; do grep -q "Ic $verb\\b" "$page" || echo "$verb"; done
+done >"$T/missing"
+# what the examples take to be there: a slug with a promoted revision, an index
+echo "init $T/redactor.kolm base=$MODEL" >"$M/ctl" || die "init"
+cut -d ' ' -f 1 "$M/redactor/ctl" | while read -r verb; do grep -q "Ic $verb\\b" "$page" || echo "$verb"; done >>"$T/missing"
+same "commands the page does not know" "" "$(cat "$T/missing")"
+mood_rows 0 8 >>"$M/redactor/captures.jsonl"
+has step "$(job redactor "step epochs=1")" "step ok rev=v1"
+has eval "$(job redactor "eval v1")" "eval ok"
+echo "promote v1 force" >"$M/redactor/ctl" || die "promote"
+echo "index $T/docs name=docs" >"$M/rag/ctl" && cat "$M/rag/wait" >/dev/null
+ask redactor '{"text":"Ask Joan"}' >/dev/null
+
+# every example, in a shell of its own that stops at the first failure
+awk -v at="$M" '/^\.Bd -literal/ { n++; next } /^\.Ed/ { n++; next } n % 2 { gsub("/mnt/kolm", at); gsub(/\\e/, "\\"); print > (dir "/example." sprintf("%03d", n)) }' dir="$T" "$page"
+examples=0
+for f in "$T"/example.*; do
+	case $(cat "$f") in *"<name>"* | *"<slug>"*) continue ;; esac
+	examples=$((examples + 1))
+	out=$(timeout 100 bash -e "$f" 2>"$T/stderr" </dev/null)
+	rc=$?
+	[ $rc -eq 0 ] || fail "exit $rc: $(cat "$f"): $out $(cat "$T/stderr")"
+	case $(cat "$f") in
+	*"step epochs=1"*) has "one turn of the loop" "$out" " step ok rev=v2" && has "and its eval" "$out" " eval ok rev=v2" ;;
+	*"promote v99"*) has "the sentence" "$out" "no revision v99" ;;
+	esac
+done
+[ $examples -ge 40 ] || fail "only $examples examples were found"
+echo "ran: $examples examples of kolmfs(5)"
+finish
