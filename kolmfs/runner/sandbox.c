@@ -355,7 +355,7 @@ static int lead(struct sandbox_child *ch, int kind, int go, int say, struct err 
 
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, struct err *err)
 {
-	int go[2] = {-1, -1}, say[2] = {-1, -1}, status[2] = {-1, -1}, rc;
+	int go[2] = {-1, -1}, say[2] = {-1, -1}, status[2] = {-1, -1}, home, no, rc;
 	struct setup st = {.spec = spec, .program = -1};
 
 	*out = (struct sandbox_child){.status = -1, .listener = -1};
@@ -368,7 +368,12 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, st
 		rc = err_sys(err, "cannot make a pipe");
 		goto out;
 	}
+	home = sandbox_hide_mounts();
 	out->pid = (pid_t)syscall(SYS_clone, clone_flags(spec->kind) | SIGCHLD, 0, 0, 0, 0);
+	no = errno;
+	if (out->pid != 0)
+		sandbox_show_mounts(home);
+	errno = no;
 	if (out->pid < 0) {
 		rc = errno == EAGAIN || errno == ENOMEM ? err_sys(err, "cannot start a process") :
 			err_set(err, EOPNOTSUPP, "sandbox: namespaces unavailable (%s); recipes will not be run", strerror(errno));

@@ -138,6 +138,13 @@ int cell_start(struct sandbox *sb, struct child *runner, const char *probe, int 
 void cell_said(struct child *cell);			   /* its say pipe is readable */
 void runner_said(struct sandbox *sb, struct child *runner); /* its line is readable */
 
+/*
+ * sandbox_hide_mounts(), sandbox_show_mounts(home) around the start of a child: its mount namespace is a copy, and a copied mount of ours would keep the server's
+ * session alive after umount for as long as the child lives. As root the copy is made without them; -1 elsewhere, where umount propagates.
+ */
+int sandbox_hide_mounts(void);
+void sandbox_show_mounts(int home);
+
 /* sandbox_mount(), sandbox_unmount() (sandbox_mount.c) */
 int sandbox_mount(struct sandbox *sb, const char *mountpoint, const char *options, int *fd, struct err *err);
 int sandbox_unmount(struct sandbox *sb, const char *mountpoint, struct err *err);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +33,12 @@ static void unescape(char *p)
 	*out = 0;
 }
 
-static int mounted(const char *path)
+/* every line of mountinfo; the last one of a path is the mount on top */
+static void each_mount(void (*each)(void *arg, const char *path, bool ours), void *arg)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	char *line = NULL;
 	size_t size = 0;
-	int found = 0;
 
 	while (f && getline(&line, &size, f) > 0) {
 		char *save = NULL, *field = strtok_r(line, " ", &save), *type = NULL;
@@ -47,17 +48,69 @@ static int mounted(const char *path)
 		if (!field)
 			continue;
 		unescape(field);
-		if (strcmp(field, path) != 0)
-			continue;
 		while ((type = strtok_r(NULL, " ", &save)) != NULL && strcmp(type, "-") != 0)
 			;
 		type = type ? strtok_r(NULL, " ", &save) : NULL;
-		found = type && strcmp(type, "fuse.kolmfs") == 0 ? 2 : 1; /* the last line is the one on top */
+		each(arg, field, type && strcmp(type, "fuse.kolmfs") == 0);
 	}
 	free(line);
 	if (f)
 		fclose(f);
-	return found;
+}
+
+struct look {
+	const char *path;
+	int found;
+};
+
+static void compare(void *arg, const char *path, bool ours)
+{
+	struct look *lk = arg;
+
+	if (strcmp(path, lk->path) == 0)
+		lk->found = ours ? 2 : 1;
+}
+
+static int mounted(const char *path)
+{
+	struct look lk = {.path = path};
+
+	each_mount(compare, &lk);
+	return lk.found;
+}
+
+/* ---- a child's view ---- */
+
+static void take_away(void *arg, const char *path, bool ours)
+{
+	(void)arg;
+	if (ours)
+		(void)!umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+int sandbox_hide_mounts(void)
+{
+	int home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+
+	if (home < 0)
+		return -1;
+	if (unshare(CLONE_NEWNS) < 0) {
+		close(home);
+		return -1;
+	}
+	/* private: what is taken away here stays where it is at home */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		each_mount(take_away, NULL);
+	return home;
+}
+
+void sandbox_show_mounts(int home)
+{
+	if (home < 0)
+		return;
+	if (setns(home, CLONE_NEWNS) < 0)
+		_exit(1); /* a spawner that sees other mounts than its parent is of no use */
+	close(home);
 }
 
 /* run fusermount3 with ${args}; ${sock} is its end of the pair that brings the descriptor, -1 none */

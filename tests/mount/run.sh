@@ -121,4 +121,8 @@ echo "capture off" >"$M/mood/ctl"
 ask mood '{"text":"The lights are out again."}' >"$T/out" || fail "a run with capture off"
 same "capture off" 1 "$(wc -l <"$M/mood/captures.jsonl")"
 same "the run itself is logged" mood "$(tail -n 1 "$M/logs/runs.jsonl" | jq -r .recipe_name)"
+# the warm runner has mounts of its own: ours is not among them, so unmounting ends the server
+pid=$(server_pid)
+umount "$M" || fail "umount"
+gone "$pid" || fail "the server outlives its mount while a runner is warm"
 finish
