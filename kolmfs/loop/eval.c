@@ -138,18 +138,24 @@ static void said(struct eval *ev, struct json_slice answer)
 		(void)buf_puts(&ev->settings, "null");
 }
 
-/* the canary's report; a wall that is missing means no eval, not a weaker one */
-static int prove_walls(struct eval *ev, struct err *err)
+/* the report of a canary started for this eval; a wall that is missing means no eval, not a weaker one */
+static int prove_walls(struct eval *ev, struct runner *rn, struct err *err)
 {
-	struct json_slice name, value, report;
+	static const char request[] = "{\"id\":1,\"op\":\"check\"}";
+	struct json_slice name, value, walls = { "{}", 2 };
 	char quoted[ERR_QUOTE_BYTES + 8];
-	int rc = spawner_walls(ev->jb->k->sp, &ev->walls, err);
+	struct buf answer = BUF_INIT;
+	int rc = runner_call(rn, request, sizeof(request) - 1, NULL, NULL, &answer, err);
 
-	report = (struct json_slice){ buf_str(&ev->walls), ev->walls.len };
-	for (size_t pos = 0; rc == 0 && json_next(report, &pos, &name, &value);)
+	if (rc == 0)
+		(void)json_member((struct json_slice){ answer.data, answer.len }, "walls", &walls);
+	for (size_t pos = 0; rc == 0 && json_next(walls, &pos, &name, &value);)
 		if (value.len != 10 || memcmp(value.text, "\"in force\"", 10) != 0)
 			rc = err_set(err, EOPNOTSUPP, "sandbox: %.*s unavailable (%s); recipes will not be run", (int)(name.len - 2), name.text + 1,
 				err_quote(quoted, value.text, value.len));
+	if (rc == 0 && buf_add(&ev->walls, walls.text, walls.len) < 0)
+		rc = err_nomem(err);
+	buf_release(&answer);
 	return rc;
 }
 
@@ -161,9 +167,6 @@ static int measure(struct eval *ev, struct err *err)
 	struct runner *rn;
 	int rc;
 
-	rc = prove_walls(ev, err);
-	if (rc < 0)
-		return rc;
 	ev->out = openat(jb->dir, "cases.jsonl", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (ev->out < 0)
 		return err_sys(err, "cannot create cases.jsonl");
@@ -171,6 +174,8 @@ static int measure(struct eval *ev, struct err *err)
 	if (rc < 0)
 		return rc;
 	rc = job_worker_set(jb, runner_pid(rn), err);
+	if (rc == 0)
+		rc = prove_walls(ev, rn, err);
 	if (rc == 0) {
 		(void)buf_addf(&request, "{\"id\":2,\"op\":\"eval\",\"revs\":[\"%s\"", ev->rev);
 		if (ev->head[0] != '\0')

@@ -18,7 +18,7 @@
 #include "runner/runner.h"
 #include "spawner.h"
 
-enum { RECIPE_WALL_US = 1500000, LOAD_WALL_US = 5000000, SPAWNER_WAIT_MS = 10000 };
+enum { RECIPE_WALL_US = 1500000, LOAD_WALL_US = 5000000, SPAWNER_WAIT_MS = 30000, SPAWNER_LINE_BYTES = 2048 };
 
 int64_t clock_us(void)
 {
@@ -29,7 +29,7 @@ int64_t clock_us(void)
 }
 
 /* one line of the spawner, without its line feed */
-static int spawner_line(const char *word, char out[160], struct err *err)
+static int spawner_line(const char *word, char out[SPAWNER_LINE_BYTES], struct err *err)
 {
 	size_t n = 0;
 	int rc;
@@ -45,7 +45,7 @@ static int spawner_line(const char *word, char out[160], struct err *err)
 		if (rc < 0 && errno == EINTR)
 			continue;
 		got = rc > 0 ? read(RUNNER_SPAWN_IN, out + n, 1) : 0;
-		if (got <= 0 || n == 158)
+		if (got <= 0 || n == SPAWNER_LINE_BYTES - 2)
 			return err_set(err, EIO, "the spawner does not answer");
 		if (out[n] == '\n')
 			break;
@@ -114,6 +114,18 @@ static int frame_read(struct buf *frame, int64_t *left)
 	return json_check(frame->data, frame->len, NULL) < 0 ? -EPROTO : 0;
 }
 
+int cell_walls(struct buf *report, struct err *err)
+{
+	char line[SPAWNER_LINE_BYTES];
+	int rc = spawner_line("walls\n", line, err);
+
+	if (rc < 0)
+		return rc;
+	if (line[0] != '{' || json_check(line, strlen(line), NULL) < 0)
+		return err_set(err, EOPNOTSUPP, "%.160s", line);
+	return buf_puts(report, line) < 0 ? err_nomem(err) : 0;
+}
+
 /* how the old cell ended, by the spawner's word */
 struct ending {
 	bool signalled;
@@ -123,7 +135,7 @@ struct ending {
 
 static int renew(struct runner *rn, struct ending *end, struct err *err)
 {
-	char line[160];
+	char line[SPAWNER_LINE_BYTES];
 	int rc;
 
 	rn->loaded = false;
@@ -132,7 +144,7 @@ static int renew(struct runner *rn, struct ending *end, struct err *err)
 		return rc;
 	*end = (struct ending){ .signalled = strstr(line, "signal=") != NULL };
 	if (sscanf(line, "ended %*[a-z]=%d egress=%63s", &end->status, end->egress) != 2)
-		return err_set(err, EOPNOTSUPP, "%s", line);
+		return err_set(err, EOPNOTSUPP, "%.160s", line);
 	if (strcmp(end->egress, "-") == 0)
 		end->egress[0] = '\0';
 	return 0;
@@ -267,7 +279,7 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 
 int cell_call(struct runner *rn, const struct buf *frame, const struct host *host, struct buf *reply, struct buf *egress, struct err *err)
 {
-	char line[160];
+	char line[SPAWNER_LINE_BYTES];
 	struct json_slice text = { frame->data, frame->len };
 	int rc = spawner_line("arm\n", line, err);
 

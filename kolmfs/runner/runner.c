@@ -97,6 +97,12 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 	return rc;
 }
 
+static int op_check(struct buf *answer, struct err *err)
+{
+	(void)buf_puts(answer, ",\"walls\":");
+	return cell_walls(answer, err);
+}
+
 static int dispatch(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer, struct err *err)
 {
 	struct json_slice op = { "", 0 };
@@ -110,6 +116,8 @@ static int dispatch(struct runner *rn, struct json_slice request, int64_t id, st
 		return op_rows(rn, request, answer, err);
 	if (op.len == 6 && memcmp(op.text, "\"init\"", 6) == 0)
 		return op_init(rn, request, answer, err);
+	if (op.len == 7 && memcmp(op.text, "\"check\"", 7) == 0)
+		return op_check(answer, err);
 	return err_set(err, EINVAL, "unknown request");
 }
 
@@ -132,7 +140,7 @@ static int serve_line(struct runner *rn, const char *text, size_t len)
 		(void)json_put_text(&line, err.code[0] != '\0' ? err.code : NULL);
 		(void)buf_puts(&line, ",\"error\":");
 		(void)json_put_text(&line, err.text);
-		(void)buf_addf(&line, "%s}", buf_str(&members));
+		(void)buf_addf(&line, "%s}", strcmp(err.code, "KOLM_E_EGRESS") == 0 ? buf_str(&members) : "");
 	}
 	rc = say(&line, &err);
 	buf_release(&line);

@@ -79,6 +79,9 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 /* cell_renew(rn, err): end the cell and start the next; fails when the old one did not end as ours do. */
 int cell_renew(struct runner *rn, struct err *err);
 
+/* cell_walls(report, err): a fresh canary's report as JSON; -EOPNOTSUPP when it cannot be made. */
+int cell_walls(struct buf *report, struct err *err);
+
 /* ---- program.c ---- */
 /* program_open(rn, err): the artifact; program_ready(rn, eval, err): the cell has the recipes, for the revision in use and the index attached now. */
 int program_open(struct runner *rn, struct err *err);

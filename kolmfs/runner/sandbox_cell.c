@@ -209,12 +209,29 @@ static void replace_cell(struct sandbox *sb, struct child *runner)
 	tell(runner, line);
 }
 
+/* a fresh canary, for the eval about to begin; a sentence when it cannot report */
+static void tell_walls(struct sandbox *sb, struct child *runner)
+{
+	struct buf report = BUF_INIT;
+	struct err err = ERR_NONE;
+
+	if (sandbox_canary(sb, &report, &err) < 0) {
+		buf_reset(&report);
+		buf_puts(&report, err.text);
+	}
+	buf_putc(&report, '\n');
+	tell(runner, report.failed ? "out of memory\n" : report.data);
+	buf_release(&report);
+}
+
 static void obey(struct sandbox *sb, struct child *runner, const char *word)
 {
 	if (strcmp(word, "arm") == 0)
 		tell(runner, runner->cell && arm(runner->cell) == 0 ? "ok\n" : "gone\n");
 	else if (strcmp(word, "new") == 0)
 		replace_cell(sb, runner);
+	else if (strcmp(word, "walls") == 0)
+		tell_walls(sb, runner);
 	else
 		child_kill(runner); /* it does not speak our language */
 }
