@@ -31,7 +31,7 @@ same "keys of status" "$keys" "$(cut -d ' ' -f 1 "$M/mood/status" | tr '\n' ' ' 
 has "reply to eval" "$(exec 7<>"$C"; echo eval v0 >&7; cat <&7)" "job 1"
 good "eval v0" "$(cat "$M/mood/wait")" "1 eval ok rev=v0 k=" "pass=" "/12"
 k0=$(value mood k_head)
-same "k_head is that of the line" "$k0" "$(value mood last_job | sed 's/.* k=\([^ ]*\).*/\1/')"
+same "k_head is that of the line" "$(printf %.4f "$k0")" "$(value mood last_job | sed 's/.* k=\([^ ]*\).*/\1/')"
 same "eval.json of v0 stands alone" "v0 None 12" "$(jq -r '"\(.revision) \(.compared // "None") \(.cases | length)"' "$M/mood/revisions/v0/eval.json")"
 
 # ---- rows, and a step that is cancelled ----
