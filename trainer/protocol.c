@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -59,6 +60,9 @@ int protocol_result(const struct protocol_result *rs)
 {
 	struct buf line = BUF_INIT;
 
+	struct rusage used = {0};
+
+	(void)getrusage(RUSAGE_SELF, &used);
 	buf_puts(&line, "{\"ok\":true");
 	put_text(&line, "revision_dir", rs->revision_dir);
 	buf_addf(&line,
@@ -77,6 +81,7 @@ int protocol_result(const struct protocol_result *rs)
 		",\"best_epoch\":%d,\"tokens\":%lld,\"types\":%s,\"skipped\":%d,\"heldout_rows\":%"
 		"d",
 		rs->best_epoch, (long long)rs->tokens, rs->types, rs->skipped, rs->held_rows);
+	buf_addf(&line, ",\"peak_bytes\":%lld", (long long)used.ru_maxrss * 1024);
 	return say(&line);
 }
 
