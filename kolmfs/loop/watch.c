@@ -23,7 +23,7 @@ struct watched {
 	char slug[SLUG_BYTES + 1];
 	off_t size;	  /* of captures.jsonl when it was last counted */
 	struct timespec mtime;
-	uint64_t head_bytes;
+	struct capture_cache rows;
 	int64_t retry_at; /* after a failed step: not before */
 	uint64_t job;	  /* the cycle it started last */
 	int error;	  /* the errno last told of: the same one is not told every minute */
@@ -187,6 +187,17 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 		close(cap);
 }
 
+/* F08: who cuts or replaces the file behind our back takes rows away; that stands in the log */
+static void check_rows(struct round *r, struct watched *w, const struct tune *tn)
+{
+	struct capture_counts counts;
+	struct err err = ERR_NONE;
+	struct by by = by_self();
+
+	if (captures_count(tn, &w->rows, &counts, &err) == -ESTALE)
+		(void)log_event(r->k, w->slug, 0, &by, NULL, "captures_replaced", "\"error\":\"captures.jsonl was replaced or cut; counts start anew\"");
+}
+
 static void one_slug(void *arg, const char *slug)
 {
 	struct round *r = arg;
@@ -198,6 +209,8 @@ static void one_slug(void *arg, const char *slug)
 		return;
 	if (config_load(&tn, &cf, NULL) == 0) {
 		w = watched_get(r, slug);
+		if (w != NULL)
+			check_rows(r, w, &tn);
 		if (w != NULL && cf.watch_on)
 			look(r, w, &tn, &cf);
 		else if (w != NULL)

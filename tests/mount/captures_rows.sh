@@ -114,4 +114,8 @@ same "the prompt is what is served" "It rained on my wedding. How do I feel?" "$
 jq -c '{input, drop: true}' <(sed -n 1p "$F") >>"$F" || fail "a drop row"
 same "dropped" 0 "$(value other captures_teach)"
 poke "$C" ENODATA step "2 rows the model answered itself"
+
+# ---- F08: cut behind the server's back ----
+truncate -s 10 "$S/tune/other/captures.jsonl"
+within 20 grep -q '"event":"captures_replaced".*replaced or cut.*"slug":"other"' "$M/logs/tune.jsonl"
 finish
