@@ -1,5 +1,6 @@
 /*
- * spawner - the parent's side: one socket pair, one request at a time. What happens at the other end is in runner/sandbox*.c.
+ * spawner - the parent's side: one socket pair, one request at a time. What happens at the other
+ * end is in runner/sandbox*.c.
  */
 #include "spawner.h"
 
@@ -16,7 +17,8 @@
 
 #include "runner/sandbox.h"
 
-static const char *const program_names[] = {"kolm-cell", "kolm-runner", "kolm-trainer", "kolm-indexer", "kolmfs", "kolm"};
+static const char *const program_names[] = {
+	"kolm-cell", "kolm-runner", "kolm-trainer", "kolm-indexer", "kolmfs", "kolm"};
 enum { PROGRAMS = sizeof(program_names) / sizeof(program_names[0]) };
 
 struct spawner {
@@ -112,8 +114,10 @@ const char *spawner_program(const struct spawner *sp, const char *name)
 	return NULL;
 }
 
-/* One request and its answer; ${fd} takes the descriptor of the answer, -1 when it had none. Holds the lock meanwhile. */
-static int request(struct spawner *sp, const struct buf *packet, const int *fds, size_t nfds, struct wire_reply *reply, int *fd, struct err *err)
+/* One request and its answer; ${fd} takes the descriptor of the answer, -1 when it had none. Holds
+ * the lock meanwhile. */
+static int request(struct spawner *sp, const struct buf *packet, const int *fds, size_t nfds,
+	struct wire_reply *reply, int *fd, struct err *err)
 {
 	int got[WIRE_FDS], rc;
 	size_t ngot = 0;
@@ -123,7 +127,8 @@ static int request(struct spawner *sp, const struct buf *packet, const int *fds,
 	if (packet->failed)
 		return err_nomem(err);
 	if (packet->len > WIRE_BYTES)
-		return err_set(err, E2BIG, "arguments and paths of a process are longer than %d bytes", WIRE_BYTES);
+		return err_set(err, E2BIG,
+			"arguments and paths of a process are longer than %d bytes", WIRE_BYTES);
 	pthread_mutex_lock(&sp->lock);
 	rc = wire_send(sp->sock, packet->data, packet->len, fds, nfds);
 	n = rc == 0 ? wire_receive(sp->sock, reply, sizeof(*reply), got, &ngot) : rc;
@@ -147,8 +152,8 @@ static uint32_t put_list(struct buf *packet, const char *const *list)
 }
 
 /* a request without descriptors: head, one text as cwd, one more as the only argument */
-static int simple(struct spawner *sp, enum wire_op op, pid_t pid, int sig, const char *text, const char *more, struct wire_reply *reply, int *fd,
-		  struct err *err)
+static int simple(struct spawner *sp, enum wire_op op, pid_t pid, int sig, const char *text,
+	const char *more, struct wire_reply *reply, int *fd, struct err *err)
 {
 	struct wire_head head = {.op = op, .pid = pid, .sig = sig};
 	struct buf packet = BUF_INIT;
@@ -164,10 +169,12 @@ static int simple(struct spawner *sp, enum wire_op op, pid_t pid, int sig, const
 	return rc;
 }
 
-int spawner_spawn(struct spawner *sp, const struct spawn_request *rq, pid_t *pid, int *exit_fd, struct err *err)
+int spawner_spawn(struct spawner *sp, const struct spawn_request *rq, pid_t *pid, int *exit_fd,
+	struct err *err)
 {
 	const int standard[3] = {rq->in, rq->out, rq->err};
-	struct wire_head head = {.op = WIRE_SPAWN, .kind = (int32_t)rq->kind, .nfds = (uint32_t)rq->nfds};
+	struct wire_head head = {
+		.op = WIRE_SPAWN, .kind = (int32_t)rq->kind, .nfds = (uint32_t)rq->nfds};
 	struct wire_reply reply;
 	struct buf packet = BUF_INIT;
 	int fds[WIRE_FDS], rc, fd;
@@ -221,7 +228,22 @@ int spawner_kill(struct spawner *sp, pid_t pid, int sig, struct err *err)
 	return simple(sp, WIRE_KILL, pid, sig, "", NULL, &reply, &fd, err);
 }
 
-int spawner_mount(struct spawner *sp, const char *mountpoint, const char *options, int *fd, struct err *err)
+int spawner_hold(struct spawner *sp, int fd, struct err *err)
+{
+	struct wire_head head = {.op = WIRE_HOLD, .nfds = 1};
+	struct wire_reply reply;
+	struct buf packet = BUF_INIT;
+	int none, rc;
+
+	buf_add(&packet, &head, sizeof(head));
+	buf_add(&packet, "", 1);
+	rc = request(sp, &packet, &fd, 1, &reply, &none, err);
+	buf_release(&packet);
+	return rc;
+}
+
+int spawner_mount(
+	struct spawner *sp, const char *mountpoint, const char *options, int *fd, struct err *err)
 {
 	struct wire_reply reply;
 

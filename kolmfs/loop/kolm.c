@@ -45,6 +45,8 @@ int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **o
 		goto free_kolm;
 	if (server) {
 		rc = store_lock_server(&k->st, &k->server_lock, err);
+		if (rc == 0 && sp != NULL)
+			rc = spawner_hold(sp, k->server_lock, err);
 		if (rc == 0)
 			rc = store_recover(&k->st, err);
 		if (rc == 0)
@@ -131,9 +133,10 @@ void change(struct kolm *k, const char *slug, unsigned what)
 		fn(arg, slug != NULL && slug[0] != '\0' ? slug : NULL, what);
 }
 
-int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err, const char *event, const char *fmt, ...)
+int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err,
+	const char *event, const char *fmt, ...)
 {
-	struct log_entry entry = { .event = event, .slug = slug, .job = job, .by = by };
+	struct log_entry entry = {.event = event, .slug = slug, .job = job, .by = by};
 	char *fields;
 	va_list ap;
 	int rc;
@@ -181,16 +184,19 @@ int kolm_artifact_open(struct kolm *k, const char *slug, struct artifact **out, 
 	if (rc < 0)
 		return rc;
 	if (cf.artifact_path == NULL) {
-		rc = err_set(err, ENOENT, "artifact of \"%s\" is not known by path; init it again with kolm", slug);
+		rc = err_set(err, ENOENT,
+			"artifact of \"%s\" is not known by path; init it again with kolm", slug);
 		goto out;
 	}
 	rc = artifact_at(k, cf.artifact_path, &af, err);
 	if (rc == -ENOENT)
-		rc = err_set(err, ENOENT, "artifact is gone: '%s' was %s", cf.artifact_path, cf.artifact_sha256 != NULL ? cf.artifact_sha256 : "-");
+		rc = err_set(err, ENOENT, "artifact is gone: '%s' was %s", cf.artifact_path,
+			cf.artifact_sha256 != NULL ? cf.artifact_sha256 : "-");
 	if (rc < 0)
 		goto out;
 	if (cf.artifact_sha256 != NULL && strcmp(cf.artifact_sha256, artifact_sha256(af)) != 0) {
-		rc = err_set(err, ESTALE, "artifact changed since init: it was %s, is %s", cf.artifact_sha256, artifact_sha256(af));
+		rc = err_set(err, ESTALE, "artifact changed since init: it was %s, is %s",
+			cf.artifact_sha256, artifact_sha256(af));
 		artifact_free(af);
 		goto out;
 	}
@@ -216,8 +222,9 @@ int base_identify(struct kolm *k, const char *path, uint64_t *bytes, char xxh3[3
 	}
 	int64_t mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	pthread_mutex_lock(&k->lock);
-	bool known = S_ISREG(st.st_mode) && k->base.xxh3[0] != '\0' && k->base.dev == st.st_dev && k->base.ino == st.st_ino &&
-		     k->base.size == (uint64_t)st.st_size && k->base.mtime == mtime;
+	bool known = S_ISREG(st.st_mode) && k->base.xxh3[0] != '\0' && k->base.dev == st.st_dev &&
+		     k->base.ino == st.st_ino && k->base.size == (uint64_t)st.st_size &&
+		     k->base.mtime == mtime;
 	if (known) {
 		*bytes = k->base.bytes;
 		memcpy(xxh3, k->base.xxh3, 33);
@@ -328,7 +335,8 @@ static void index_put(struct kolm *k, struct index_ref *ref)
 		free_index(ref);
 }
 
-int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits, int rag_format, struct buf *out, struct err *err)
+int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits,
+	int rag_format, struct buf *out, struct err *err)
 {
 	struct index_ref *ref = NULL;
 	int rc = index_get(k, index, &ref, err);

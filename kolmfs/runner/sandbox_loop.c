@@ -1,5 +1,6 @@
 /*
- * sandbox_loop - the spawner's life: one poll() over its parent, its children's deaths, their network attempts and its runners' lines.
+ * sandbox_loop - the spawner's life: one poll() over its parent, its children's deaths, their
+ * network attempts and its runners' lines.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,13 +63,18 @@ static void answer(struct sandbox *sb, const struct wire_request *rq)
 		reply.rc = kill_child(sb, &rq->head, &reply.err);
 		break;
 	case WIRE_MOUNT:
-		reply.rc = sandbox_mount(sb, rq->cwd, rq->list[LIST_ARGV][0] ? rq->list[LIST_ARGV][0] : "", &fd, &reply.err);
+		reply.rc = sandbox_mount(sb, rq->cwd,
+			rq->list[LIST_ARGV][0] ? rq->list[LIST_ARGV][0] : "", &fd, &reply.err);
 		break;
 	case WIRE_UNMOUNT:
 		reply.rc = sandbox_unmount(sb, rq->cwd, &reply.err);
 		break;
 	case WIRE_WALLS:
 		reply.rc = walls(sb, &reply);
+		break;
+	case WIRE_HOLD: /* kept until this process ends; the number itself is of no interest */
+		if (rq->nfds != 1 || fcntl(rq->fds[0], F_DUPFD_CLOEXEC, 3) < 0)
+			reply.rc = err_set(&reply.err, EINVAL, "spawner: nothing to hold");
 		break;
 	default:
 		reply.rc = err_set(&reply.err, EINVAL, "spawner: not a request");
@@ -122,7 +128,8 @@ static struct child *owner(struct sandbox *sb, int fd)
 	return NULL;
 }
 
-/* false: descriptors were closed and made anew, so the rest of this round's events may mean others */
+/* false: descriptors were closed and made anew, so the rest of this round's events may mean others
+ */
 static bool handle(struct sandbox *sb, const struct pollfd *event)
 {
 	struct child *ch = owner(sb, event->fd);
@@ -189,8 +196,10 @@ _Noreturn void sandbox_main(int parent, const char *cell_path)
 	prctl(PR_SET_NAME, "kolm-spawner");
 	setsid(); /* Ctrl-C is for our parent */
 	/*
-	 * A killed server can have a thread inside its own mount or in the kernel's notification path: that thread waits for an answer which nobody will
-	 * give, and keeps the socket and /dev/fuse open meanwhile, so no end of file ever comes. Its main thread dies all the same, and this tells us.
+	 * A killed server can have a thread inside its own mount or in the kernel's notification
+	 * path: that thread waits for an answer which nobody will give, and keeps the socket and
+	 * /dev/fuse open meanwhile, so no end of file ever comes. Its main thread dies all the
+	 * same, and this tells us.
 	 */
 	prctl(PR_SET_PDEATHSIG, PARENT_GONE);
 	signal(SIGPIPE, SIG_IGN);

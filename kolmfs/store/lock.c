@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* five seconds for a dead server's spawner to end what it started */
+enum { CLEANUP_TRIES = 250 };
+
 static int lock_take(int dirfd, const char *name, int op, int *fd, struct err *err)
 {
 	int lock = lock_open(dirfd, name, err), rc;
@@ -24,8 +27,33 @@ static int lock_take(int dirfd, const char *name, int op, int *fd, struct err *e
 	return 0;
 }
 
+/* a server that is dead, or a zombie: what still holds its lock is its spawner, cleaning up */
+static bool is_over(const char *pid)
+{
+	char path[64], state = 'X';
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+	f = pid[0] != '\0' ? fopen(path, "re") : NULL;
+	if (f == NULL)
+		return pid[0] != '\0';
+	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+		state = 'X';
+	(void)fclose(f);
+	return state == 'Z' || state == 'X';
+}
+
+static void read_holder(int lock, char who[24])
+{
+	ssize_t len = pread(lock, who, 23, 0);
+
+	who[len > 0 ? (size_t)len : 0] = '\0';
+	who[strspn(who, "0123456789")] = '\0';
+}
+
 int store_lock_server(const struct store *st, int *fd, struct err *err)
 {
+	static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
 	char who[24] = "";
 	int lock, rc, n;
 
@@ -33,11 +61,15 @@ int store_lock_server(const struct store *st, int *fd, struct err *err)
 	if (lock < 0)
 		return lock;
 	rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
+	for (int i = 0; rc == -EWOULDBLOCK && i < CLEANUP_TRIES; i++) {
+		read_holder(lock, who);
+		if (!is_over(who))
+			break;
+		nanosleep(&pause, NULL);
+		rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
+	}
 	if (rc == -EWOULDBLOCK) {
-		ssize_t len = pread(lock, who, sizeof(who) - 1, 0);
-
-		who[len > 0 ? (size_t)len : 0] = '\0';
-		who[strspn(who, "0123456789")] = '\0';
+		read_holder(lock, who);
 		rc = err_set(err, EBUSY, "store is in use by process %s",
 			who[0] != '\0' ? who : "(unknown)");
 	}
