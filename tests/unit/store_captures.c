@@ -347,7 +347,7 @@ Test(captures, eight_writers_and_kills_lose_no_good_line, .timeout = 120)
 	struct capture_counts counts;
 	static bool acked[WRITERS][ROWS];
 	static struct tally t;
-	int ack[WRITERS][2], kills = 0, alive = WRITERS;
+	int ack[WRITERS][2], first[WRITERS] = {0}, kills = 0, alive = WRITERS;
 	pid_t pid[WRITERS];
 	unsigned seed = 7;
 	struct rig r;
@@ -361,7 +361,7 @@ Test(captures, eight_writers_and_kills_lose_no_good_line, .timeout = 120)
 	}
 	while (alive > 0) {
 		struct timespec nap = {.tv_nsec = 200000};
-		int w = rand_r(&seed) % WRITERS, status, i, next[WRITERS];
+		int w = rand_r(&seed) % WRITERS, status, i, next;
 
 		nanosleep(&nap, NULL);
 		if (pid[w] > 0 && kills < 80 && kill(pid[w], SIGKILL) == 0)
@@ -373,13 +373,14 @@ Test(captures, eight_writers_and_kills_lose_no_good_line, .timeout = 120)
 				acked[w][i] = true;
 			if (!ended)
 				continue;
-			for (next[w] = ROWS; next[w] > 0 && !acked[w][next[w] - 1]; next[w]--)
+			for (next = ROWS; next > first[w] && !acked[w][next - 1]; next--)
 				;
-			/* what was killed may be in the file or not: its number is not used again
-			 */
-			pid[w] = next[w] + 1 < ROWS && WIFSIGNALED(status) ? fork() : -1;
+			/* what was killed may be in the file or not: its number is not used again,
+			 * also when the next one is killed before it acknowledged anything */
+			first[w] = next + 1;
+			pid[w] = first[w] < ROWS && WIFSIGNALED(status) ? fork() : -1;
 			if (pid[w] == 0)
-				write_rows(&r, w, next[w] + 1, ack[w][1]);
+				write_rows(&r, w, first[w], ack[w][1]);
 			alive -= pid[w] < 0;
 		}
 	}
