@@ -1,8 +1,11 @@
 /*
- * kolm - the public face of libkolm: the loop over a store, used by the file server and the command line alike. No FUSE here.
+ * kolm - the public face of libkolm: the loop over a store, used by the file server and the command
+ * line alike. No FUSE here.
  *
- * One struct kolm is an open store with its spawner, its warm runners and the jobs this process runs. Every function is thread-safe and blocks at most on short file
- * locks, unless it says that it waits. What another process changes in the store is seen at the next call: nothing read here is cached.
+ * One struct kolm is an open store with its spawner, its warm runners and the jobs this process
+ * runs. Every function is thread-safe and blocks at most on short file locks, unless it says that
+ * it waits. What another process changes in the store is seen at the next call: nothing read here
+ * is cached.
  */
 #ifndef KOLM_KOLM_H
 #define KOLM_KOLM_H
@@ -25,9 +28,12 @@
 
 struct kolm;
 
-/* kolm_open(path, server, sp, out, err): open the store; ${server}: take the server lock, recover, re-queue interrupted steps, start the watch. ${sp} is borrowed. */
-int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **out, struct err *err);
-/* kolm_close(k): ask running jobs to stop (a step keeps its checkpoint), wait for them, end the runners. */
+/* kolm_open(path, server, sp, out, err): open the store; ${server}: take the server lock, recover,
+ * re-queue interrupted steps, start the watch. ${sp} is borrowed. */
+int kolm_open(
+	const char *path, bool server, struct spawner *sp, struct kolm **out, struct err *err);
+/* kolm_close(k): ask running jobs to stop (a step keeps its checkpoint), wait for them, end the
+ * runners. */
 void kolm_close(struct kolm *k);
 const struct store *kolm_store(const struct kolm *k);
 
@@ -40,15 +46,18 @@ enum kolm_change {
 	CHANGE_LOG = 16,   /* the job's log grew */
 	CHANGE_SLUGS = 32, /* a slug or an index came or went */
 };
-/* kolm_on_change(k, fn, arg): called from any thread, without locks held, after the change is on disk. ${slug} NULL: the rag side. */
-void kolm_on_change(struct kolm *k, void (*fn)(void *arg, const char *slug, unsigned what), void *arg);
+/* kolm_on_change(k, fn, arg): called from any thread, without locks held, after the change is on
+ * disk. ${slug} NULL: the rag side. */
+void kolm_on_change(
+	struct kolm *k, void (*fn)(void *arg, const char *slug, unsigned what), void *arg);
 
-/* ---- options of the verbs, parsed in one place for ctl ("epochs=3") and kolm ("--epochs 3") ---- */
+/* ---- options of the verbs, parsed in one place for ctl ("epochs=3") and kolm ("--epochs 3") ----
+ */
 struct init_options {
-	char artifact[STORE_PATH_BYTES]; /* absolute */
-	char base[STORE_PATH_BYTES];	 /* absolute; "" none */
+	char artifact[STORE_PATH_BYTES];   /* absolute */
+	char base[STORE_PATH_BYTES];	   /* absolute; "" none */
 	char base_given[STORE_PATH_BYTES]; /* as typed; "" the same */
-	char slug[SLUG_BYTES + 1];	 /* "" from the artifact's name */
+	char slug[SLUG_BYTES + 1];	   /* "" from the artifact's name */
 	int rank;
 	double alpha, dropout;
 };
@@ -56,7 +65,7 @@ struct step_options {
 	int epochs, batch;
 	double lr;
 	int64_t seed;
-	uint64_t mem;	      /* bytes, 0: the engine's plan */
+	uint64_t mem; /* bytes, 0: the engine's plan */
 	bool airgap;
 	bool all;	      /* rows=all */
 	char from[REV_BYTES]; /* "": HEAD */
@@ -71,48 +80,72 @@ struct index_options {
 void init_options_default(struct init_options *o);
 void step_options_default(struct step_options *o);
 void index_options_default(struct index_options *o);
-/* -EINVAL `unknown option "epoch"; did you mean "epochs"`; -EINVAL `epochs given twice` (A07) when ${seen} says so; ranges A21-A25 */
-int init_option(struct init_options *o, const char *key, const char *value, unsigned *seen, struct err *err);
-int step_option(struct step_options *o, const char *key, const char *value, unsigned *seen, struct err *err);
-int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen, struct err *err);
+/* -EINVAL `unknown option "epoch"; did you mean "epochs"`; -EINVAL `epochs given twice` (A07) when
+ * ${seen} says so; ranges A21-A25 */
+int init_option(struct init_options *o, const char *key, const char *value, unsigned *seen,
+	struct err *err);
+int step_option(struct step_options *o, const char *key, const char *value, unsigned *seen,
+	struct err *err);
+int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen,
+	struct err *err);
 
 /* ---- verbs; a failure changed nothing ---- */
-/* loop_init: verifies the artifact, writes config, v0 and HEAD; an initialised slug of the same artifact: 0 and *${fresh} false. Waits for one kolm-runner (headers only). B01-B16, A25. */
-int loop_init(struct kolm *k, const struct init_options *o, const struct by *by, char slug[SLUG_BYTES + 1], bool *fresh, struct err *err);
+/* loop_init: verifies the artifact, writes config, v0 and HEAD; an initialised slug of the same
+ * artifact: 0 and *${fresh} false. Waits for one kolm-runner (headers only). B01-B16, A25. */
+int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
+	char slug[SLUG_BYTES + 1], bool *fresh, struct err *err);
 int loop_capture(struct kolm *k, const char *slug, bool on, const struct by *by, struct err *err);
 int loop_watch(struct kolm *k, const char *slug, bool on, const struct by *by, struct err *err);
-/* loop_fresh(k, slug, fresh, rows, err): what a watch looks at: rows that teach and came after the newest completed step, and all rows */
+/* loop_fresh(k, slug, fresh, rows, err): what a watch looks at: rows that teach and came after the
+ * newest completed step, and all rows */
 int loop_fresh(struct kolm *k, const char *slug, uint64_t *fresh, uint64_t *rows, struct err *err);
-int loop_set(struct kolm *k, const char *slug, const char *key, const char *value, const struct by *by, struct err *err);
+int loop_set(struct kolm *k, const char *slug, const char *key, const char *value,
+	const struct by *by, struct err *err);
 /* loop_config_write(k, slug, text): tune-config.json written whole */
-int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t len, const struct by *by, struct err *err);
-/* jobs: accepted when the call returns 0; *${job} is its number. EBUSY "job 17 (step) is running"; ENODATA F09, F10-like refusals decided before the job */
-int loop_step(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by, uint64_t *job, struct err *err);
-int loop_eval(struct kolm *k, const char *slug, const char *rev /* NULL: HEAD */, const struct by *by, uint64_t *job, struct err *err);
-int loop_cycle(struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err);
-int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *job, struct err *err);
+int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t len,
+	const struct by *by, struct err *err);
+/* jobs: accepted when the call returns 0; *${job} is its number. EBUSY "job 17 (step) is running";
+ * ENODATA F09, F10-like refusals decided before the job */
+int loop_step(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,
+	uint64_t *job, struct err *err);
+int loop_eval(struct kolm *k, const char *slug, const char *rev /* NULL: HEAD */,
+	const struct by *by, uint64_t *job, struct err *err);
+int loop_cycle(
+	struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err);
+int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *job,
+	struct err *err);
 /* loop_cancel(k, slug, job): 0: the running one; -ESRCH "no job is running" */
-int loop_cancel(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err);
+int loop_cancel(
+	struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err);
 /* at once */
-int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by, struct head *now, struct err *err);
-int loop_rollback(struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err);
-/* attach: writes <artifact>.rag.json; ${artifact} NULL: the slug's artifact. ${sidecar} gets the path written. */
-int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index, const struct by *by, struct buf *sidecar, struct err *err);
-int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by, struct err *err);
+int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by,
+	struct head *now, struct err *err);
+int loop_rollback(
+	struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err);
+/* attach: writes <artifact>.rag.json; ${artifact} NULL: the slug's artifact. ${sidecar} gets the
+ * path written. */
+int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index,
+	const struct by *by, struct buf *sidecar, struct err *err);
+int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by,
+	struct err *err);
 int loop_gc(struct kolm *k, const char *slug, long keep, const struct by *by, struct err *err);
-int loop_remove(struct kolm *k, const char *slug, const char *again, const struct by *by, struct err *err);
+int loop_remove(
+	struct kolm *k, const char *slug, const char *again, const struct by *by, struct err *err);
 int loop_index_remove(struct kolm *k, const char *name, const struct by *by, struct err *err);
 
 /* ---- captures by people ---- */
-/* loop_capture_append(k, slug, line, len): one whole line written by somebody through the mount or the command line */
-int loop_capture_append(struct kolm *k, const char *slug, const char *line, size_t len, struct err *err);
-void loop_capture_dropped(struct kolm *k, const char *slug); /* an unfinished piece was dropped: counted in status */
+/* loop_capture_append(k, slug, line, len): one whole line written by somebody through the mount or
+ * the command line */
+int loop_capture_append(
+	struct kolm *k, const char *slug, const char *line, size_t len, struct err *err);
+void loop_capture_dropped(
+	struct kolm *k, const char *slug); /* an unfinished piece was dropped: counted in status */
 
 /* ---- run ---- */
 struct run_request {
-	const char *slug;      /* NULL: ${artifact} alone */
-	const char *artifact;  /* absolute path; NULL: the slug's */
-	const char *text;      /* as written: FORMATS 19.2 decides whether it is JSON */
+	const char *slug;     /* NULL: ${artifact} alone */
+	const char *artifact; /* absolute path; NULL: the slug's */
+	const char *text;     /* as written: FORMATS 19.2 decides whether it is JSON */
 	size_t len;
 	struct json_slice params; /* len 0: none */
 };
@@ -123,38 +156,50 @@ struct run_result {
 	int64_t latency_us, lm_us;
 	char rev[REV_BYTES]; /* "" the model was not called */
 };
-/* run_start: waits for the answer (call it from a thread that may). On success one row in runs.jsonl and, with capture on, one in captures.jsonl. */
+/* run_start: waits for the answer (call it from a thread that may). On success one row in
+ * runs.jsonl and, with capture on, one in captures.jsonl. */
 int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *out, struct err *err);
 void run_result_release(struct run_result *r);
 /*
- * kolm_measure(k, slug, artifact, input, params, out, err): the same call on the bench: nothing is logged or captured. ${input} is JSON as it is; ${slug} may be NULL (no model
- * then). ${out}->input stays empty.
+ * kolm_measure(k, slug, artifact, input, params, out, err): the same call on the bench: nothing is
+ * logged or captured. ${input} is JSON as it is; ${slug} may be NULL (no model then). ${out}->input
+ * stays empty.
  */
-int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input, struct json_slice params, struct run_result *out,
-	struct err *err);
-/* run_print(output, out): as `kolm run` prints it: a string as is, anything else pretty JSON, then LF. */
+int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
+	struct json_slice params, struct run_result *out, struct err *err);
+/* run_print(output, out): as `kolm run` prints it: a string as is, anything else pretty JSON, then
+ * LF. */
 int run_print(struct json_slice output, struct buf *out);
 
 /* ---- what there is to read ---- */
-/* kolm_status(k, slug, out): PROTOCOLS section 5, "key value" lines. loop_status_json(): FORMATS 9.4. */
+/* kolm_status(k, slug, out): PROTOCOLS section 5, "key value" lines. loop_status_json():
+ * FORMATS 9.4. */
 int kolm_status(struct kolm *k, const char *slug, struct buf *out, struct err *err);
 int loop_status_json(struct kolm *k, const char *slug, struct buf *out, struct err *err);
 
 /* jobs of a slug; slug NULL: of rag */
-int kolm_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out, struct err *err); /* id 0: the newest; -ENODATA when no job ever ran */
-int kolm_jobs(struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err);
-int kolm_job_progress(struct kolm *k, const char *slug, uint64_t id, char out[96]); /* "34 180 steps", "-" */
+int kolm_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out,
+	struct err *err); /* id 0: the newest; -ENODATA when no job ever ran */
+int kolm_jobs(
+	struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err);
+int kolm_job_progress(
+	struct kolm *k, const char *slug, uint64_t id, char out[96]); /* "34 180 steps", "-" */
 void kolm_job_line(const struct job_record *jr, struct buf *out); /* the line of `wait`, with LF */
 /* kolm_job_dir(k, slug, id, err): descriptor of its folder (log, rows.jsonl) */
 int kolm_job_dir(struct kolm *k, const char *slug, uint64_t id, struct err *err);
-/* kolm_job_wait(k, slug, id, out, err): waits until it is done (jobs of this process, or by watching the journal). ${tick}, may be NULL, is called about every second. */
-int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(void *arg, const char *progress), void *arg, struct job_record *out,
+/* kolm_job_wait(k, slug, id, out, err): waits until it is done (jobs of this process, or by
+ * watching the journal). ${tick}, may be NULL, is called about every second. */
+int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id,
+	void (*tick)(void *arg, const char *progress), void *arg, struct job_record *out,
 	struct err *err);
 
-/* kolm_query(k, index, text, len, k_hits, form, out): through libkolmrag; opened indexes are kept until they are replaced. */
-int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits, int rag_format, struct buf *out, struct err *err);
+/* kolm_query(k, index, text, len, k_hits, form, out): through libkolmrag; opened indexes are kept
+ * until they are replaced. */
+int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits,
+	int rag_format, struct buf *out, struct err *err);
 
-/* kolm_artifact_open(k, slug, out, err): the slug's artifact, verified and unchanged since init (B10 ENOENT, B11 ESTALE). */
+/* kolm_artifact_open(k, slug, out, err): the slug's artifact, verified and unchanged since init
+ * (B10 ENOENT, B11 ESTALE). */
 struct artifact;
 int kolm_artifact_open(struct kolm *k, const char *slug, struct artifact **out, struct err *err);
 

@@ -1,8 +1,10 @@
 /*
- * kolmlm - the public face of the language-model engine (libkolmlm): a base model, adapters on it, generation and
- * choice, and one training step. kolm-runner and kolm-trainer use nothing else of this folder.
+ * kolmlm - the public face of the language-model engine (libkolmlm): a base model, adapters on it,
+ * generation and choice, and one training step. kolm-runner and kolm-trainer use nothing else of
+ * this folder.
  *
- * Nothing here is thread-safe: one struct lm belongs to one thread; it has its own pool for the work inside.
+ * Nothing here is thread-safe: one struct lm belongs to one thread; it has its own pool for the
+ * work inside.
  */
 #ifndef KOLM_LM_H
 #define KOLM_LM_H
@@ -14,16 +16,18 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-struct lm;	   /* a loaded base model with its pool, repacked weights and prompt snapshots; opaque */
+struct lm; /* a loaded base model with its pool, repacked weights and prompt snapshots; opaque */
 struct lm_adapter; /* an adapter of one base; opaque */
 
 struct lm_options {
 	int threads;	    /* 0: as many as the machine lets this process use */
 	const char *kernel; /* "auto", "avx2", "portable"; NULL is "auto" */
-	bool headers_only;  /* configuration and tokenizer only, for lm_adapter_init(): no repacking, no pool */
+	bool headers_only; /* configuration and tokenizer only, for lm_adapter_init(): no repacking,
+			      no pool */
 };
 
-/* lm_open(fd, opt, out, err): ${fd}: an open GGUF file or Hugging Face folder, borrowed for the call. Errors as model_open(). */
+/* lm_open(fd, opt, out, err): ${fd}: an open GGUF file or Hugging Face folder, borrowed for the
+ * call. Errors as model_open(). */
 int lm_open(int fd, const struct lm_options *opt, struct lm **out, struct err *err);
 void lm_close(struct lm *lm);
 
@@ -47,27 +51,34 @@ struct lm_init {
 	uint64_t seed;
 };
 
-/* lm_adapter_init(lm, init, fd, trainable, err): write a fresh adapter (B zero) as adapter_model.safetensors to ${fd}. */
-int lm_adapter_init(struct lm *lm, const struct lm_init *init, int fd, uint64_t *trainable, struct err *err);
+/* lm_adapter_init(lm, init, fd, trainable, err): write a fresh adapter (B zero) as
+ * adapter_model.safetensors to ${fd}. */
+int lm_adapter_init(
+	struct lm *lm, const struct lm_init *init, int fd, uint64_t *trainable, struct err *err);
 
-/* lm_use(lm, ad): the adapter for the calls that follow; NULL: the base alone. Snapshots are kept per adapter. */
+/* lm_use(lm, ad): the adapter for the calls that follow; NULL: the base alone. Snapshots are kept
+ * per adapter. */
 void lm_use(struct lm *lm, struct lm_adapter *ad);
 
 struct lm_generate {
-	const char *system;	 /* NULL: as the template does without one */
-	int max_tokens;		 /* 0: 256 */
-	const char *const *stop; /* texts that end the answer (not included); NULL-terminated, may be NULL */
-	double temperature;	 /* 0: greedy */
-	uint64_t seed;		 /* for temperature > 0 */
-	int64_t deadline_ms;	 /* CLOCK_MONOTONIC milliseconds; 0 none. Past it: -ETIMEDOUT "model call stopped after ..." */
+	const char *system; /* NULL: as the template does without one */
+	int max_tokens;	    /* 0: 256 */
+	const char *const
+		*stop; /* texts that end the answer (not included); NULL-terminated, may be NULL */
+	double temperature;  /* 0: greedy */
+	uint64_t seed;	     /* for temperature > 0 */
+	int64_t deadline_ms; /* CLOCK_MONOTONIC milliseconds; 0 none. Past it: -ETIMEDOUT "model
+				call stopped after ..." */
 };
 
 /*
- * lm_generate(lm, prompt, len, opt, out, err): ${prompt} is the user's turn in the base's chat template; the answer (without end of turn) is
- * appended to ${out} as UTF-8. -EMSGSIZE when the prompt does not fit the context. Greedy output does not depend on threads,
- * snapshots or copy speculation.
+ * lm_generate(lm, prompt, len, opt, out, err): ${prompt} is the user's turn in the base's chat
+ * template; the answer (without end of turn) is appended to ${out} as UTF-8. -EMSGSIZE when the
+ * prompt does not fit the context. Greedy output does not depend on threads, snapshots or copy
+ * speculation.
  */
-int lm_generate(struct lm *lm, const char *prompt, size_t len, const struct lm_generate *opt, struct buf *out, struct err *err);
+int lm_generate(struct lm *lm, const char *prompt, size_t len, const struct lm_generate *opt,
+	struct buf *out, struct err *err);
 
 struct lm_choice {
 	const char *text;
@@ -75,21 +86,25 @@ struct lm_choice {
 };
 
 /*
- * lm_choose(lm, prompt, len, system, choices, n, deadline_ms, scores, best, err): the choice with the highest likelihood as the whole
- * answer: sum of log-likelihoods of its tokens, end of turn included. ${scores}: n doubles, may be NULL. The first of equals wins.
+ * lm_choose(lm, prompt, len, system, choices, n, deadline_ms, scores, best, err): the choice with
+ * the highest likelihood as the whole answer: sum of log-likelihoods of its tokens, end of turn
+ * included. ${scores}: n doubles, may be NULL. The first of equals wins.
  */
-int lm_choose(struct lm *lm, const char *prompt, size_t len, const char *system, const struct lm_choice *choices, size_t n,
-	int64_t deadline_ms, double *scores, size_t *best, struct err *err);
+int lm_choose(struct lm *lm, const char *prompt, size_t len, const char *system,
+	const struct lm_choice *choices, size_t n, int64_t deadline_ms, double *scores,
+	size_t *best, struct err *err);
 
-/* lm_logits(lm, tokens, n, out): logits (n x vocab) of every position through the serving path; for tests. lm_tokenize(): of a text, special tokens
- * recognised when ${special}. Returns the count, or a negative errno. */
+/* lm_logits(lm, tokens, n, out): logits (n x vocab) of every position through the serving path; for
+ * tests. lm_tokenize(): of a text, special tokens recognised when ${special}. Returns the count, or
+ * a negative errno. */
 int lm_logits(struct lm *lm, const int *tokens, size_t n, float *out, struct err *err);
 int lm_vocab(const struct lm *lm);
-int lm_tokenize(struct lm *lm, const char *text, size_t len, bool special, int *out, size_t cap, struct err *err);
+int lm_tokenize(struct lm *lm, const char *text, size_t len, bool special, int *out, size_t cap,
+	struct err *err);
 
 /*
- * lm_train_main(argc, argv): the worker of PROTOCOLS section 1 (kolm-trainer is this function): flags, environment, JSON lines on standard
- * output, exit status.
+ * lm_train_main(argc, argv): the worker of PROTOCOLS section 1 (kolm-trainer is this function):
+ * flags, environment, JSON lines on standard output, exit status.
  */
 int lm_train_main(int argc, char **argv);
 

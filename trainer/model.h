@@ -1,10 +1,10 @@
 /*
- * model - a llama-like base model: configuration, frozen tensors, tokenizer and chat template, bound from a GGUF file
- * or a Hugging Face folder by one table of architectures.
+ * model - a llama-like base model: configuration, frozen tensors, tokenizer and chat template,
+ * bound from a GGUF file or a Hugging Face folder by one table of architectures.
  *
- * Everything is borrowed from a read-only mapping that lives as long as the model. One attention block:
- *   h = x + Wo attn(rope(Wq n1), rope(Wk n1), Wv n1),  n1 = rmsnorm(x, attn_norm)
- *   y = h + Wdown (silu(Wgate n2) * Wup n2),           n2 = rmsnorm(h, ffn_norm)
+ * Everything is borrowed from a read-only mapping that lives as long as the model. One attention
+ * block: h = x + Wo attn(rope(Wq n1), rope(Wk n1), Wv n1),  n1 = rmsnorm(x, attn_norm) y = h +
+ * Wdown (silu(Wgate n2) * Wup n2),           n2 = rmsnorm(h, ffn_norm)
  */
 #ifndef KOLM_MODEL_H
 #define KOLM_MODEL_H
@@ -20,7 +20,16 @@ struct chat;
 struct model_map; /* the mapping(s) and what was parsed from them */
 
 /* the projections an adapter can sit on, in the order of PEFT's usual target_modules */
-enum module { MODULE_Q, MODULE_K, MODULE_V, MODULE_O, MODULE_GATE, MODULE_UP, MODULE_DOWN, MODULES };
+enum module {
+	MODULE_Q,
+	MODULE_K,
+	MODULE_V,
+	MODULE_O,
+	MODULE_GATE,
+	MODULE_UP,
+	MODULE_DOWN,
+	MODULES
+};
 
 struct layer {
 	struct tensor w[MODULES];
@@ -32,38 +41,42 @@ struct layer {
 };
 
 struct model {
-	char arch[32];		/* "llama", "qwen2", ... */
+	char arch[32]; /* "llama", "qwen2", ... */
 	int layers;
-	int dim;		/* H */
-	int ffn;		/* I */
+	int dim; /* H */
+	int ffn; /* I */
 	int heads;
 	int kv_heads;
 	int head_dim;
 	int vocab;
 	int context;
 	float norm_eps;
-	float *rope_freq;	/* head_dim / 2 inverse frequencies, scaling applied; owned */
-	bool rope_pairs;	/* true: rotate (2i, 2i+1), as GGUF's llama rows are permuted for; false: (i, i + d/2), as Hugging Face */
-	bool rows_permuted;	/* q and k rows stand in GGUF's order; adapters are permuted on the way in and out */
-	int window;		/* sliding window, 0 none */
-	struct tensor embed;	/* vocab x dim */
-	struct tensor head;	/* vocab x dim; the same data as embed when tied */
+	float *rope_freq; /* head_dim / 2 inverse frequencies, scaling applied; owned */
+	bool rope_pairs;  /* true: rotate (2i, 2i+1), as GGUF's llama rows are permuted for; false:
+			     (i, i + d/2), as Hugging Face */
+	bool rows_permuted;  /* q and k rows stand in GGUF's order; adapters are permuted on the way
+				in and out */
+	int window;	     /* sliding window, 0 none */
+	struct tensor embed; /* vocab x dim */
+	struct tensor head;  /* vocab x dim; the same data as embed when tied */
 	const float *final_norm;
-	struct layer *layer;	/* owned, ${layers} of them */
+	struct layer *layer; /* owned, ${layers} of them */
 	struct tokenizer *tokenizer;
 	struct chat *chat;
 	struct model_map *map;
 };
 
 /*
- * model_open(fd, out, err): ${fd} is an open GGUF file or an open folder (borrowed). Checks every header, count, offset and shape before
- * anything is allocated or read; weights are mapped, not copied. -EBADMSG damaged, -EOPNOTSUPP an architecture, version or
- * tensor type that is not known (named, with the list of what is).
+ * model_open(fd, out, err): ${fd} is an open GGUF file or an open folder (borrowed). Checks every
+ * header, count, offset and shape before anything is allocated or read; weights are mapped, not
+ * copied. -EBADMSG damaged, -EOPNOTSUPP an architecture, version or tensor type that is not known
+ * (named, with the list of what is).
  */
 int model_open(int fd, struct model **out, struct err *err);
 void model_free(struct model *m);
 
-/* model_module_name(i): "q_proj" ... ; model_module_path(i): "self_attn.q_proj" ... (names of Hugging Face). */
+/* model_module_name(i): "q_proj" ... ; model_module_path(i): "self_attn.q_proj" ... (names of
+ * Hugging Face). */
 const char *model_module_name(enum module i);
 const char *model_module_path(enum module i);
 

@@ -19,7 +19,7 @@ enum {
 #define LOWER	     "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LLAMA3(digits)                                                                             \
 	CONTRACTIONS "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| "                                  \
-							     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" TAIL
+		     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" TAIL
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 const char split_gpt2[] = GPT2;

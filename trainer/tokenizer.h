@@ -1,8 +1,8 @@
 /*
  * tokenizer - text to token ids and back, from GGUF metadata or tokenizer.json.
  *
- * Byte-level BPE (GPT-2 family; the pre-tokenizer pattern run by PCRE2) and SentencePiece-BPE with byte fallback. Ids equal the
- * reference tokenizers'.
+ * Byte-level BPE (GPT-2 family; the pre-tokenizer pattern run by PCRE2) and SentencePiece-BPE with
+ * byte fallback. Ids equal the reference tokenizers'.
  */
 #ifndef KOLM_TOKENIZER_H
 #define KOLM_TOKENIZER_H
@@ -15,9 +15,11 @@
 
 struct tokenizer;
 
-/* tokenizer_encode(tk, text, len, special, out, cap, err): number of ids (may exceed ${cap}: then -EMSGSIZE). ${special}: added tokens such as
+/* tokenizer_encode(tk, text, len, special, out, cap, err): number of ids (may exceed ${cap}: then
+ * -EMSGSIZE). ${special}: added tokens such as
  * <|im_start|> in the text become their ids; otherwise they are ordinary text. No BOS is added. */
-int tokenizer_encode(const struct tokenizer *tk, const char *text, size_t len, bool special, int *out, size_t cap, struct err *err);
+int tokenizer_encode(const struct tokenizer *tk, const char *text, size_t len, bool special,
+	int *out, size_t cap, struct err *err);
 
 /* tokenizer_decode(tk, ids, n, out): bytes appended; control tokens give nothing. */
 int tokenizer_decode(const struct tokenizer *tk, const int *ids, size_t n, struct buf *out);

@@ -1,8 +1,9 @@
 /*
- * artifact - a .kolm file: opened, verified whole, and only then read (FORMATS 11-14, 17, 18; BAD-INPUTS C).
+ * artifact - a .kolm file: opened, verified whole, and only then read (FORMATS 11-14, 17, 18;
+ * BAD-INPUTS C).
  *
- * Nothing of an artifact is used before artifact_open() has checked the zip, every hash, the HMAC or the bound Ed25519
- * signature, and the receipt chain. Its bytes never change.
+ * Nothing of an artifact is used before artifact_open() has checked the zip, every hash, the HMAC
+ * or the bound Ed25519 signature, and the receipt chain. Its bytes never change.
  */
 #ifndef KOLM_ARTIFACT_H
 #define KOLM_ARTIFACT_H
@@ -17,41 +18,49 @@
 #include "base/json.h"
 
 enum {
-	ARTIFACT_BYTES_MAX = 256 * 1024 * 1024,	/* of the file, and of all entries expanded */
+	ARTIFACT_BYTES_MAX = 256 * 1024 * 1024, /* of the file, and of all entries expanded */
 	ARTIFACT_ENTRIES_MAX = 1024,
-	ARTIFACT_SOURCE_UNITS = 65536,		/* UTF-16 units of one recipe's source */
-	ARTIFACT_INPUT_BYTES = 1048576,		/* default input cap */
-	ARTIFACT_COMPOSITE_GATE = 8500,		/* 0.85, in 1/10000 */
+	ARTIFACT_SOURCE_UNITS = 65536,	/* UTF-16 units of one recipe's source */
+	ARTIFACT_INPUT_BYTES = 1048576, /* default input cap */
+	ARTIFACT_COMPOSITE_GATE = 8500, /* 0.85, in 1/10000 */
 };
 
 struct artifact; /* opaque; immutable after open, may be shared by threads */
 
 /* keys of this machine: the store's secret and signing key (FORMATS 12). */
 struct artifact_keys {
-	char secret[256];	/* HMAC secret for building and the first one tried for verifying; "" none */
-	char key_dir[512];	/* folder of signing-key.pem (the store) */
+	char secret[256]; /* HMAC secret for building and the first one tried for verifying; "" none
+			   */
+	char key_dir[512]; /* folder of signing-key.pem (the store) */
 };
 
-/* artifact_keys_load(storefd, store_path, create, out, err): environment, then config.json's local_receipt_secret; ${create}: make what is missing
- * (secret and signing-key.pem), as a first compile does. */
-int artifact_keys_load(int storefd, const char *store_path, bool create, struct artifact_keys *out, struct err *err);
+/* artifact_keys_load(storefd, store_path, create, out, err): environment, then config.json's
+ * local_receipt_secret; ${create}: make what is missing (secret and signing-key.pem), as a first
+ * compile does. */
+int artifact_keys_load(int storefd, const char *store_path, bool create, struct artifact_keys *out,
+	struct err *err);
 
 enum artifact_trust { ARTIFACT_HMAC_LOCAL, ARTIFACT_HMAC_PUBLIC, ARTIFACT_ED25519 };
 
 /*
- * artifact_open(dirfd, path, keys, out, err): ${path} may be absolute. A link is -ELOOP, a folder -EISDIR, another kind of file -EINVAL "not a regular
- * file", damaged -EBADMSG, a digest or signature that does not match -EKEYREJECTED, too large -EFBIG, ...
+ * artifact_open(dirfd, path, keys, out, err): ${path} may be absolute. A link is -ELOOP, a folder
+ * -EISDIR, another kind of file -EINVAL "not a regular file", damaged -EBADMSG, a digest or
+ * signature that does not match -EKEYREJECTED, too large -EFBIG, ...
  */
-int artifact_open(int dirfd, const char *path, const struct artifact_keys *keys, struct artifact **out, struct err *err);
+int artifact_open(int dirfd, const char *path, const struct artifact_keys *keys,
+	struct artifact **out, struct err *err);
 void artifact_free(struct artifact *af);
 
 const char *artifact_sha256(const struct artifact *af); /* of the file */
 uint64_t artifact_bytes(const struct artifact *af);
 enum artifact_trust artifact_trust(const struct artifact *af);
-const char *artifact_trust_text(const struct artifact *af); /* "hmac-local", "hmac-public-fixture", "ed25519:<fingerprint>" */
+const char *artifact_trust_text(const struct artifact
+		*af); /* "hmac-local", "hmac-public-fixture", "ed25519:<fingerprint>" */
 const char *artifact_task(const struct artifact *af);
 const char *artifact_job_id(const struct artifact *af);
-const char *artifact_runtime_target(const struct artifact *af); /* "js" when the manifest says nothing; opening accepts any, running only "js" */
+const char *artifact_runtime_target(
+	const struct artifact *af); /* "js" when the manifest says nothing; opening accepts any,
+				       running only "js" */
 uint64_t artifact_input_max(const struct artifact *af);
 
 struct artifact_entry {
@@ -82,7 +91,8 @@ struct artifact_case {
 	struct json_slice expected;
 	struct json_slice params; /* len 0: none */
 };
-/* cases are checked at open: -EINVAL "no eval cases" is left to the eval; E02 and E03 are refused here. */
+/* cases are checked at open: -EINVAL "no eval cases" is left to the eval; E02 and E03 are refused
+ * here. */
 size_t artifact_cases(const struct artifact *af);
 const struct artifact_case *artifact_case(const struct artifact *af, size_t i);
 const char *artifact_comparator(const struct artifact *af);
@@ -91,16 +101,18 @@ double artifact_coverage(const struct artifact *af); /* declared */
 /* artifact_k_score(af): the manifest's k_score object, raw; len 0 when absent. */
 struct json_slice artifact_k_score(const struct artifact *af);
 
-/* comparator_known(name): does FORMATS 17 know it? comparator_match(name, actual, expected): an unknown one is subset_equal. ${actual}.len 0: undefined. */
+/* comparator_known(name): does FORMATS 17 know it? comparator_match(name, actual, expected): an
+ * unknown one is subset_equal. ${actual}.len 0: undefined. */
 bool comparator_known(const char *name);
 bool comparator_match(const char *name, struct json_slice actual, struct json_slice expected);
 
-/* source_guard(source, len, err): FORMATS 15.2: -EBADMSG names the word ("recipe uses \"process\": not allowed"), -EMSGSIZE longer than 64 KiB. */
+/* source_guard(source, len, err): FORMATS 15.2: -EBADMSG names the word ("recipe uses \"process\":
+ * not allowed"), -EMSGSIZE longer than 64 KiB. */
 int source_guard(const char *source, size_t len, struct err *err);
 
 /* FORMATS 8.1 */
 struct kscore_in {
-	double size_bytes;     /* NAN: missing */
+	double size_bytes; /* NAN: missing */
 	double accuracy;
 	double coverage;
 	double p50_latency_us; /* NAN: null */
@@ -113,23 +125,26 @@ struct kscore {
 	bool ships;
 };
 void kscore_compute(const struct kscore_in *in, struct kscore *out);
-/* kscore_render(k, envelope, pretty_indent<0 compact, out): the result object of FORMATS 8.1, with the five keys of 8.2 when ${envelope}. */
+/* kscore_render(k, envelope, pretty_indent<0 compact, out): the result object of FORMATS 8.1, with
+ * the five keys of 8.2 when ${envelope}. */
 int kscore_render(const struct kscore *k, bool envelope, struct buf *out);
 
 /*
- * What compile needs from outside: run recipe 0 on a case. Writes the output's JSON to ${output} (empty: undefined) and the latency; a recipe that fails
- * is -errno with ${err}. The caller of compile gives one made of a runner.
+ * What compile needs from outside: run recipe 0 on a case. Writes the output's JSON to ${output}
+ * (empty: undefined) and the latency; a recipe that fails is -errno with ${err}. The caller of
+ * compile gives one made of a runner.
  */
-typedef int artifact_measure(void *arg, const char *artifact_path, size_t case_index, struct buf *output, double *latency_us, struct err *err);
+typedef int artifact_measure(void *arg, const char *artifact_path, size_t case_index,
+	struct buf *output, double *latency_us, struct err *err);
 
 struct compile_options {
-	const char *spec_dir;	     /* where source_file is looked up; a folder path */
-	const char *examples;	     /* JSONL text of --examples, or NULL */
+	const char *spec_dir; /* where source_file is looked up; a folder path */
+	const char *examples; /* JSONL text of --examples, or NULL */
 	size_t examples_len;
-	const char *seeds;	     /* JSONL text of --seeds, or NULL */
+	const char *seeds; /* JSONL text of --seeds, or NULL */
 	size_t seeds_len;
-	const char *seeds_name;	     /* file name of the seeds, kept in the manifest; may be NULL */
-	const char *comparator;	     /* overrides the spec's; NULL */
+	const char *seeds_name; /* file name of the seeds, kept in the manifest; may be NULL */
+	const char *comparator; /* overrides the spec's; NULL */
 	bool allow_below_gate;
 	artifact_measure *measure;
 	void *arg;
@@ -142,16 +157,21 @@ struct compile_result {
 	bool production_ready;
 };
 /*
- * artifact_compile(spec, len, out_path, keys, opt, res, err): FORMATS 18. The file appears whole or not at all; what stood at ${out_path} before a failed build
- * is still there. -EBADMSG with code KOLM_E_SPEC_INVALID: bad spec; -ERANGE with code K_GATE: below the gate.
- * ${measure} is called with the path of a probe artifact in the same folder, signed and openable, removed afterwards.
+ * artifact_compile(spec, len, out_path, keys, opt, res, err): FORMATS 18. The file appears whole or
+ * not at all; what stood at ${out_path} before a failed build is still there. -EBADMSG with code
+ * KOLM_E_SPEC_INVALID: bad spec; -ERANGE with code K_GATE: below the gate.
+ * ${measure} is called with the path of a probe artifact in the same folder, signed and openable,
+ * removed afterwards.
  */
-int artifact_compile(const char *spec, size_t len, const char *out_path, const struct artifact_keys *keys, const struct compile_options *opt,
+int artifact_compile(const char *spec, size_t len, const char *out_path,
+	const struct artifact_keys *keys, const struct compile_options *opt,
 	struct compile_result *res, struct err *err);
 
-/* One line a check for `kolm verify` (FORMATS 13.3): ${verdict} is "pass", "warn" or "fail". Returns 0 when integrity holds, -EKEYREJECTED or another
- * errno of artifact_open() otherwise; every check is reported either way. */
+/* One line a check for `kolm verify` (FORMATS 13.3): ${verdict} is "pass", "warn" or "fail".
+ * Returns 0 when integrity holds, -EKEYREJECTED or another errno of artifact_open() otherwise;
+ * every check is reported either way. */
 typedef void artifact_check(void *arg, const char *check, const char *verdict, const char *detail);
-int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys, artifact_check *each, void *arg, struct err *err);
+int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys,
+	artifact_check *each, void *arg, struct err *err);
 
 #endif

@@ -114,7 +114,8 @@ bool member_is(struct json_slice object, const char *key, const char *text);
 /* member_text(object, key): the member's string, allocated; NULL when absent, of another kind, or
  * out of memory. */
 char *member_text(struct json_slice object, const char *key);
-/* member_hex(object, key, out): a member of exactly 64 lower-case hex digits; slice_hex(): a value. */
+/* member_hex(object, key, out): a member of exactly 64 lower-case hex digits; slice_hex(): a value.
+ */
 bool slice_hex(struct json_slice v, char out[HASH_HEX_BYTES]);
 bool member_hex(struct json_slice object, const char *key, char out[HASH_HEX_BYTES]);
 struct json_slice slice_of(const struct buf *bf);

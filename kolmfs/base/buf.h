@@ -1,8 +1,9 @@
 /*
  * buf - a growing piece of memory. Owned by whoever declares it; BUF_INIT, then buf_release().
  *
- * Additions return 0 or -ENOMEM and also remember the failure in ${failed}, so that a renderer may add many
- * pieces and look once. ${data} is always NUL-terminated behind ${len} when it is not NULL.
+ * Additions return 0 or -ENOMEM and also remember the failure in ${failed}, so that a renderer may
+ * add many pieces and look once. ${data} is always NUL-terminated behind ${len} when it is not
+ * NULL.
  */
 #ifndef KOLM_BUF_H
 #define KOLM_BUF_H
@@ -28,7 +29,8 @@ int buf_addf(struct buf *bf, const char *fmt, ...) __attribute__((format(printf,
 void buf_consume(struct buf *bf, size_t n);
 void buf_reset(struct buf *bf);	  /* length 0, memory kept */
 void buf_release(struct buf *bf); /* memory freed, usable again */
-/* buf_detach(bf): the memory, owned by the caller (NUL-terminated, never NULL unless out of memory). */
+/* buf_detach(bf): the memory, owned by the caller (NUL-terminated, never NULL unless out of
+ * memory). */
 char *buf_detach(struct buf *bf);
 /* buf_str(bf): the text, "" when empty; borrowed. */
 const char *buf_str(const struct buf *bf);

@@ -99,7 +99,8 @@ static size_t utf8_one(const char *p, size_t len, unsigned *c)
 	else if (n == 3)
 		*c = (unsigned)((u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f));
 	else
-		*c = (unsigned)((u[0] & 0x07) << 18 | (u[1] & 0x3f) << 12 | (u[2] & 0x3f) << 6 | (u[3] & 0x3f));
+		*c = (unsigned)((u[0] & 0x07) << 18 | (u[1] & 0x3f) << 12 | (u[2] & 0x3f) << 6 |
+				(u[3] & 0x3f));
 	return n;
 }
 
@@ -113,7 +114,8 @@ const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t le
 		size_t n = utf8_one(text + i, len - i, &c), m;
 
 		if (n == 0 || (n == 1 && (c < 0x20 || c == 0x7f)))
-			m = (size_t)snprintf(piece, sizeof(piece), "\\x%02x", (unsigned char)text[i]);
+			m = (size_t)snprintf(
+				piece, sizeof(piece), "\\x%02x", (unsigned char)text[i]);
 		else if (is_format_mark(c))
 			m = (size_t)snprintf(piece, sizeof(piece), "\\u{%x}", c);
 		else
@@ -135,12 +137,58 @@ static const struct {
 	int no;
 	const char *name;
 } names[] = {
-#define N(x) { x, #x }
-	N(EPERM), N(ENOENT), N(ESRCH), N(EINTR), N(EIO), N(E2BIG), N(ENOEXEC), N(EBADF), N(EAGAIN), N(ENOMEM), N(EACCES),
-	N(EBUSY), N(EEXIST), N(EXDEV), N(ENODEV), N(ENOTDIR), N(EISDIR), N(EINVAL), N(ENFILE), N(EMFILE), N(EFBIG),
-	N(ENOSPC), N(EROFS), N(EPIPE), N(EDOM), N(ERANGE), N(ENAMETOOLONG), N(ENOSYS), N(ENOTEMPTY), N(ELOOP), N(ENODATA),
-	N(ETIME), N(EPROTO), N(EBADMSG), N(EOVERFLOW), N(EILSEQ), N(EMSGSIZE), N(EOPNOTSUPP), N(ENOTCONN), N(ETIMEDOUT),
-	N(EALREADY), N(ESTALE), N(EUCLEAN), N(EDQUOT), N(ECANCELED), N(EKEYREJECTED), N(ENOTRECOVERABLE), N(ENOTSUP),
+#define N(x)                                                                                       \
+	{                                                                                          \
+		x, #x                                                                              \
+	}
+	N(EPERM),
+	N(ENOENT),
+	N(ESRCH),
+	N(EINTR),
+	N(EIO),
+	N(E2BIG),
+	N(ENOEXEC),
+	N(EBADF),
+	N(EAGAIN),
+	N(ENOMEM),
+	N(EACCES),
+	N(EBUSY),
+	N(EEXIST),
+	N(EXDEV),
+	N(ENODEV),
+	N(ENOTDIR),
+	N(EISDIR),
+	N(EINVAL),
+	N(ENFILE),
+	N(EMFILE),
+	N(EFBIG),
+	N(ENOSPC),
+	N(EROFS),
+	N(EPIPE),
+	N(EDOM),
+	N(ERANGE),
+	N(ENAMETOOLONG),
+	N(ENOSYS),
+	N(ENOTEMPTY),
+	N(ELOOP),
+	N(ENODATA),
+	N(ETIME),
+	N(EPROTO),
+	N(EBADMSG),
+	N(EOVERFLOW),
+	N(EILSEQ),
+	N(EMSGSIZE),
+	N(EOPNOTSUPP),
+	N(ENOTCONN),
+	N(ETIMEDOUT),
+	N(EALREADY),
+	N(ESTALE),
+	N(EUCLEAN),
+	N(EDQUOT),
+	N(ECANCELED),
+	N(EKEYREJECTED),
+	N(ENOTRECOVERABLE),
+	N(ENOTSUP),
 #undef N
 };
 

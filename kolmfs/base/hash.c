@@ -37,8 +37,8 @@ void sha256_hex(const void *data, size_t len, char out[HASH_HEX_BYTES])
 }
 
 /* feed(arg, data, len) for every piece of [from, from + len) of fd; len UINT64_MAX: to the end */
-static int each_chunk(int fd, uint64_t from, uint64_t len, void (*feed)(void *, const void *, size_t), void *arg,
-	uint64_t *total, struct err *err)
+static int each_chunk(int fd, uint64_t from, uint64_t len,
+	void (*feed)(void *, const void *, size_t), void *arg, uint64_t *total, struct err *err)
 {
 	unsigned char *chunk = malloc(CHUNK_BYTES);
 	uint64_t done = 0;
@@ -53,9 +53,11 @@ static int each_chunk(int fd, uint64_t from, uint64_t len, void (*feed)(void *, 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			rc = err_sys(err, "cannot read at offset %llu", (unsigned long long)(from + done));
+			rc = err_sys(err, "cannot read at offset %llu",
+				(unsigned long long)(from + done));
 		else if (n == 0 && len != UINT64_MAX)
-			rc = err_set(err, EIO, "file is shorter than %llu bytes", (unsigned long long)(from + len));
+			rc = err_set(err, EIO, "file is shorter than %llu bytes",
+				(unsigned long long)(from + len));
 		if (n <= 0)
 			break;
 		feed(arg, chunk, (size_t)n);
@@ -117,7 +119,7 @@ static int file_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct
 
 static int is_base_file(const struct dirent *d)
 {
-	static const char *const patterns[] = { "*.json", "*.jinja", "*.model", "*.safetensors" };
+	static const char *const patterns[] = {"*.json", "*.jinja", "*.model", "*.safetensors"};
 
 	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
 		if (fnmatch(patterns[i], d->d_name, 0) == 0)
@@ -130,7 +132,8 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int folder_line(int dirfd, const char *name, struct buf *lines, uint64_t *bytes, struct err *err)
+static int folder_line(
+	int dirfd, const char *name, struct buf *lines, uint64_t *bytes, struct err *err)
 {
 	char hex[XXH3_HEX_BYTES];
 	uint64_t n = 0;
@@ -144,7 +147,9 @@ static int folder_line(int dirfd, const char *name, struct buf *lines, uint64_t 
 	if (rc < 0)
 		return rc;
 	*bytes += n;
-	return buf_addf(lines, "%s %llu %s\n", name, (unsigned long long)n, hex) < 0 ? err_nomem(err) : 0;
+	return buf_addf(lines, "%s %llu %s\n", name, (unsigned long long)n, hex) < 0
+		       ? err_nomem(err)
+		       : 0;
 }
 
 int base_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *err)

@@ -16,13 +16,14 @@ enum { HASH_HEX_BYTES = 65, XXH3_HEX_BYTES = 33 };
 /* sha256_hex(data, len, out): lower-case hex. */
 void sha256_hex(const void *data, size_t len, char out[HASH_HEX_BYTES]);
 
-/* sha256_fd(fd, from, len, out, err): of ${len} bytes at offset ${from}; SIZE_MAX: to the end. Does not move the file offset.
- * -EIO when the file is shorter than asked. */
+/* sha256_fd(fd, from, len, out, err): of ${len} bytes at offset ${from}; SIZE_MAX: to the end. Does
+ * not move the file offset. -EIO when the file is shorter than asked. */
 int sha256_fd(int fd, uint64_t from, uint64_t len, char out[HASH_HEX_BYTES], struct err *err);
 
 /*
- * base_digest(fd, bytes, out, err): identity of a base model (PROTOCOLS section 4): XXH3-128 in hex of a file's bytes; of a folder,
- * of the lines "NAME BYTES XXH3-128\n" of its *.json *.jinja *.model *.safetensors in byte order. ${bytes}: their sum.
+ * base_digest(fd, bytes, out, err): identity of a base model (PROTOCOLS section 4): XXH3-128 in hex
+ * of a file's bytes; of a folder, of the lines "NAME BYTES XXH3-128\n" of its *.json *.jinja
+ * *.model *.safetensors in byte order. ${bytes}: their sum.
  */
 int base_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *err);
 

@@ -1,5 +1,6 @@
 /*
- * json - the strict scanner; see json.h. Cutting values out of a checked text is json_cut.c, spelling them json_write.c.
+ * json - the strict scanner; see json.h. Cutting values out of a checked text is json_cut.c,
+ * spelling them json_write.c.
  */
 #include "base/json.h"
 
@@ -66,7 +67,8 @@ static int bad(struct scan *sc, const char *what)
 
 static void skip_blanks(struct scan *sc)
 {
-	while (sc->at < sc->len && strchr(" \t\r\n", sc->p[sc->at]) != NULL && sc->p[sc->at] != '\0')
+	while (sc->at < sc->len && strchr(" \t\r\n", sc->p[sc->at]) != NULL &&
+		sc->p[sc->at] != '\0')
 		sc->at++;
 }
 
@@ -108,7 +110,8 @@ static int scan_string(struct scan *sc)
 		if (sc->at >= sc->len)
 			return bad(sc, "unfinished string");
 		if (sc->at - from > JSON_STRING_BYTES)
-			return err_set(sc->err, EMSGSIZE, "string longer than %d bytes", JSON_STRING_BYTES);
+			return err_set(sc->err, EMSGSIZE, "string longer than %d bytes",
+				JSON_STRING_BYTES);
 		c = (unsigned char)sc->p[sc->at];
 		if (c == '"')
 			break;
@@ -170,7 +173,7 @@ static int scan_number(struct scan *sc)
 
 static int scan_word(struct scan *sc)
 {
-	static const char *const words[] = { "true", "false", "null" };
+	static const char *const words[] = {"true", "false", "null"};
 
 	for (size_t i = 0; i < 3; i++) {
 		size_t n = strlen(words[i]);
@@ -183,7 +186,8 @@ static int scan_word(struct scan *sc)
 	return bad(sc, "unexpected character");
 }
 
-/* the decoded keys of one object, as 128-bit hashes in an open table: the same key twice is refused */
+/* the decoded keys of one object, as 128-bit hashes in an open table: the same key twice is refused
+ */
 struct key_set {
 	XXH128_hash_t *slot;
 	size_t cap;
@@ -221,12 +225,13 @@ static int key_set_add(struct key_set *ks, XXH128_hash_t h)
 
 static int key_add(struct scan *sc, struct key_set *ks, size_t from)
 {
-	struct json_slice key = { sc->p + from, sc->at - from };
+	struct json_slice key = {sc->p + from, sc->at - from};
 	struct buf text = BUF_INIT;
 	char quoted[ERR_QUOTE_BYTES + 8];
 	int rc;
 
-	/* without an escape the raw text is the name; with one its canonical spelling is (lone surrogates differ) */
+	/* without an escape the raw text is the name; with one its canonical spelling is (lone
+	 * surrogates differ) */
 	if (memchr(key.text, '\\', key.len) == NULL) {
 		rc = key_set_add(ks, XXH3_128bits(key.text, key.len));
 	} else {
@@ -236,7 +241,8 @@ static int key_add(struct scan *sc, struct key_set *ks, size_t from)
 		buf_release(&text);
 	}
 	if (rc == -EEXIST)
-		return err_set(sc->err, EBADMSG, "JSON: duplicate key %s at byte %zu", err_quote(quoted, key.text, key.len), from);
+		return err_set(sc->err, EBADMSG, "JSON: duplicate key %s at byte %zu",
+			err_quote(quoted, key.text, key.len), from);
 	return rc < 0 ? err_nomem(sc->err) : 0;
 }
 
@@ -263,11 +269,12 @@ static int scan_member(struct scan *sc, struct key_set *ks)
 
 static int scan_container(struct scan *sc, char close)
 {
-	struct key_set ks = { 0 };
+	struct key_set ks = {0};
 	int rc = 0;
 
 	if (++sc->depth > JSON_DEPTH_MAX)
-		return err_set(sc->err, EBADMSG, "JSON: nested deeper than %d at byte %zu", JSON_DEPTH_MAX, sc->at);
+		return err_set(sc->err, EBADMSG, "JSON: nested deeper than %d at byte %zu",
+			JSON_DEPTH_MAX, sc->at);
 	sc->at++;
 	skip_blanks(sc);
 	if (sc->at < sc->len && sc->p[sc->at] == close)
@@ -308,8 +315,16 @@ static int scan_value(struct scan *sc)
 	case '"':
 		return scan_string(sc);
 	case '-':
-	case '0': case '1': case '2': case '3': case '4':
-	case '5': case '6': case '7': case '8': case '9':
+	case '0':
+	case '1':
+	case '2':
+	case '3':
+	case '4':
+	case '5':
+	case '6':
+	case '7':
+	case '8':
+	case '9':
 		return scan_number(sc);
 	default:
 		return scan_word(sc);
@@ -318,7 +333,7 @@ static int scan_value(struct scan *sc)
 
 static int check(const char *text, size_t len, bool for_cjson, struct err *err)
 {
-	struct scan sc = { .p = text, .len = len, .for_cjson = for_cjson, .err = err };
+	struct scan sc = {.p = text, .len = len, .for_cjson = for_cjson, .err = err};
 	int rc;
 
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)

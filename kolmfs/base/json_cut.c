@@ -74,12 +74,13 @@ static size_t past_blanks(struct json_slice v, size_t at)
 	return at;
 }
 
-bool json_next(struct json_slice container, size_t *pos, struct json_slice *key, struct json_slice *value)
+bool json_next(
+	struct json_slice container, size_t *pos, struct json_slice *key, struct json_slice *value)
 {
 	struct json_slice v = trim(container);
 	size_t at = *pos == 0 ? 1 : *pos;
 	bool object = v.len > 0 && v.text[0] == '{';
-	struct json_slice k = { NULL, 0 };
+	struct json_slice k = {NULL, 0};
 	size_t end;
 
 	if (v.len < 2 || (!object && v.text[0] != '['))
@@ -91,11 +92,11 @@ bool json_next(struct json_slice container, size_t *pos, struct json_slice *key,
 		return false;
 	if (object) {
 		end = value_end(v.text, v.len, at);
-		k = (struct json_slice){ v.text + at, end - at };
+		k = (struct json_slice){v.text + at, end - at};
 		at = past_blanks(v, past_blanks(v, end) + 1); /* ':' */
 	}
 	end = value_end(v.text, v.len, at);
-	*value = (struct json_slice){ v.text + at, end - at };
+	*value = (struct json_slice){v.text + at, end - at};
 	if (key != NULL)
 		*key = k;
 	*pos = end;
@@ -116,7 +117,8 @@ bool json_member(struct json_slice object, const char *key, struct json_slice *o
 		} else {
 			struct buf name = BUF_INIT;
 
-			found = json_string(k, &name) == 0 && name.len == n && memcmp(name.data, key, n) == 0;
+			found = json_string(k, &name) == 0 && name.len == n &&
+				memcmp(name.data, key, n) == 0;
 			buf_release(&name);
 		}
 	}
@@ -175,8 +177,8 @@ int json_string(struct json_slice value, struct buf *out)
 		}
 		(void)hex4(p + 2, 4, &c);
 		p += 6;
-		if (c >= 0xd800 && c <= 0xdbff && end - p >= 6 && p[0] == '\\' && p[1] == 'u' && hex4(p + 2, 4, &low) == 0 &&
-			low >= 0xdc00 && low <= 0xdfff) {
+		if (c >= 0xd800 && c <= 0xdbff && end - p >= 6 && p[0] == '\\' && p[1] == 'u' &&
+			hex4(p + 2, 4, &low) == 0 && low >= 0xdc00 && low <= 0xdfff) {
 			c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
 			p += 6;
 		} else if (c >= 0xd800 && c <= 0xdfff) {
@@ -193,8 +195,10 @@ double json_double(struct json_slice value)
 	double x = 0;
 	int rc = num_real(v.text, v.len, &x);
 
-	if (rc == -ERANGE)	/* over- and underflow: what JavaScript reads */
-		return memchr(v.text, '-', v.len) != NULL && strpbrk(v.text, "eE") != NULL ? 0 : __builtin_inf();
+	if (rc == -ERANGE) /* over- and underflow: what JavaScript reads */
+		return memchr(v.text, '-', v.len) != NULL && strpbrk(v.text, "eE") != NULL
+			       ? 0
+			       : __builtin_inf();
 	return x;
 }
 

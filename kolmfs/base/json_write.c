@@ -1,5 +1,6 @@
 /*
- * json_write - values in the spellings of FORMATS section 1: compact, pretty, canonical; see json.h.
+ * json_write - values in the spellings of FORMATS section 1: compact, pretty, canonical; see
+ * json.h.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -10,7 +11,8 @@
 #include "base/json.h"
 #include "base/num.h"
 
-/* UTF-16 order from UTF-8: only U+E000..U+FFFF (EE, EF) and astral characters (F0..F4) stand the other way round */
+/* UTF-16 order from UTF-8: only U+E000..U+FFFF (EE, EF) and astral characters (F0..F4) stand the
+ * other way round */
 int utf16_compare(const char *a, size_t alen, const char *b, size_t blen)
 {
 	size_t n = alen < blen ? alen : blen, i = 0;
@@ -95,21 +97,25 @@ static void put_raw_string(struct buf *out, struct json_slice v)
 		n = 2;
 		if (p[1] == 'u') {
 			(void)sscanf(p + 2, "%4x", &c);
-			n = c >= 0xd800 && c <= 0xdbff && end - p >= 12 && p[6] == '\\' && p[7] == 'u' && (p[8] | 32) == 'd' &&
-					strchr("cdefCDEF", p[9]) != NULL ? 12 : 6;
+			n = c >= 0xd800 && c <= 0xdbff && end - p >= 12 && p[6] == '\\' &&
+					    p[7] == 'u' && (p[8] | 32) == 'd' &&
+					    strchr("cdefCDEF", p[9]) != NULL
+				    ? 12
+				    : 6;
 		}
 		if (n == 6 && c >= 0xd800 && c <= 0xdfff) {
 			(void)buf_addf(out, "\\u%04x", c);
 		} else {
-			char quoted[16] = { '"' };
+			char quoted[16] = {'"'};
 
 			memcpy(quoted + 1, p, n);
 			quoted[n + 1] = '"';
-			(void)json_string((struct json_slice){ quoted, n + 2 }, &one);
+			(void)json_string((struct json_slice){quoted, n + 2}, &one);
 			(void)buf_reserve(&one, 0);
 			if (one.failed)
 				out->failed = true;
-			else if (one.len == 1 && ((unsigned char)one.data[0] < 0x20 || one.data[0] == '"' || one.data[0] == '\\'))
+			else if (one.len == 1 && ((unsigned char)one.data[0] < 0x20 ||
+							 one.data[0] == '"' || one.data[0] == '\\'))
 				put_escape(out, (unsigned char)one.data[0]);
 			else
 				(void)buf_add(out, one.data, one.len);
@@ -142,8 +148,8 @@ static int by_javascript(const void *pa, const void *pb)
 }
 
 /*
- * UTF-16 code units of two names in their respelt form. Escapes are decoded on the way, because '"' is 0x22 but its spelling
- * begins with a backslash.
+ * UTF-16 code units of two names in their respelt form. Escapes are decoded on the way, because '"'
+ * is 0x22 but its spelling begins with a backslash.
  */
 static unsigned next_unit(const char **p, const char *end, unsigned *pending)
 {
@@ -173,8 +179,11 @@ static unsigned next_unit(const char **p, const char *end, unsigned *pending)
 	if (u[0] < 0xe0)
 		return *p += 2, (unsigned)((u[0] & 0x1f) << 6 | (u[1] & 0x3f));
 	if (u[0] < 0xf0)
-		return *p += 3, (unsigned)((u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f));
-	c = (unsigned)((u[0] & 7) << 18 | (u[1] & 0x3f) << 12 | (u[2] & 0x3f) << 6 | (u[3] & 0x3f)) - 0x10000;
+		return *p += 3,
+		       (unsigned)((u[0] & 0x0f) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f));
+	c = (unsigned)((u[0] & 7) << 18 | (u[1] & 0x3f) << 12 | (u[2] & 0x3f) << 6 |
+		       (u[3] & 0x3f)) -
+	    0x10000;
 	*p += 4;
 	*pending = 0xdc00 + (c & 0x3ff);
 	return 0xd800 + (c >> 10);
@@ -228,7 +237,8 @@ static void put_object(struct buf *out, struct json_slice v, enum form form, int
 
 	while (json_next(v, &pos, &key, &value)) {
 		if (n == cap) {
-			struct member *more = realloc(list, (cap = cap == 0 ? 8 : cap * 2) * sizeof(*list));
+			struct member *more =
+				realloc(list, (cap = cap == 0 ? 8 : cap * 2) * sizeof(*list));
 
 			if (more == NULL) {
 				out->failed = true;
@@ -236,13 +246,14 @@ static void put_object(struct buf *out, struct json_slice v, enum form form, int
 			}
 			list = more;
 		}
-		list[n] = (struct member){ .value = value, .order = n };
+		list[n] = (struct member){.value = value, .order = n};
 		put_raw_string(&list[n].name, key);
 		out->failed |= list[n].name.failed;
 		n++;
 		if (out->failed)
 			goto out;
-		list[n - 1].is_index = form != CANONICAL && array_index(&list[n - 1].name, &list[n - 1].index);
+		list[n - 1].is_index =
+			form != CANONICAL && array_index(&list[n - 1].name, &list[n - 1].index);
 	}
 	if (n > 1)
 		qsort(list, n, sizeof(*list), form == CANONICAL ? by_units : by_javascript);
@@ -342,7 +353,8 @@ static void put_node(struct buf *out, const cJSON *node, bool pretty, int indent
 	if (cJSON_IsString(node)) {
 		(void)json_put_text(out, node->valuestring);
 	} else if (cJSON_IsRaw(node)) {
-		put_value(out, (struct json_slice){ node->valuestring, strlen(node->valuestring) }, form, indent);
+		put_value(out, (struct json_slice){node->valuestring, strlen(node->valuestring)},
+			form, indent);
 	} else if (cJSON_IsNumber(node)) {
 		(void)json_put_number(out, node->valuedouble);
 	} else if (cJSON_IsBool(node)) {
@@ -351,7 +363,8 @@ static void put_node(struct buf *out, const cJSON *node, bool pretty, int indent
 		bool object = cJSON_IsObject(node);
 
 		(void)buf_putc(out, object ? '{' : '[');
-		cJSON_ArrayForEach(child, node) {
+		cJSON_ArrayForEach(child, node)
+		{
 			if (child != node->child)
 				(void)buf_putc(out, ',');
 			put_break(out, form, indent + 1);

@@ -25,7 +25,8 @@ int num_whole(const char *text, size_t len, int64_t min, int64_t max, int64_t *o
 	for (; i < len; i++) {
 		if (!is_digit(text[i]))
 			return -EINVAL;
-		if (__builtin_mul_overflow(x, 10, &x) || __builtin_sub_overflow(x, text[i] - '0', &x))
+		if (__builtin_mul_overflow(x, 10, &x) ||
+			__builtin_sub_overflow(x, text[i] - '0', &x))
 			over = true;
 	}
 	if (over || (!negative && x == INT64_MIN))
@@ -78,7 +79,8 @@ int num_real(const char *text, size_t len, double *out)
 	char stack[64], *copy = stack;
 	double x;
 
-	if (is_word(text, len, "nan") || is_word(text, len, "inf") || is_word(text, len, "infinity"))
+	if (is_word(text, len, "nan") || is_word(text, len, "inf") ||
+		is_word(text, len, "infinity"))
 		return -EDOM;
 	if (!is_decimal(text, len))
 		return -EINVAL;
@@ -150,9 +152,10 @@ const char *num_text(double x, char out[NUM_TEXT_BYTES])
 }
 
 /*
- * glibc prints the exact binary value, so 60 decimals show on which side of a tie it lies: an exact tie has nothing but
- * zeros behind the 5 (a double below 2^53 / 10^4 needs at most 1074, but a value with a non-zero digit only past the
- * 60th is not within a double's precision of a 4-decimal tie).
+ * glibc prints the exact binary value, so 60 decimals show on which side of a tie it lies: an exact
+ * tie has nothing but zeros behind the 5 (a double below 2^53 / 10^4 needs at most 1074, but a
+ * value with a non-zero digit only past the 60th is not within a double's precision of a 4-decimal
+ * tie).
  */
 const char *num_fixed(double x, int digits, char out[NUM_TEXT_BYTES])
 {
@@ -175,7 +178,8 @@ const char *num_fixed(double x, int digits, char out[NUM_TEXT_BYTES])
 	if (digits == 0)
 		exact[--n] = '\0';
 	bool zero = strspn(exact, "0.") == n;
-	(void)snprintf(out, NUM_TEXT_BYTES, "%s%s%.29s", x < 0 && !zero ? "-" : "", up ? "1" : "", exact);
+	(void)snprintf(
+		out, NUM_TEXT_BYTES, "%s%s%.29s", x < 0 && !zero ? "-" : "", up ? "1" : "", exact);
 	return out;
 }
 

@@ -38,13 +38,15 @@ int dir_sync(int dirfd, struct err *err)
 	return 0;
 }
 
-int replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err)
+int replace_file(
+	int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err)
 {
 	static atomic_uint counter;
 	char tmp[300];
 	int fd, rc;
 
-	rc = snprintf(tmp, sizeof(tmp), ".%s.tmp.%d.%u", name, (int)getpid(), atomic_fetch_add(&counter, 1));
+	rc = snprintf(tmp, sizeof(tmp), ".%s.tmp.%d.%u", name, (int)getpid(),
+		atomic_fetch_add(&counter, 1));
 	if (rc < 0 || (size_t)rc >= sizeof(tmp))
 		return err_set(err, ENAMETOOLONG, "name too long: '%.80s'", name);
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -126,7 +128,8 @@ int dir_make(int dirfd, const char *name, struct err *err)
 		if (rc < 0)
 			return rc;
 	} else if (errno != EEXIST) {
-		return errno == EROFS ? err_set(err, EROFS, "store is read-only") : err_sys(err, "cannot make '%s'", name);
+		return errno == EROFS ? err_set(err, EROFS, "store is read-only")
+				      : err_sys(err, "cannot make '%s'", name);
 	}
 	return dir_open(dirfd, name, err);
 }

@@ -1,5 +1,6 @@
 /*
- * replace - files that change whole or not at all (reliability.md section 9.1), and the careful reads that go with them.
+ * replace - files that change whole or not at all (reliability.md section 9.1), and the careful
+ * reads that go with them.
  *
  * Every name is one path component below a directory descriptor; links are never followed.
  */
@@ -15,10 +16,12 @@
 #include "base/err.h"
 
 /*
- * replace_file(dirfd, name, data, len, mode, err): write ".name.tmp.<pid>.<n>", fsync, close, rename, fsync the directory.
- * An answer of 0 means it is durable. On failure the old file is as it was and no temporary name is left.
+ * replace_file(dirfd, name, data, len, mode, err): write ".name.tmp.<pid>.<n>", fsync, close,
+ * rename, fsync the directory. An answer of 0 means it is durable. On failure the old file is as it
+ * was and no temporary name is left.
  */
-int replace_file(int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err);
+int replace_file(
+	int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err);
 
 /* write_all(fd, data, len, err): loop over short writes and EINTR. */
 int write_all(int fd, const void *data, size_t len, struct err *err);
@@ -27,19 +30,22 @@ int write_all(int fd, const void *data, size_t len, struct err *err);
 int dir_sync(int dirfd, struct err *err);
 
 /*
- * read_file(dirfd, name, max, out, err): append the whole of a regular file to ${out}. Opens with O_NOFOLLOW|O_NONBLOCK: a FIFO, a folder,
- * a device or a link is -EINVAL "... is not a regular file" (-ELOOP for a link); larger than ${max}: -EFBIG; -ENOENT as is.
+ * read_file(dirfd, name, max, out, err): append the whole of a regular file to ${out}. Opens with
+ * O_NOFOLLOW|O_NONBLOCK: a FIFO, a folder, a device or a link is -EINVAL "... is not a regular
+ * file" (-ELOOP for a link); larger than ${max}: -EFBIG; -ENOENT as is.
  */
 int read_file(int dirfd, const char *name, size_t max, struct buf *out, struct err *err);
 
 /* read_fd(fd, max, out, err): append what is left of ${fd}. */
 int read_fd(int fd, size_t max, struct buf *out, struct err *err);
 
-/* dir_open(dirfd, name, err): open a folder (no link), or a negative errno. dir_make(): mkdir 0700 if it is missing, then open. */
+/* dir_open(dirfd, name, err): open a folder (no link), or a negative errno. dir_make(): mkdir 0700
+ * if it is missing, then open. */
 int dir_open(int dirfd, const char *name, struct err *err);
 int dir_make(int dirfd, const char *name, struct err *err);
 
-/* dir_remove(dirfd, name, err): remove a tree below ${dirfd} without following links; a missing one is success. */
+/* dir_remove(dirfd, name, err): remove a tree below ${dirfd} without following links; a missing one
+ * is success. */
 int dir_remove(int dirfd, const char *name, struct err *err);
 
 /* time_now(): milliseconds since 1970. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */

@@ -1,6 +1,6 @@
 /*
- * wall - the walls a process builds around itself, usable from every folder (kolm-trainer and kolm-indexer call it after start, behind what the spawner
- * already built).
+ * wall - the walls a process builds around itself, usable from every folder (kolm-trainer and
+ * kolm-indexer call it after start, behind what the spawner already built).
  */
 #ifndef KOLM_WALL_H
 #define KOLM_WALL_H
@@ -10,25 +10,32 @@
 #include "base/err.h"
 
 enum wall_profile {
-	WALL_SERVER,  /* kolmfs: no socket, no execve, no io_uring, no ptrace (they get EPERM) */
-	WALL_WORKER,  /* kolm-trainer, kolm-indexer, kolm-runner: the same, deny by default: files, memory, threads, futexes, clocks; the network family kills */
+	WALL_SERVER, /* kolmfs: no socket, no execve, no io_uring, no ptrace (they get EPERM) */
+	WALL_WORKER, /* kolm-trainer, kolm-indexer, kolm-runner: the same, deny by default: files,
+			memory, threads, futexes, clocks; the network family kills */
 };
 
-/* wall_enter(profile, err): no_new_privs, not dumpable, no core; a seccomp filter on all threads. -EOPNOTSUPP when this machine cannot. Cannot be undone. */
+/* wall_enter(profile, err): no_new_privs, not dumpable, no core; a seccomp filter on all threads.
+ * -EOPNOTSUPP when this machine cannot. Cannot be undone. */
 int wall_enter(enum wall_profile profile, struct err *err);
 
-/* Landlock, by system call (the userland headers of Debian 12 are older than the kernel). landlock_abi(): 0 when missing. */
+/* Landlock, by system call (the userland headers of Debian 12 are older than the kernel).
+ * landlock_abi(): 0 when missing. */
 int landlock_abi(void);
 /*
- * landlock_enter(reads, writes, err): from here on only these paths can be read (and executed), and only these folders be written. Absolute, NULL-terminated,
- * NULL for none; a path that does not exist gives nothing. With neither list also no TCP, no signal and no abstract socket beyond this process, as far as the
- * kernel's Landlock knows them. Binds threads started later only, so call it before there are any.
+ * landlock_enter(reads, writes, err): from here on only these paths can be read (and executed), and
+ * only these folders be written. Absolute, NULL-terminated, NULL for none; a path that does not
+ * exist gives nothing. With neither list also no TCP, no signal and no abstract socket beyond this
+ * process, as far as the kernel's Landlock knows them. Binds threads started later only, so call it
+ * before there are any.
  */
 int landlock_enter(const char *const *reads, const char *const *writes, struct err *err);
 
-/* The system calls that make or use a socket or could stand in for one (io_uring, pidfd_getfd): one list for every filter. -1 ends it. */
+/* The system calls that make or use a socket or could stand in for one (io_uring, pidfd_getfd): one
+ * list for every filter. -1 ends it. */
 extern const int wall_network_calls[];
-/* What no child of ours may do: look into other processes, load code into the kernel, change mounts, make namespaces. -1 ends it. */
+/* What no child of ours may do: look into other processes, load code into the kernel, change
+ * mounts, make namespaces. -1 ends it. */
 extern const int wall_forbidden_calls[];
 
 #endif

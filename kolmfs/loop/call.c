@@ -1,7 +1,9 @@
 /*
- * call - a kolm-runner seen from here: a child behind walls that answers JSON lines (PROTOCOLS section 2).
+ * call - a kolm-runner seen from here: a child behind walls that answers JSON lines (PROTOCOLS
+ * section 2).
  *
- * One request at a time. The runners that serve `run` are kept warm, one per slug, until they end themselves after five idle minutes or their artifact changes.
+ * One request at a time. The runners that serve `run` are kept warm, one per slug, until they end
+ * themselves after five idle minutes or their artifact changes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +39,8 @@ static void artifact_identity(const char *path, char out[80])
 		out[0] = '\0';
 		return;
 	}
-	(void)snprintf(out, 80, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
+	(void)snprintf(out, 80, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino, (unsigned long long)st.st_size,
 		(unsigned long long)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
 }
 
@@ -54,7 +57,8 @@ static void folder_of(const char *path, char out[STORE_PATH_BYTES])
 		*slash = '\0';
 }
 
-static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out, struct runner *rn, struct err *err)
+static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out, struct runner *rn,
+	struct err *err)
 {
 	const char *program = spawner_program(k->sp, "kolm-runner");
 	const char *argv[8], *reads[4];
@@ -68,14 +72,17 @@ static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out,
 	env[e++] = "HOME=/";
 	env[e++] = threads;
 #ifdef __SANITIZE_ADDRESS__
-	env[e++] = "ASAN_OPTIONS=detect_leaks=0"; /* the leak checker cannot work behind the walls */
+	env[e++] =
+		"ASAN_OPTIONS=detect_leaks=0"; /* the leak checker cannot work behind the walls */
 #endif
 	/* what verifies artifacts here must verify them there */
-	static const char *const names[] = { "RECIPE_RECEIPT_SECRET", "KOLM_ARTIFACT_SECRET", "KOLM_KERNEL" };
+	static const char *const names[] = {
+		"RECIPE_RECEIPT_SECRET", "KOLM_ARTIFACT_SECRET", "KOLM_KERNEL"};
 	for (size_t i = 0; i < 3; i++) {
 		const char *value = getenv(names[i]);
 
-		if (value != NULL && snprintf(pass[i], sizeof(pass[i]), "%s=%s", names[i], value) < (int)sizeof(pass[i]))
+		if (value != NULL && snprintf(pass[i], sizeof(pass[i]), "%s=%s", names[i], value) <
+					     (int)sizeof(pass[i]))
 			env[e++] = pass[i];
 	}
 	env[e] = NULL;
@@ -101,15 +108,24 @@ static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out,
 	reads[r] = NULL;
 	const char *count = getenv("KOLM_THREADS");
 	(void)snprintf(threads, sizeof(threads), "KOLM_THREADS=%s", count != NULL ? count : "0");
-	struct spawn_request rq = { .kind = SPAWN_RUNNER, .argv = argv, .env = env, .cwd = "/", .in = in, .out = out, .err = rs->log, .fds = rs->fds,
-		.nfds = rs->nfds, .reads = reads };
+	struct spawn_request rq = {.kind = SPAWN_RUNNER,
+		.argv = argv,
+		.env = env,
+		.cwd = "/",
+		.in = in,
+		.out = out,
+		.err = rs->log,
+		.fds = rs->fds,
+		.nfds = rs->nfds,
+		.reads = reads};
 	return spawner_spawn(k->sp, &rq, &rn->pid, &rn->exit_fd, err);
 }
 
-int runner_start(struct kolm *k, const struct runner_start *rs, struct runner **out, struct err *err)
+int runner_start(
+	struct kolm *k, const struct runner_start *rs, struct runner **out, struct err *err)
 {
 	struct runner *rn = calloc(1, sizeof(*rn));
-	int in[2] = { -1, -1 }, from[2] = { -1, -1 }, rc;
+	int in[2] = {-1, -1}, from[2] = {-1, -1}, rc;
 
 	if (rn == NULL)
 		return err_nomem(err);
@@ -152,7 +168,9 @@ static int next_line(struct runner *rn, struct buf *out, struct err *err)
 	size_t seen = 0;
 
 	for (;;) {
-		char *lf = rn->line.len > seen ? memchr(rn->line.data + seen, '\n', rn->line.len - seen) : NULL;
+		char *lf = rn->line.len > seen
+				   ? memchr(rn->line.data + seen, '\n', rn->line.len - seen)
+				   : NULL;
 		ssize_t n;
 
 		if (lf != NULL) {
@@ -166,7 +184,8 @@ static int next_line(struct runner *rn, struct buf *out, struct err *err)
 		}
 		seen = rn->line.len;
 		if (seen > ANSWER_BYTES_MAX)
-			return err_set(err, EMSGSIZE, "runner answered more than %d bytes", ANSWER_BYTES_MAX);
+			return err_set(err, EMSGSIZE, "runner answered more than %d bytes",
+				ANSWER_BYTES_MAX);
 		if (buf_reserve(&rn->line, 65536) < 0)
 			return err_nomem(err);
 		n = read(rn->out, rn->line.data + rn->line.len, 65536);
@@ -190,7 +209,8 @@ static int failure(struct json_slice line, struct err *err)
 	if (json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
 	int number = no.len > 0 ? err_number(no.data) : EIO;
-	(void)err_set(err, number, "%s", text.len > 0 ? text.data : "the runner failed without a reason");
+	(void)err_set(
+		err, number, "%s", text.len > 0 ? text.data : "the runner failed without a reason");
 	if (code.len > 0 && err != NULL)
 		(void)err_code(err, code.data);
 	buf_release(&no);
@@ -199,7 +219,8 @@ static int failure(struct json_slice line, struct err *err)
 	return -number;
 }
 
-int runner_call(struct runner *rn, const char *request, size_t len, void (*event)(void *, struct json_slice), void *arg, struct buf *answer, struct err *err)
+int runner_call(struct runner *rn, const char *request, size_t len,
+	void (*event)(void *, struct json_slice), void *arg, struct buf *answer, struct err *err)
 {
 	struct buf line = BUF_INIT;
 	int rc;
@@ -220,7 +241,7 @@ int runner_call(struct runner *rn, const char *request, size_t len, void (*event
 			rc = err_set(err, EIO, "the runner answered no JSON");
 			break;
 		}
-		text = (struct json_slice){ line.data, line.len };
+		text = (struct json_slice){line.data, line.len};
 		if (json_member(text, "ok", &v)) {
 			if (v.len == 4)
 				rc = buf_add(answer, line.data, line.len) < 0 ? err_nomem(err) : 0;
@@ -253,7 +274,7 @@ void runner_end(struct runner *rn, bool now)
 
 struct runner *runner_take(struct kolm *k, const char *slug, const char *artifact, struct err *err)
 {
-	struct runner_start rs = { .artifact = artifact, .slug = slug, .log = -1 };
+	struct runner_start rs = {.artifact = artifact, .slug = slug, .log = -1};
 	struct runner *rn, *stale = NULL;
 	char id[80], base[STORE_PATH_BYTES] = "";
 	struct config cf;
@@ -263,7 +284,8 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 	pthread_mutex_lock(&k->lock);
 	for (;;) {
 		for (rn = k->warm; rn != NULL; rn = rn->next)
-			if (strcmp(rn->slug, slug != NULL ? slug : "") == 0 && strcmp(rn->artifact, artifact) == 0)
+			if (strcmp(rn->slug, slug != NULL ? slug : "") == 0 &&
+				strcmp(rn->artifact, artifact) == 0)
 				break;
 		if (rn == NULL || !rn->taken)
 			break;

@@ -12,7 +12,8 @@
 #include "loop/private.h"
 
 /* load, edit, save under the slug's lock; ${edit} changes the loaded config */
-static int edit_config(struct kolm *k, const char *slug, int (*edit)(struct config *, void *, struct err *), void *arg, struct err *err)
+static int edit_config(struct kolm *k, const char *slug,
+	int (*edit)(struct config *, void *, struct err *), void *arg, struct err *err)
 {
 	struct config cf;
 	struct tune tn;
@@ -52,32 +53,37 @@ static int edit_setting(struct config *cf, void *arg, struct err *err)
 	return config_set(cf, s->key, s->value, err);
 }
 
-int loop_set(struct kolm *k, const char *slug, const char *key, const char *value, const struct by *by, struct err *err)
+int loop_set(struct kolm *k, const char *slug, const char *key, const char *value,
+	const struct by *by, struct err *err)
 {
-	struct setting s = { key, value };
+	struct setting s = {key, value};
 	struct buf quoted = BUF_INIT;
 	int rc = edit_config(k, slug, edit_setting, &s, err);
 
 	if (rc < 0)
 		return rc;
 	(void)json_put_text(&quoted, value);
-	rc = log_event(k, slug, 0, by, err, "set", "\"key\":\"%s\",\"value\":%s", key, buf_str(&quoted));
+	rc = log_event(
+		k, slug, 0, by, err, "set", "\"key\":\"%s\",\"value\":%s", key, buf_str(&quoted));
 	buf_release(&quoted);
 	return rc;
 }
 
 int loop_capture(struct kolm *k, const char *slug, bool on, const struct by *by, struct err *err)
 {
-	struct setting s = { "captures_on", on ? "true" : "false" };
+	struct setting s = {"captures_on", on ? "true" : "false"};
 	int rc = edit_config(k, slug, edit_setting, &s, err);
 
-	return rc < 0 ? rc : log_event(k, slug, 0, by, err, on ? "captures_on" : "captures_off", "%s", "");
+	return rc < 0 ? rc
+		      : log_event(
+				k, slug, 0, by, err, on ? "captures_on" : "captures_off", "%s", "");
 }
 
 static int edit_watch(struct config *cf, void *arg, struct err *err)
 {
 	const bool *on = arg;
-	cJSON *watch = cJSON_GetObjectItemCaseSensitive(cf->json, "watch"), *flag = cJSON_CreateBool(*on);
+	cJSON *watch = cJSON_GetObjectItemCaseSensitive(cf->json, "watch"),
+	      *flag = cJSON_CreateBool(*on);
 
 	if (watch == NULL || flag == NULL) {
 		cJSON_Delete(flag);
@@ -118,8 +124,8 @@ static int edit_whole(struct config *cf, void *arg, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (cJSON_HasObjectItem(fresh.json, "generation") && fresh.generation != cf->generation) {
-		rc = err_set(err, ESTALE, "config is at generation %llu, edit was made on %llu", (unsigned long long)cf->generation,
-			(unsigned long long)fresh.generation);
+		rc = err_set(err, ESTALE, "config is at generation %llu, edit was made on %llu",
+			(unsigned long long)cf->generation, (unsigned long long)fresh.generation);
 		config_release(&fresh);
 		return rc;
 	}
@@ -129,9 +135,10 @@ static int edit_whole(struct config *cf, void *arg, struct err *err)
 	return 0;
 }
 
-int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t len, const struct by *by, struct err *err)
+int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t len,
+	const struct by *by, struct err *err)
 {
-	struct whole w = { text, len };
+	struct whole w = {text, len};
 	int rc = edit_config(k, slug, edit_whole, &w, err);
 
 	return rc < 0 ? rc : log_event(k, slug, 0, by, err, "config_written", "%s", "");
@@ -173,7 +180,8 @@ int loop_gc(struct kolm *k, const char *slug, long keep, const struct by *by, st
 	if (rc == 0)
 		rc = dir = dir_open(tn.dir, "revisions", err);
 	for (size_t i = 0; rc >= 0 && i + (size_t)keep < n; i++) {
-		if (list[i] == rev_number(hd.head) || (hd.prev[0] != '\0' && list[i] == rev_number(hd.prev)))
+		if (list[i] == rev_number(hd.head) ||
+			(hd.prev[0] != '\0' && list[i] == rev_number(hd.prev)))
 			continue;
 		rc = drop_revision(dir, list[i], err);
 		dropped += rc == 0;
@@ -190,12 +198,14 @@ int loop_gc(struct kolm *k, const char *slug, long keep, const struct by *by, st
 		close(busy);
 	tune_close(&tn);
 	if (rc == 0 && dropped > 0)
-		rc = log_event(k, slug, 0, by, err, "collected", "\"revisions\":%ld,\"keep\":%ld", dropped, keep);
+		rc = log_event(k, slug, 0, by, err, "collected", "\"revisions\":%ld,\"keep\":%ld",
+			dropped, keep);
 	change(k, slug, CHANGE_STATUS | CHANGE_SLUGS);
 	return rc;
 }
 
-int loop_remove(struct kolm *k, const char *slug, const char *again, const struct by *by, struct err *err)
+int loop_remove(
+	struct kolm *k, const char *slug, const char *again, const struct by *by, struct err *err)
 {
 	char gone[SLUG_BYTES + 40];
 	struct tune tn;

@@ -1,6 +1,7 @@
 /*
- * eval - the artifact's held-out cases through recipes + base + vN, one at a time, warm, in a runner of its own; HEAD measured beside it in the same job
- * when it is another revision (DESIGN section 4, PROTOCOLS section 4).
+ * eval - the artifact's held-out cases through recipes + base + vN, one at a time, warm, in a
+ * runner of its own; HEAD measured beside it in the same job when it is another revision (DESIGN
+ * section 4, PROTOCOLS section 4).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,8 @@ struct eval {
 	int done, of;
 };
 
-int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by *by, uint64_t *id, struct err *err)
+int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by *by, uint64_t *id,
+	struct err *err)
 {
 	struct artifact *af;
 	struct head hd;
@@ -114,7 +116,9 @@ static int open_eval(struct eval *ev, const char *rev, struct err *err)
 	if (rc == 0 && ev->head[0] != '\0')
 		rc = revision_verify(&ev->tn, ev->head, ev->head_adapter, err);
 	if (rc == 0)
-		rc = base_identify(k, ev->cf.base_path != NULL ? ev->cf.base_path : ev->cf.base_model, &ev->base_bytes, ev->base_xxh3, err);
+		rc = base_identify(k,
+			ev->cf.base_path != NULL ? ev->cf.base_path : ev->cf.base_model,
+			&ev->base_bytes, ev->base_xxh3, err);
 	ev->of = (int)artifact_cases(ev->af) * (ev->head[0] != '\0' ? 2 : 1);
 	return rc;
 }
@@ -138,20 +142,23 @@ static void said(struct eval *ev, struct json_slice answer)
 		(void)buf_puts(&ev->settings, "null");
 }
 
-/* the report of a canary started for this eval; a wall that is missing means no eval, not a weaker one */
+/* the report of a canary started for this eval; a wall that is missing means no eval, not a weaker
+ * one */
 static int prove_walls(struct eval *ev, struct runner *rn, struct err *err)
 {
 	static const char request[] = "{\"id\":1,\"op\":\"check\"}";
-	struct json_slice name, value, walls = { "{}", 2 };
+	struct json_slice name, value, walls = {"{}", 2};
 	char quoted[ERR_QUOTE_BYTES + 8];
 	struct buf answer = BUF_INIT;
 	int rc = runner_call(rn, request, sizeof(request) - 1, NULL, NULL, &answer, err);
 
 	if (rc == 0)
-		(void)json_member((struct json_slice){ answer.data, answer.len }, "walls", &walls);
+		(void)json_member((struct json_slice){answer.data, answer.len}, "walls", &walls);
 	for (size_t pos = 0; rc == 0 && json_next(walls, &pos, &name, &value);)
 		if (value.len != 10 || memcmp(value.text, "\"in force\"", 10) != 0)
-			rc = err_set(err, EOPNOTSUPP, "sandbox: %.*s unavailable (%s); recipes will not be run", (int)(name.len - 2), name.text + 1,
+			rc = err_set(err, EOPNOTSUPP,
+				"sandbox: %.*s unavailable (%s); recipes will not be run",
+				(int)(name.len - 2), name.text + 1,
 				err_quote(quoted, value.text, value.len));
 	if (rc == 0 && buf_add(&ev->walls, walls.text, walls.len) < 0)
 		rc = err_nomem(err);
@@ -163,7 +170,12 @@ static int measure(struct eval *ev, struct err *err)
 {
 	struct job *jb = ev->jb;
 	struct buf request = BUF_INIT, answer = BUF_INIT;
-	struct runner_start rs = { .artifact = ev->cf.artifact_path, .slug = jb->slug, .base = ev->cf.base_path, .fds = &ev->out, .nfds = 1, .log = ev->log };
+	struct runner_start rs = {.artifact = ev->cf.artifact_path,
+		.slug = jb->slug,
+		.base = ev->cf.base_path,
+		.fds = &ev->out,
+		.nfds = 1,
+		.log = ev->log};
 	struct runner *rn;
 	int rc;
 
@@ -181,10 +193,12 @@ static int measure(struct eval *ev, struct err *err)
 		if (ev->head[0] != '\0')
 			(void)buf_addf(&request, ",\"%s\"", ev->head);
 		(void)buf_puts(&request, "],\"out\":10}");
-		rc = request.failed ? err_nomem(err) : runner_call(rn, request.data, request.len, on_case, ev, &answer, err);
+		rc = request.failed ? err_nomem(err)
+				    : runner_call(rn, request.data, request.len, on_case, ev,
+					      &answer, err);
 	}
 	if (rc == 0)
-		said(ev, (struct json_slice){ answer.data, answer.len });
+		said(ev, (struct json_slice){answer.data, answer.len});
 	(void)job_worker_set(jb, 0, NULL);
 	runner_end(rn, rc < 0);
 	buf_release(&request);
@@ -203,13 +217,18 @@ static int read_cases(struct eval *ev, struct err *err)
 	rc = read_fd(ev->out, CASES_BYTES_MAX, &ev->lines, err);
 	for (size_t at = 0; rc == 0 && at < ev->lines.len;) {
 		char *lf = memchr(ev->lines.data + at, '\n', ev->lines.len - at);
-		struct json_slice line = { ev->lines.data + at, lf != NULL ? (size_t)(lf - ev->lines.data) - at : ev->lines.len - at }, rev;
+		struct json_slice line = {ev->lines.data + at,
+					  lf != NULL ? (size_t)(lf - ev->lines.data) - at
+						     : ev->lines.len - at},
+				  rev;
 
 		rc = json_check(line.text, line.len, err);
 		if (rc == 0 && json_member(line, "rev", &rev)) {
-			bool own = rev.len == strlen(ev->rev) + 2 && memcmp(rev.text + 1, ev->rev, rev.len - 2) == 0;
+			bool own = rev.len == strlen(ev->rev) + 2 &&
+				   memcmp(rev.text + 1, ev->rev, rev.len - 2) == 0;
 
-			rc = measured_add(own ? &ev->own : &ev->beside, line) < 0 ? err_nomem(err) : 0;
+			rc = measured_add(own ? &ev->own : &ev->beside, line) < 0 ? err_nomem(err)
+										  : 0;
 		}
 		at += line.len + 1;
 	}
@@ -217,8 +236,10 @@ static int read_cases(struct eval *ev, struct err *err)
 		return rc;
 	measured_finish(&ev->own);
 	measured_finish(&ev->beside);
-	if (ev->own.n != artifact_cases(ev->af) || (ev->head[0] != '\0' && ev->beside.n != artifact_cases(ev->af)))
-		return err_set(err, EIO, "the runner measured %zu and %zu of %zu cases", ev->own.n, ev->beside.n, artifact_cases(ev->af));
+	if (ev->own.n != artifact_cases(ev->af) ||
+		(ev->head[0] != '\0' && ev->beside.n != artifact_cases(ev->af)))
+		return err_set(err, EIO, "the runner measured %zu and %zu of %zu cases", ev->own.n,
+			ev->beside.n, artifact_cases(ev->af));
 	return 0;
 }
 
@@ -226,7 +247,8 @@ static int read_cases(struct eval *ev, struct err *err)
 
 static void put_case(struct buf *b, struct json_slice object)
 {
-	static const char *const keys[] = { "id", "pass", "output", "expected", "error", "latency_us", "lm_us", "egress" };
+	static const char *const keys[] = {
+		"id", "pass", "output", "expected", "error", "latency_us", "lm_us", "egress"};
 	struct json_slice v;
 	size_t n = 0;
 
@@ -275,12 +297,18 @@ static int render(const struct eval *ev, const struct kscore *ks, struct buf *ou
 	char ts[TIME_TEXT_BYTES];
 	int rc;
 
-	(void)buf_addf(&b, "{\"spec\":\"kolm-eval-1\",\"revision\":\"%s\",\"ts\":\"%s\",\"artifact\":{\"file\":", ev->rev, time_text(time_now(), ts));
+	(void)buf_addf(&b,
+		"{\"spec\":\"kolm-eval-1\",\"revision\":\"%s\",\"ts\":\"%s\",\"artifact\":{"
+		"\"file\":",
+		ev->rev, time_text(time_now(), ts));
 	(void)json_put_text(&b, ev->cf.artifact);
 	(void)buf_addf(&b, ",\"sha256\":\"%s\"},\"base\":{\"path\":", artifact_sha256(ev->af));
 	(void)json_put_text(&b, ev->cf.base_path != NULL ? ev->cf.base_path : ev->cf.base_model);
-	(void)buf_addf(&b, ",\"bytes\":%llu,\"xxh3\":\"%s\",\"types\":null},\"adapter_sha256\":\"%s\",\"engine\":%s", (unsigned long long)ev->base_bytes, ev->base_xxh3,
-		ev->adapter, ev->engine.len > 0 ? ev->engine.data : "null");
+	(void)buf_addf(&b,
+		",\"bytes\":%llu,\"xxh3\":\"%s\",\"types\":null},\"adapter_sha256\":\"%s\","
+		"\"engine\":%s",
+		(unsigned long long)ev->base_bytes, ev->base_xxh3, ev->adapter,
+		ev->engine.len > 0 ? ev->engine.data : "null");
 	(void)buf_addf(&b, ",\"passed\":%d,\"total\":%zu,\"accuracy\":", ev->own.passed, ev->own.n);
 	(void)json_put_number(&b, ev->own.accuracy);
 	(void)buf_puts(&b, ",\"coverage\":1,\"p50_latency_us\":");
@@ -291,7 +319,8 @@ static int render(const struct eval *ev, const struct kscore *ks, struct buf *ou
 	(void)kscore_render(ks, false, &b);
 	(void)buf_puts(&b, ",\"compared\":");
 	put_compared(&b, ev);
-	(void)buf_addf(&b, ",\"egress\":%d,\"walls\":%s,\"cases\":[", ev->own.egress + ev->beside.egress, ev->walls.len > 0 ? ev->walls.data : "{}");
+	(void)buf_addf(&b, ",\"egress\":%d,\"walls\":%s,\"cases\":[",
+		ev->own.egress + ev->beside.egress, ev->walls.len > 0 ? ev->walls.data : "{}");
 	for (size_t i = 0; i < ev->own.n; i++) {
 		if (i > 0)
 			(void)buf_putc(&b, ',');
@@ -299,9 +328,10 @@ static int render(const struct eval *ev, const struct kscore *ks, struct buf *ou
 	}
 	(void)buf_puts(&b, "],\"settings\":{\"gate_k_min\":");
 	(void)json_put_number(&b, ev->cf.k_min);
-	(void)buf_addf(&b, ",\"gate_require_improvement\":%s", ev->cf.require_improvement ? "true" : "false");
+	(void)buf_addf(&b, ",\"gate_require_improvement\":%s",
+		ev->cf.require_improvement ? "true" : "false");
 	(void)buf_addf(&b, "%s}}", buf_str(&ev->settings));
-	rc = b.failed ? -ENOMEM : json_pretty((struct json_slice){ b.data, b.len }, out);
+	rc = b.failed ? -ENOMEM : json_pretty((struct json_slice){b.data, b.len}, out);
 	buf_release(&b);
 	return rc;
 }
@@ -331,19 +361,24 @@ static int record(struct eval *ev, struct err *err)
 	jb->rec.pass = ev->own.passed;
 	jb->rec.total = (int)ev->own.n;
 	if (ev->own.egress + ev->beside.egress > 0) {
-		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "egress_blocked", "\"revision\":\"%s\",\"attempts\":%d", ev->rev,
+		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "egress_blocked",
+			"\"revision\":\"%s\",\"attempts\":%d", ev->rev,
 			ev->own.egress + ev->beside.egress);
 		if (rc == 0)
-			rc = err_set(err, EPERM, "egress attempt: %d cases tried to reach the network; %s cannot be promoted", ev->own.egress + ev->beside.egress, ev->rev);
+			rc = err_set(err, EPERM,
+				"egress attempt: %d cases tried to reach the network; %s cannot be "
+				"promoted",
+				ev->own.egress + ev->beside.egress, ev->rev);
 		return rc;
 	}
-	return log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "eval_complete", "\"revision\":\"%s\",\"k\":%s,\"accuracy\":%s", ev->rev,
-		num_text(ks.composite, k), num_text(ev->own.accuracy, accuracy));
+	return log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "eval_complete",
+		"\"revision\":\"%s\",\"k\":%s,\"accuracy\":%s", ev->rev, num_text(ks.composite, k),
+		num_text(ev->own.accuracy, accuracy));
 }
 
 int eval_run(struct job *jb, const char *rev, struct err *err)
 {
-	struct eval ev = { .jb = jb, .out = -1, .log = -1 };
+	struct eval ev = {.jb = jb, .out = -1, .log = -1};
 	int rc;
 
 	rc = tune_open(&jb->k->st, jb->slug, &ev.tn, err);

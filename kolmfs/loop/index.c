@@ -1,5 +1,6 @@
 /*
- * index - documents become rag/<name>: the indexer builds beside, one exchange publishes; and the sidecar that ties an index to an artifact.
+ * index - documents become rag/<name>: the indexer builds beside, one exchange publishes; and the
+ * sidecar that ties an index to an artifact.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,8 @@ static const char *last_component(const char *path, size_t *len)
 	return p;
 }
 
-int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *id, struct err *err)
+int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *id,
+	struct err *err)
 {
 	char quoted[ERR_QUOTE_BYTES + 8];
 	struct job *jb;
@@ -42,7 +44,8 @@ int loop_index(struct kolm *k, const struct index_options *o, const struct by *b
 	if (o->name[0] == '\0') {
 		const char *base = last_component(o->dir, &n);
 
-		(void)snprintf(jb->index.name, sizeof(jb->index.name), "%.*s", (int)(n < 79 ? n : 79), base);
+		(void)snprintf(jb->index.name, sizeof(jb->index.name), "%.*s",
+			(int)(n < 79 ? n : 79), base);
 	}
 	rc = rag_name_check(jb->index.name, strlen(jb->index.name), err);
 	if (rc < 0)
@@ -53,7 +56,8 @@ int loop_index(struct kolm *k, const struct index_options *o, const struct by *b
 		goto fail;
 	}
 	close(fd);
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "index %.150s name=%s", o->dir, jb->index.name);
+	(void)snprintf(
+		jb->rec.verb, sizeof(jb->rec.verb), "index %.150s name=%s", o->dir, jb->index.name);
 	return job_accept(k, jb, id, err);
 fail:
 	free(jb);
@@ -62,7 +66,7 @@ fail:
 
 static void indexer_line(struct job *jb, int log, const char *text, size_t len, struct buf *result)
 {
-	struct json_slice line = { text, len }, v, of;
+	struct json_slice line = {text, len}, v, of;
 
 	(void)!write(log, text, len);
 	(void)!write(log, "\n", 1);
@@ -107,9 +111,10 @@ static int indexer_read(struct job *jb, int fd, int log, struct buf *result, str
 	return rc;
 }
 
-static int indexer_verdict(struct job *jb, const struct spawn_exit *ex, const struct buf *result, struct err *err)
+static int indexer_verdict(
+	struct job *jb, const struct spawn_exit *ex, const struct buf *result, struct err *err)
 {
-	struct json_slice line = { buf_str(result), result->len }, v;
+	struct json_slice line = {buf_str(result), result->len}, v;
 	struct buf text = BUF_INIT;
 	int rc;
 
@@ -117,13 +122,16 @@ static int indexer_verdict(struct job *jb, const struct spawn_exit *ex, const st
 		return err_set(err, ECANCELED, "cancelled");
 	if (ex->signalled) {
 		jb->rec.signal = ex->status;
-		return err_set(err, EIO, "indexer was killed (signal %d)%s%s", ex->status, ex->egress[0] != '\0' ? ": " : "", ex->egress);
+		return err_set(err, EIO, "indexer was killed (signal %d)%s%s", ex->status,
+			ex->egress[0] != '\0' ? ": " : "", ex->egress);
 	}
 	if (ex->status == 0 && result->len > 0 && json_member(line, "ok", &v) && v.len == 4)
 		return 0;
 	if (result->len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
-	rc = err_set(err, text.len > 0 && strstr(text.data, "no files matched") != NULL ? ENODATA : EIO, "%s", text.len > 0 ? text.data : "indexer gave no result");
+	rc = err_set(err,
+		text.len > 0 && strstr(text.data, "no files matched") != NULL ? ENODATA : EIO, "%s",
+		text.len > 0 ? text.data : "indexer gave no result");
 	buf_release(&text);
 	return rc;
 }
@@ -133,14 +141,15 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	struct kolm *k = jb->k;
 	const struct index_options *o = &jb->index;
 	char index_path[STORE_PATH_BYTES + 120], max[32];
-	const char *argv[20], *reads[] = { o->dir, NULL }, *writes[] = { out_path, NULL };
-	const char *env[] = { "PATH=/usr/bin:/bin",
+	const char *argv[20], *reads[] = {o->dir, NULL}, *writes[] = {out_path, NULL};
+	const char *env[] = {"PATH=/usr/bin:/bin",
 #ifdef __SANITIZE_ADDRESS__
-		"ASAN_OPTIONS=detect_leaks=0", /* the leak checker cannot work behind the walls, and would fail the indexer */
+		"ASAN_OPTIONS=detect_leaks=0", /* the leak checker cannot work behind the walls, and
+						  would fail the indexer */
 #endif
-		NULL };
+		NULL};
 	struct buf result = BUF_INIT;
-	struct spawn_exit ex = { 0 };
+	struct spawn_exit ex = {0};
 	int out[2], exit_fd, rc;
 	size_t n = 0;
 	pid_t pid;
@@ -148,7 +157,8 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	(void)snprintf(index_path, sizeof(index_path), "%s/rag/%s/index.json", k->st.path, o->name);
 	(void)snprintf(max, sizeof(max), "%llu", (unsigned long long)o->max_bytes);
 	argv[n++] = spawner_program(k->sp, "kolm-indexer");
-	const char *const flags[] = { "--name", o->name, "--root", o->dir, "--out", out_path, "--index-path", index_path };
+	const char *const flags[] = {
+		"--name", o->name, "--root", o->dir, "--out", out_path, "--index-path", index_path};
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		argv[n++] = flags[i];
 	if (strcmp(o->ext, "-") != 0) {
@@ -162,7 +172,15 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	argv[n] = NULL;
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
-	struct spawn_request rq = { .kind = SPAWN_INDEXER, .argv = argv, .env = env, .cwd = "/", .in = -1, .out = out[1], .err = log, .reads = reads, .writes = writes };
+	struct spawn_request rq = {.kind = SPAWN_INDEXER,
+		.argv = argv,
+		.env = env,
+		.cwd = "/",
+		.in = -1,
+		.out = out[1],
+		.err = log,
+		.reads = reads,
+		.writes = writes};
 	rc = spawner_spawn(k->sp, &rq, &pid, &exit_fd, err);
 	close(out[1]);
 	if (rc == 0) {
@@ -186,9 +204,11 @@ int index_run(struct job *jb, struct err *err)
 	char tmp[160], out_path[STORE_PATH_BYTES + 200];
 	int log, dir, lock, rc;
 
-	(void)snprintf(tmp, sizeof(tmp), ".%s.%llu", jb->index.name, (unsigned long long)jb->rec.id);
+	(void)snprintf(
+		tmp, sizeof(tmp), ".%s.%llu", jb->index.name, (unsigned long long)jb->rec.id);
 	(void)snprintf(out_path, sizeof(out_path), "%s/rag/%s", k->st.path, tmp);
-	/* held while the half-built folder lies there, so that a start does not take it for a dead job's */
+	/* held while the half-built folder lies there, so that a start does not take it for a dead
+	 * job's */
 	rc = store_lock_index(&k->st, &lock, err);
 	if (rc < 0)
 		return rc;
@@ -209,7 +229,8 @@ int index_run(struct job *jb, struct err *err)
 	close(lock);
 	close(log);
 	if (rc == 0)
-		rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"", jb->index.name);
+		rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"",
+			jb->index.name);
 	change(k, NULL, CHANGE_SLUGS);
 	return rc;
 }
@@ -223,7 +244,8 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
 		return rc;
 	(void)snprintf(gone, sizeof(gone), ".%s.removed.%d", name, (int)getpid());
 	if (renameat(k->st.rag, name, k->st.rag, gone) < 0)
-		return errno == ENOENT ? err_set(err, ENOENT, "index \"%s\" not found", name) : err_sys(err, "cannot remove index \"%s\"", name);
+		return errno == ENOENT ? err_set(err, ENOENT, "index \"%s\" not found", name)
+				       : err_sys(err, "cannot remove index \"%s\"", name);
 	rc = dir_sync(k->st.rag, err);
 	if (rc == 0)
 		rc = log_event(k, NULL, 0, by, err, "index_removed", "\"index\":\"%s\"", name);
@@ -234,7 +256,8 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
 
 /* ---- the sidecar ---- */
 
-static int sidecar_place(struct kolm *k, const char *slug, const char *artifact, int *dir, char name[300], char path[STORE_PATH_BYTES], struct err *err)
+static int sidecar_place(struct kolm *k, const char *slug, const char *artifact, int *dir,
+	char name[300], char path[STORE_PATH_BYTES], struct err *err)
 {
 	struct config cf;
 	struct tune tn;
@@ -251,7 +274,8 @@ static int sidecar_place(struct kolm *k, const char *slug, const char *artifact,
 		tune_close(&tn);
 		if (rc < 0)
 			return rc;
-		(void)snprintf(path, STORE_PATH_BYTES, "%s", cf.artifact_path != NULL ? cf.artifact_path : "");
+		(void)snprintf(path, STORE_PATH_BYTES, "%s",
+			cf.artifact_path != NULL ? cf.artifact_path : "");
 		config_release(&cf);
 	}
 	if (access(path, F_OK) < 0)
@@ -274,7 +298,8 @@ static int refuse_link(int dir, const char *name, const char *folder, struct err
 	return 0;
 }
 
-int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index, const struct by *by, struct buf *sidecar, struct err *err)
+int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index,
+	const struct by *by, struct buf *sidecar, struct err *err)
 {
 	char name[300], folder[STORE_PATH_BYTES], ts[TIME_TEXT_BYTES], manifest[120];
 	struct buf text = BUF_INIT;
@@ -290,9 +315,13 @@ int loop_attach(struct kolm *k, const char *slug, const char *artifact, const ch
 	if (rc < 0)
 		return rc;
 	rc = refuse_link(dir, name, folder, err);
-	(void)buf_addf(&text, "{\n  \"spec\": \"rag-attach-1\",\n  \"index_name\": \"%s\",\n  \"attached_at\": \"%s\"\n}", index, time_text(time_now(), ts));
+	(void)buf_addf(&text,
+		"{\n  \"spec\": \"rag-attach-1\",\n  \"index_name\": \"%s\",\n  \"attached_at\": "
+		"\"%s\"\n}",
+		index, time_text(time_now(), ts));
 	if (rc == 0)
-		rc = text.failed ? err_nomem(err) : replace_file(dir, name, text.data, text.len, 0644, err);
+		rc = text.failed ? err_nomem(err)
+				 : replace_file(dir, name, text.data, text.len, 0644, err);
 	if (rc == -EROFS)
 		rc = err_set(err, EROFS, "folder '%s' is read-only", folder);
 	close(dir);
@@ -306,7 +335,8 @@ int loop_attach(struct kolm *k, const char *slug, const char *artifact, const ch
 	return rc;
 }
 
-int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by, struct err *err)
+int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by,
+	struct err *err)
 {
 	char name[300], folder[STORE_PATH_BYTES];
 	int dir, rc;
@@ -315,7 +345,9 @@ int loop_detach(struct kolm *k, const char *slug, const char *artifact, const st
 	if (rc < 0)
 		return rc;
 	if (unlinkat(dir, name, 0) < 0)
-		rc = errno == ENOENT ? err_set(err, ENOENT, "nothing is attached: no '%s%s'", folder, name) : err_sys(err, "cannot remove '%s%s'", folder, name);
+		rc = errno == ENOENT
+			     ? err_set(err, ENOENT, "nothing is attached: no '%s%s'", folder, name)
+			     : err_sys(err, "cannot remove '%s%s'", folder, name);
 	else
 		rc = dir_sync(dir, err);
 	close(dir);

@@ -1,5 +1,6 @@
 /*
- * init - a slug is born whole: config, a real zero-B adapter as v0, HEAD. Built under a temporary name, then renamed.
+ * init - a slug is born whole: config, a real zero-B adapter as v0, HEAD. Built under a temporary
+ * name, then renamed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,13 +25,16 @@ static int base_check(const char *base, struct stat *st, struct err *err)
 	if (strstr(base, "://") != NULL)
 		return err_set(err, EPERM, "airgap: base must be a local path, not \"%s\"", quoted);
 	if (strncmp(base, "..", 2) == 0 || strstr(base, "/../") != NULL)
-		return err_set(err, EINVAL, "base model not found: \"%s\" is not an absolute path", quoted);
+		return err_set(err, EINVAL, "base model not found: \"%s\" is not an absolute path",
+			quoted);
 	if (base[0] != '/')
-		return err_set(err, EPERM, "airgap: base must be a local path (absolute), not \"%s\"", quoted);
+		return err_set(err, EPERM,
+			"airgap: base must be a local path (absolute), not \"%s\"", quoted);
 	if (stat(base, st) < 0)
 		return err_set(err, errno, "base model not found: \"%s\"", quoted);
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
-		return err_set(err, EINVAL, "base model \"%s\" is neither a file nor a folder", quoted);
+		return err_set(
+			err, EINVAL, "base model \"%s\" is neither a file nor a folder", quoted);
 	return 0;
 }
 
@@ -39,18 +43,20 @@ static int make_adapter(struct kolm *k, const struct init_options *o, int out, s
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	int fds[2], rc;
-	struct runner_start rs = { .base = o->base, .fds = fds, .nfds = 2, .log = -1 };
+	struct runner_start rs = {.base = o->base, .fds = fds, .nfds = 2, .log = -1};
 	struct runner *rn;
 
 	fds[0] = open(o->base, O_RDONLY | O_CLOEXEC);
 	if (fds[0] < 0)
 		return err_sys(err, "cannot open base model '%s'", o->base);
 	fds[1] = out;
-	(void)buf_addf(&request, "{\"id\":1,\"op\":\"init\",\"base\":10,\"rank\":%d,\"alpha\":", o->rank);
+	(void)buf_addf(
+		&request, "{\"id\":1,\"op\":\"init\",\"base\":10,\"rank\":%d,\"alpha\":", o->rank);
 	(void)json_put_number(&request, o->alpha);
 	(void)buf_puts(&request, ",\"dropout\":");
 	(void)json_put_number(&request, o->dropout);
-	(void)buf_puts(&request, ",\"targets\":[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\"],\"seed\":42,\"out\":11}");
+	(void)buf_puts(&request, ",\"targets\":[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\"],"
+				 "\"seed\":42,\"out\":11}");
 	rc = request.failed ? err_nomem(err) : runner_start(k, &rs, &rn, err);
 	close(fds[0]);
 	if (rc == 0) {
@@ -65,12 +71,13 @@ static int make_adapter(struct kolm *k, const struct init_options *o, int out, s
 static int write_adapter_config(int dirfd, const struct init_options *o, struct err *err)
 {
 	struct buf text = BUF_INIT;
-	static const char *const targets[] = { TARGETS_DEFAULT };
+	static const char *const targets[] = {TARGETS_DEFAULT};
 	cJSON *root = cJSON_CreateObject(), *list = cJSON_CreateStringArray(targets, 4);
 	int rc = -ENOMEM;
 
 	if (root != NULL && list != NULL) {
-		cJSON_AddStringToObject(root, "base_model_name_or_path", o->base_given[0] != '\0' ? o->base_given : o->base);
+		cJSON_AddStringToObject(root, "base_model_name_or_path",
+			o->base_given[0] != '\0' ? o->base_given : o->base);
 		cJSON_AddStringToObject(root, "peft_type", "LORA");
 		cJSON_AddStringToObject(root, "task_type", "CAUSAL_LM");
 		cJSON_AddNumberToObject(root, "r", o->rank);
@@ -94,7 +101,8 @@ static int write_adapter_config(int dirfd, const struct init_options *o, struct 
 	return rc;
 }
 
-static int make_v0(struct kolm *k, const struct tune *tn, const struct init_options *o, struct err *err)
+static int make_v0(
+	struct kolm *k, const struct tune *tn, const struct init_options *o, struct err *err)
 {
 	int revisions, dir, fd, rc;
 
@@ -106,8 +114,10 @@ static int make_v0(struct kolm *k, const struct tune *tn, const struct init_opti
 		goto out;
 	rc = write_adapter_config(dir, o, err);
 	if (rc == 0) {
-		fd = openat(dir, "adapter_model.safetensors", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		rc = fd < 0 ? err_sys(err, "cannot create v0's adapter") : make_adapter(k, o, fd, err);
+		fd = openat(dir, "adapter_model.safetensors", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+			0600);
+		rc = fd < 0 ? err_sys(err, "cannot create v0's adapter")
+			    : make_adapter(k, o, fd, err);
 		if (rc == 0 && fsync(fd) < 0)
 			rc = err_sys(err, "could not make v0 durable");
 		if (fd >= 0)
@@ -123,16 +133,24 @@ out:
 	return rc;
 }
 
-static int build(struct kolm *k, const struct tune *tn, const struct init_options *o, const struct artifact *af, const struct stat *base, struct err *err)
+static int build(struct kolm *k, const struct tune *tn, const struct init_options *o,
+	const struct artifact *af, const struct stat *base, struct err *err)
 {
-	struct config_init in = { .artifact_path = o->artifact, .artifact_sha256 = artifact_sha256(af), .base_path = o->base,
-		.base_model = o->base_given[0] != '\0' ? o->base_given : o->base, .rank = o->rank, .alpha = o->alpha, .dropout = o->dropout };
+	struct config_init in = {.artifact_path = o->artifact,
+		.artifact_sha256 = artifact_sha256(af),
+		.base_path = o->base,
+		.base_model = o->base_given[0] != '\0' ? o->base_given : o->base,
+		.rank = o->rank,
+		.alpha = o->alpha,
+		.dropout = o->dropout};
 	struct config cf;
 	char id[120];
 	int rc;
 
-	(void)snprintf(id, sizeof(id), "%llu:%llu:%llu:%lld.%09ld", (unsigned long long)base->st_dev, (unsigned long long)base->st_ino,
-		(unsigned long long)base->st_size, (long long)base->st_mtim.tv_sec, base->st_mtim.tv_nsec);
+	(void)snprintf(id, sizeof(id), "%llu:%llu:%llu:%lld.%09ld",
+		(unsigned long long)base->st_dev, (unsigned long long)base->st_ino,
+		(unsigned long long)base->st_size, (long long)base->st_mtim.tv_sec,
+		base->st_mtim.tv_nsec);
 	in.base_id = id;
 	rc = config_new(&in, &cf, err);
 	if (rc < 0)
@@ -160,17 +178,20 @@ static int already(struct kolm *k, const char *slug, const struct artifact *af, 
 	if (rc < 0)
 		return rc;
 	if (cf.artifact_sha256 == NULL || strcmp(cf.artifact_sha256, artifact_sha256(af)) != 0)
-		rc = err_set(err, EEXIST, "slug already belongs to another artifact: \"%s\" is %s; choose one with slug=", slug,
-			cf.artifact_path != NULL ? cf.artifact_path : cf.artifact);
+		rc = err_set(err, EEXIST,
+			"slug already belongs to another artifact: \"%s\" is %s; choose one with "
+			"slug=",
+			slug, cf.artifact_path != NULL ? cf.artifact_path : cf.artifact);
 	else
 		rc = 1;
 	config_release(&cf);
 	return rc;
 }
 
-static int publish(struct kolm *k, const struct init_options *o, const char *slug, const struct artifact *af, const struct stat *base, struct err *err)
+static int publish(struct kolm *k, const struct init_options *o, const char *slug,
+	const struct artifact *af, const struct stat *base, struct err *err)
 {
-	struct tune tn = { .st = &k->st };
+	struct tune tn = {.st = &k->st};
 	char tmp[120];
 	int rc;
 
@@ -184,7 +205,10 @@ static int publish(struct kolm *k, const struct init_options *o, const char *slu
 		rc = dir_sync(tn.dir, err);
 	if (rc == 0 && renameat2(k->st.tune, tmp, k->st.tune, slug, RENAME_NOREPLACE) < 0)
 		rc = errno == EEXIST || errno == ENOTEMPTY
-			     ? err_set(err, EEXIST, "slug already belongs to something else: '%s/tune/%s' is not empty", k->st.path, slug)
+			     ? err_set(err, EEXIST,
+				       "slug already belongs to something else: '%s/tune/%s' is "
+				       "not empty",
+				       k->st.path, slug)
 			     : err_sys(err, "cannot publish '%s'", slug);
 	close(tn.dir);
 	if (rc < 0)
@@ -194,7 +218,8 @@ static int publish(struct kolm *k, const struct init_options *o, const char *slu
 	return rc;
 }
 
-int loop_init(struct kolm *k, const struct init_options *o, const struct by *by, char slug[SLUG_BYTES + 1], bool *fresh, struct err *err)
+int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
+	char slug[SLUG_BYTES + 1], bool *fresh, struct err *err)
 {
 	struct artifact *af;
 	struct stat base;
@@ -216,7 +241,9 @@ int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
 	if (rc == 0) {
 		rc = publish(k, o, slug, af, &base, err);
 		if (rc == 0)
-			rc = log_event(k, slug, 0, by, err, "initialised", "\"revision\":\"v0\",\"artifact_sha256\":\"%s\"", artifact_sha256(af));
+			rc = log_event(k, slug, 0, by, err, "initialised",
+				"\"revision\":\"v0\",\"artifact_sha256\":\"%s\"",
+				artifact_sha256(af));
 		*fresh = rc == 0;
 	} else if (rc == 1) {
 		rc = 0;

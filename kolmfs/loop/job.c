@@ -1,8 +1,10 @@
 /*
- * job - work that outlives the command that asked for it: accepted, numbered and journalled at once, done on a thread of its own.
+ * job - work that outlives the command that asked for it: accepted, numbered and journalled at
+ * once, done on a thread of its own.
  *
- * Jobs that use the model run one at a time: in the order accepted within a process, and by flock(jobs.lock) against others. A slug has at most one job
- * (flock(.job.lock) of the slug, held from acceptance to the end).
+ * Jobs that use the model run one at a time: in the order accepted within a process, and by
+ * flock(jobs.lock) against others. A slug has at most one job (flock(.job.lock) of the slug, held
+ * from acceptance to the end).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +21,8 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-static const char *const kind_names[] = { [JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index" };
+static const char *const kind_names[] = {
+	[JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index"};
 
 /* the folder jobs.jsonl and jobs/ stand in */
 static int home_open(struct kolm *k, const char *slug, struct err *err)
@@ -69,7 +72,8 @@ int job_busy(struct kolm *k, const char *slug, struct err *err)
 	pthread_mutex_lock(&k->lock);
 	for (struct job *jb = k->jobs; jb != NULL && rc == 0; jb = jb->next)
 		if (strcmp(jb->slug, slug) == 0 && jb->rec.state != JOB_DONE)
-			rc = err_set(err, EBUSY, "job %llu (%s) is running", (unsigned long long)jb->rec.id, kind_names[jb->kind]);
+			rc = err_set(err, EBUSY, "job %llu (%s) is running",
+				(unsigned long long)jb->rec.id, kind_names[jb->kind]);
 	pthread_mutex_unlock(&k->lock);
 	return rc;
 }
@@ -104,7 +108,8 @@ int job_worker_set(struct job *jb, pid_t pid, struct err *err)
 
 int job_log_open(struct job *jb, struct err *err)
 {
-	int fd = openat(jb->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(
+		jb->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	return fd < 0 ? err_sys(err, "cannot open the job's log") : fd;
 }
@@ -209,7 +214,8 @@ static void *job_main(void *arg)
 	int model_lock = -1, rc = 0;
 	int64_t begun = time_now();
 
-	if (uses_model(jb) && (!wait_turn(jb) || store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err) < 0))
+	if (uses_model(jb) &&
+		(!wait_turn(jb) || store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err) < 0))
 		rc = err_set(&err, ECANCELED, "cancelled before it began");
 	pthread_mutex_lock(&k->lock);
 	begun = time_now();
@@ -230,7 +236,8 @@ static void *job_main(void *arg)
 		close(jb->slug_lock);
 	jb->slug_lock = -1;
 	if (save_state(jb, JOB_DONE, &err) < 0)
-		(void)fprintf(stderr, "kolm: job %llu: %s\n", (unsigned long long)jb->rec.id, err.text);
+		(void)fprintf(
+			stderr, "kolm: job %llu: %s\n", (unsigned long long)jb->rec.id, err.text);
 	/* last touch of k: kolm_close() may return as soon as the list is seen empty */
 	pthread_mutex_lock(&k->lock);
 	for (struct job **p = &k->jobs; *p != NULL; p = &(*p)->next)
@@ -307,7 +314,8 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 		;
 	*tail = jb->next;
 	jb->rec.outcome = JOB_FAILED;
-	(void)snprintf(jb->rec.error, sizeof(jb->rec.error), "cannot start a thread: %s", strerror(rc));
+	(void)snprintf(
+		jb->rec.error, sizeof(jb->rec.error), "cannot start a thread: %s", strerror(rc));
 	pthread_mutex_unlock(&k->lock);
 	(void)save_state(jb, JOB_DONE, NULL);
 	job_free(jb);
@@ -322,7 +330,8 @@ int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *
 	(void)by;
 	pthread_mutex_lock(&k->lock);
 	for (jb = k->jobs; jb != NULL; jb = jb->next)
-		if (strcmp(jb->slug, slug != NULL ? slug : "") == 0 && (id == 0 || jb->rec.id == id))
+		if (strcmp(jb->slug, slug != NULL ? slug : "") == 0 &&
+			(id == 0 || jb->rec.id == id))
 			break;
 	if (jb != NULL) {
 		jb->cancel = true;
@@ -339,13 +348,15 @@ int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *
 
 /* ---- reading ---- */
 
-static bool live_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out, char progress[96])
+static bool live_job(
+	struct kolm *k, const char *slug, uint64_t id, struct job_record *out, char progress[96])
 {
 	bool found = false;
 
 	pthread_mutex_lock(&k->lock);
 	for (struct job *jb = k->jobs; jb != NULL; jb = jb->next) {
-		if (strcmp(jb->slug, slug != NULL ? slug : "") != 0 || (id != 0 && jb->rec.id != id))
+		if (strcmp(jb->slug, slug != NULL ? slug : "") != 0 ||
+			(id != 0 && jb->rec.id != id))
 			continue;
 		found = true;
 		if (out != NULL) {
@@ -360,7 +371,8 @@ static bool live_job(struct kolm *k, const char *slug, uint64_t id, struct job_r
 	return found;
 }
 
-int kolm_jobs(struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err)
+int kolm_jobs(
+	struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err)
 {
 	int home = home_open(k, slug, err), rc;
 
@@ -429,7 +441,8 @@ void kolm_job_line(const struct job_record *jr, struct buf *out)
 		(void)job_outcome_name(jr->outcome, jr->signal, outcome);
 	else
 		(void)snprintf(outcome, sizeof(outcome), "-");
-	(void)buf_addf(out, "%llu %s %s rev=%s", (unsigned long long)jr->id, verb, outcome, jr->rev[0] != '\0' ? jr->rev : "-");
+	(void)buf_addf(out, "%llu %s %s rev=%s", (unsigned long long)jr->id, verb, outcome,
+		jr->rev[0] != '\0' ? jr->rev : "-");
 	(void)buf_addf(out, " k=%s", isnan(jr->k) ? "-" : num_fixed(jr->k, 4, k));
 	if (jr->total > 0)
 		(void)buf_addf(out, " pass=%d/%d", jr->pass, jr->total);
@@ -441,7 +454,8 @@ void kolm_job_line(const struct job_record *jr, struct buf *out)
 	(void)buf_putc(out, '\n');
 }
 
-int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(void *, const char *), void *arg, struct job_record *out, struct err *err)
+int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(void *, const char *),
+	void *arg, struct job_record *out, struct err *err)
 {
 	char progress[96];
 	int rc;

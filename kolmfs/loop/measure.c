@@ -22,7 +22,7 @@ int measured_add(struct measured *m, struct json_slice object)
 		return -ENOMEM;
 	m->list = more;
 	c = &m->list[m->n++];
-	*c = (struct measured_case){ .json = object, .pass = is_true(object, "pass") };
+	*c = (struct measured_case){.json = object, .pass = is_true(object, "pass")};
 	c->returned = !json_member(object, "error", &v) || json_kind_of(v) == JSON_NULL;
 	if (json_member(object, "latency_us", &v) && json_kind_of(v) == JSON_NUMBER)
 		c->latency_us = json_double(v);
@@ -68,13 +68,16 @@ void measured_finish(struct measured *m)
 void measured_release(struct measured *m)
 {
 	free(m->list);
-	*m = (struct measured){ 0 };
+	*m = (struct measured){0};
 }
 
 void measured_k(const struct measured *m, uint64_t size, double p50_us, struct kscore *out)
 {
-	struct kscore_in in = { .size_bytes = (double)size, .accuracy = m->accuracy, .coverage = m->n > 0 ? 1 : 0,
-		.p50_latency_us = isnan(p50_us) ? m->p50_us : p50_us, .cost_usd = 0 };
+	struct kscore_in in = {.size_bytes = (double)size,
+		.accuracy = m->accuracy,
+		.coverage = m->n > 0 ? 1 : 0,
+		.p50_latency_us = isnan(p50_us) ? m->p50_us : p50_us,
+		.cost_usd = 0};
 
 	kscore_compute(&in, out);
 }

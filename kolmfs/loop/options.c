@@ -37,7 +37,8 @@ static size_t edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
-static int set_option(const struct option *table, size_t n, void *o, const char *key, const char *value, unsigned *seen, struct err *err)
+static int set_option(const struct option *table, size_t n, void *o, const char *key,
+	const char *value, unsigned *seen, struct err *err)
 {
 	char quoted[ERR_QUOTE_BYTES + 8];
 	const char *near = NULL;
@@ -59,7 +60,8 @@ static int set_option(const struct option *table, size_t n, void *o, const char 
 	}
 	err_quote(quoted, key, strlen(key));
 	if (near != NULL)
-		return err_set(err, EINVAL, "unknown option \"%s\"; did you mean \"%s\"", quoted, near);
+		return err_set(
+			err, EINVAL, "unknown option \"%s\"; did you mean \"%s\"", quoted, near);
 	struct buf list = BUF_INIT;
 	for (size_t i = 0; i < n; i++)
 		(void)buf_addf(&list, "%s%s", i > 0 ? " " : "", table[i].key);
@@ -114,17 +116,23 @@ static int set_dropout(void *o, const char *key, const char *value, struct err *
 }
 
 static const struct option init_table[] = {
-	{ "base", set_base }, { "slug", set_slug }, { "rank", set_rank }, { "alpha", set_alpha }, { "dropout", set_dropout },
+	{"base", set_base},
+	{"slug", set_slug},
+	{"rank", set_rank},
+	{"alpha", set_alpha},
+	{"dropout", set_dropout},
 };
 
 void init_options_default(struct init_options *o)
 {
-	*o = (struct init_options){ .rank = 8, .alpha = 16, .dropout = 0 };
+	*o = (struct init_options){.rank = 8, .alpha = 16, .dropout = 0};
 }
 
-int init_option(struct init_options *o, const char *key, const char *value, unsigned *seen, struct err *err)
+int init_option(
+	struct init_options *o, const char *key, const char *value, unsigned *seen, struct err *err)
 {
-	return set_option(init_table, sizeof(init_table) / sizeof(init_table[0]), o, key, value, seen, err);
+	return set_option(
+		init_table, sizeof(init_table) / sizeof(init_table[0]), o, key, value, seen, err);
 }
 
 /* ---- step ---- */
@@ -213,20 +221,28 @@ static int set_from(void *o, const char *key, const char *value, struct err *err
 }
 
 static const struct option step_table[] = {
-	{ "epochs", set_epochs }, { "lr", set_lr }, { "batch", set_batch }, { "seed", set_seed }, { "mem", set_mem },
-	{ "airgap", set_airgap }, { "rows", set_rows }, { "from", set_from },
+	{"epochs", set_epochs},
+	{"lr", set_lr},
+	{"batch", set_batch},
+	{"seed", set_seed},
+	{"mem", set_mem},
+	{"airgap", set_airgap},
+	{"rows", set_rows},
+	{"from", set_from},
 };
 
 /* DESIGN section 4, defaults of the native trainer */
 void step_options_default(struct step_options *o)
 {
-	*o = (struct step_options){ .epochs = 3, .batch = 4, .lr = 1e-3, .seed = 42, .airgap = true };
+	*o = (struct step_options){.epochs = 3, .batch = 4, .lr = 1e-3, .seed = 42, .airgap = true};
 }
 
-int step_option(struct step_options *o, const char *key, const char *value, unsigned *seen, struct err *err)
+int step_option(
+	struct step_options *o, const char *key, const char *value, unsigned *seen, struct err *err)
 {
 	size_t n = strlen(o->given);
-	int rc = set_option(step_table, sizeof(step_table) / sizeof(step_table[0]), o, key, value, seen, err);
+	int rc = set_option(
+		step_table, sizeof(step_table) / sizeof(step_table[0]), o, key, value, seen, err);
 
 	if (rc == 0)
 		(void)snprintf(o->given + n, sizeof(o->given) - n, " %s=%s", key, value);
@@ -261,14 +277,17 @@ static int set_max_bytes(void *o, const char *key, const char *value, struct err
 	return rc;
 }
 
-static const struct option index_table[] = { { "name", set_name }, { "ext", set_ext }, { "maxbytes", set_max_bytes } };
+static const struct option index_table[] = {
+	{"name", set_name}, {"ext", set_ext}, {"maxbytes", set_max_bytes}};
 
 void index_options_default(struct index_options *o)
 {
-	*o = (struct index_options){ .ext = "-" };
+	*o = (struct index_options){.ext = "-"};
 }
 
-int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen, struct err *err)
+int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen,
+	struct err *err)
 {
-	return set_option(index_table, sizeof(index_table) / sizeof(index_table[0]), o, key, value, seen, err);
+	return set_option(index_table, sizeof(index_table) / sizeof(index_table[0]), o, key, value,
+		seen, err);
 }

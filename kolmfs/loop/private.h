@@ -1,8 +1,9 @@
 /*
  * private - what the files of loop/ share.
  *
- * Threads: the caller's (server pool or command line), one per accepted job (detached, counted in ${jobs}), and one for the watch. ${lock} guards every member
- * of struct kolm below it and is never held across a file lock, a write to disk, a call to a runner or a call-back.
+ * Threads: the caller's (server pool or command line), one per accepted job (detached, counted in
+ * ${jobs}), and one for the watch. ${lock} guards every member of struct kolm below it and is never
+ * held across a file lock, a write to disk, a call to a runner or a call-back.
  */
 #ifndef KOLM_LOOP_PRIVATE_H
 #define KOLM_LOOP_PRIVATE_H
@@ -24,16 +25,17 @@ struct job {
 	struct by by;
 	struct step_options step;
 	struct index_options index;
-	char rev[REV_BYTES];   /* eval: what to measure; step: the number reserved */
-	int dir;	       /* jobs/N, owned by the thread */
-	int slug_lock;	       /* tune_lock_job(), owned; -1 for an index job */
+	char rev[REV_BYTES]; /* eval: what to measure; step: the number reserved */
+	int dir;	     /* jobs/N, owned by the thread */
+	int slug_lock;	     /* tune_lock_job(), owned; -1 for an index job */
 	bool resumed;
 	/* under kolm.lock */
 	struct job_record rec;
 	char progress[96];
-	pid_t worker;	       /* what cancel ends; 0 none */
+	pid_t worker; /* what cancel ends; 0 none */
 	volatile bool cancel;
-	bool stop_keeps;       /* the server is closing: an interrupted step keeps its checkpoint and is queued again */
+	bool stop_keeps; /* the server is closing: an interrupted step keeps its checkpoint and is
+			    queued again */
 };
 
 struct runner; /* call.c */
@@ -54,9 +56,10 @@ struct kolm {
 	void *changed_arg;
 
 	pthread_mutex_t lock;
-	pthread_cond_t wake; /* a job ended or changed state, or closing */
-	unsigned long changes; /* counts what may end a wait, so that none is missed between looking and waiting */
-	struct job *jobs;    /* in the order accepted */
+	pthread_cond_t wake;   /* a job ended or changed state, or closing */
+	unsigned long changes; /* counts what may end a wait, so that none is missed between looking
+				  and waiting */
+	struct job *jobs;      /* in the order accepted */
 	bool closing;
 	struct runner *warm; /* runners that serve `run`, one per slug or artifact */
 	struct slug_note *notes;
@@ -73,21 +76,28 @@ struct kolm {
 
 /* kolm.c */
 void change(struct kolm *k, const char *slug, unsigned what);
-int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err, const char *event, const char *fmt, ...)
-	__attribute__((format(printf, 7, 8)));
-/* artifact_at(k, path, out, err): artifact_open() with this store's keys; what is wrong with the bytes is said with the path */
+int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err,
+	const char *event, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+/* artifact_at(k, path, out, err): artifact_open() with this store's keys; what is wrong with the
+ * bytes is said with the path */
 int artifact_at(struct kolm *k, const char *path, struct artifact **out, struct err *err);
-/* base_identify(k, path, bytes, xxh3, err): base_digest() with the last one remembered by device, inode, size and time */
-int base_identify(struct kolm *k, const char *path, uint64_t *bytes, char xxh3[33], struct err *err);
-int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out, struct err *err); /* revisions/<rev>/<name> */
+/* base_identify(k, path, bytes, xxh3, err): base_digest() with the last one remembered by device,
+ * inode, size and time */
+int base_identify(
+	struct kolm *k, const char *path, uint64_t *bytes, char xxh3[33], struct err *err);
+int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out,
+	struct err *err); /* revisions/<rev>/<name> */
 
 /* job.c */
-/* job_accept(k, jb, verb, err): takes ownership of the malloc'ed ${jb}, reserves its number, starts its thread. On failure ${jb} is freed. */
+/* job_accept(k, jb, verb, err): takes ownership of the malloc'ed ${jb}, reserves its number, starts
+ * its thread. On failure ${jb} is freed. */
 int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err);
 struct job *job_new(struct kolm *k, enum job_kind kind, const char *slug, const struct by *by);
-int job_busy(struct kolm *k, const char *slug, struct err *err); /* -EBUSY "job 17 (step) is running" */
+int job_busy(
+	struct kolm *k, const char *slug, struct err *err); /* -EBUSY "job 17 (step) is running" */
 void job_progress(struct job *jb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* the process a job waits for: registered, so that cancel reaches it; -ECANCELED when it was cancelled before */
+/* the process a job waits for: registered, so that cancel reaches it; -ECANCELED when it was
+ * cancelled before */
 int job_worker_set(struct job *jb, pid_t pid, struct err *err);
 int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
 
@@ -95,10 +105,13 @@ int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
 int step_run(struct job *jb, struct err *err);
 int eval_run(struct job *jb, const char *rev, struct err *err);
 int index_run(struct job *jb, struct err *err);
-/* promote_gated(k, slug, rev, force, by, job, now, err): the gate and the transaction, without looking for running jobs */
-int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by, uint64_t job, struct head *now, struct err *err);
+/* promote_gated(k, slug, rev, force, by, job, now, err): the gate and the transaction, without
+ * looking for running jobs */
+int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
+	const struct by *by, uint64_t job, struct head *now, struct err *err);
 /* step_check(k, tn, cf, o, from, offset, err): what can be refused before a job exists */
-int step_accept(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by, enum job_kind kind, uint64_t *job, struct err *err);
+int step_accept(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,
+	enum job_kind kind, uint64_t *job, struct err *err);
 
 /* call.c: a kolm-runner process and its request lines */
 struct runner_start {
@@ -107,19 +120,23 @@ struct runner_start {
 	const char *base;     /* absolute path it may read, NULL none */
 	const int *fds;	      /* become 10, 11, ... */
 	size_t nfds;
-	int log;	      /* its standard error; -1 none */
+	int log; /* its standard error; -1 none */
 };
-int runner_start(struct kolm *k, const struct runner_start *rs, struct runner **out, struct err *err);
+int runner_start(
+	struct kolm *k, const struct runner_start *rs, struct runner **out, struct err *err);
 pid_t runner_pid(const struct runner *rn);
 /*
- * runner_call(rn, request, len, event, arg, answer, err): one request line, events as they come, then the answer ({"id":..,"ok":true,...}) appended to ${answer}. An answer
- * with ok false is its errno, code and sentence in ${err}; a runner that died is -EIO. Waits.
+ * runner_call(rn, request, len, event, arg, answer, err): one request line, events as they come,
+ * then the answer ({"id":..,"ok":true,...}) appended to ${answer}. An answer with ok false is its
+ * errno, code and sentence in ${err}; a runner that died is -EIO. Waits.
  */
-int runner_call(struct runner *rn, const char *request, size_t len, void (*event)(void *arg, struct json_slice line), void *arg, struct buf *answer,
+int runner_call(struct runner *rn, const char *request, size_t len,
+	void (*event)(void *arg, struct json_slice line), void *arg, struct buf *answer,
 	struct err *err);
 void runner_end(struct runner *rn, bool now); /* close its input (or kill), reap, free */
 /* warm runners */
-struct runner *runner_take(struct kolm *k, const char *slug, const char *artifact, struct err *err); /* locked for the caller, or NULL */
+struct runner *runner_take(struct kolm *k, const char *slug, const char *artifact,
+	struct err *err); /* locked for the caller, or NULL */
 void runner_give(struct kolm *k, struct runner *rn, bool broken);
 void runners_end(struct kolm *k);
 
@@ -129,8 +146,10 @@ void captures_settle(struct kolm *k);
 /* watch.c */
 int watch_start(struct kolm *k, struct err *err);
 
-/* captures below revision ${rev}: where its rows ended, 0 when it has none or the file was changed since */
-int captures_seen(const struct tune *tn, int capfd, const char *rev, uint64_t *bytes, struct err *err);
+/* captures below revision ${rev}: where its rows ended, 0 when it has none or the file was changed
+ * since */
+int captures_seen(
+	const struct tune *tn, int capfd, const char *rev, uint64_t *bytes, struct err *err);
 /* the artifact's cases' inputs, malloc'ed array borrowed from ${af} */
 struct json_slice *case_inputs(const struct artifact *af, size_t *n);
 

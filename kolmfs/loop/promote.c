@@ -1,5 +1,6 @@
 /*
- * promote - the gate: recorded evals are compared, HEAD and head.prev change in one transaction. And the way back.
+ * promote - the gate: recorded evals are compared, HEAD and head.prev change in one transaction.
+ * And the way back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,8 @@ static double number_of(struct json_slice object, const char *key)
 {
 	struct json_slice v;
 
-	return json_member(object, key, &v) && json_kind_of(v) == JSON_NUMBER ? json_double(v) : NAN;
+	return json_member(object, key, &v) && json_kind_of(v) == JSON_NUMBER ? json_double(v)
+									      : NAN;
 }
 
 static int record_load(const struct tune *tn, const char *rev, struct record *out, struct err *err)
@@ -54,8 +56,10 @@ static int record_load(const struct tune *tn, const char *rev, struct record *ou
 	if (rc == 0)
 		rc = json_check(out->text.data, out->text.len, err);
 	if (rc < 0)
-		return rc == -EBADMSG ? err_set(err, EUCLEAN, "%s/eval.json is damaged; eval again", rev) : rc;
-	out->root = (struct json_slice){ out->text.data, out->text.len };
+		return rc == -EBADMSG
+			       ? err_set(err, EUCLEAN, "%s/eval.json is damaged; eval again", rev)
+			       : rc;
+	out->root = (struct json_slice){out->text.data, out->text.len};
 	out->there = true;
 	if (json_member(out->root, "cases", &cases))
 		for (size_t pos = 0; rc == 0 && json_next(cases, &pos, NULL, &one);)
@@ -90,20 +94,30 @@ static int check_fresh(struct gate *g, struct err *err)
 	char base_xxh3[33];
 	int rc;
 
-	if (!json_member(g->rd.root, "artifact", &v) || !member_is(v, "sha256", artifact_sha256(g->af)))
-		return err_set(err, ESTALE, "eval is out of date: the artifact or its cases changed; eval %s again", g->rev);
+	if (!json_member(g->rd.root, "artifact", &v) ||
+		!member_is(v, "sha256", artifact_sha256(g->af)))
+		return err_set(err, ESTALE,
+			"eval is out of date: the artifact or its cases changed; eval %s again",
+			g->rev);
 	if (!member_is(g->rd.root, "adapter_sha256", g->adapter))
-		return err_set(err, ESTALE, "eval is out of date: the adapter of %s changed; eval it again", g->rev);
-	rc = base_identify(g->kolm, g->cf.base_path != NULL ? g->cf.base_path : g->cf.base_model, &base_bytes, base_xxh3, err);
+		return err_set(err, ESTALE,
+			"eval is out of date: the adapter of %s changed; eval it again", g->rev);
+	rc = base_identify(g->kolm, g->cf.base_path != NULL ? g->cf.base_path : g->cf.base_model,
+		&base_bytes, base_xxh3, err);
 	if (rc < 0)
 		return rc;
 	if (!json_member(g->rd.root, "base", &v) || !member_is(v, "xxh3", base_xxh3))
-		return err_set(err, ESTALE, "eval is out of date: the base model changed; eval %s again", g->rev);
+		return err_set(err, ESTALE,
+			"eval is out of date: the base model changed; eval %s again", g->rev);
 	if (g->rd.own.n != artifact_cases(g->af))
-		return err_set(err, ESTALE, "eval is out of date: the cases changed; eval %s again", g->rev);
-	if (!json_member(g->rd.root, "settings", &settings) || number_of(settings, "gate_k_min") != g->cf.k_min ||
-		!json_member(settings, "gate_require_improvement", &v) || (v.len == 4) != g->cf.require_improvement)
-		return err_set(err, ESTALE, "eval is out of date: the gate settings changed; eval %s again", g->rev);
+		return err_set(err, ESTALE, "eval is out of date: the cases changed; eval %s again",
+			g->rev);
+	if (!json_member(g->rd.root, "settings", &settings) ||
+		number_of(settings, "gate_k_min") != g->cf.k_min ||
+		!json_member(settings, "gate_require_improvement", &v) ||
+		(v.len == 4) != g->cf.require_improvement)
+		return err_set(err, ESTALE,
+			"eval is out of date: the gate settings changed; eval %s again", g->rev);
 	return 0;
 }
 
@@ -113,7 +127,8 @@ static int gate_error(struct err *err)
 	return -ERANGE;
 }
 
-/* K(vN) against the K of HEAD measured in the same job; a latency difference inside the noise of the pair never decides */
+/* K(vN) against the K of HEAD measured in the same job; a latency difference inside the noise of
+ * the pair never decides */
 static int check_improvement(struct gate *g, struct err *err)
 {
 	struct json_slice cmp;
@@ -123,14 +138,16 @@ static int check_improvement(struct gate *g, struct err *err)
 	int rc;
 
 	if (!json_member(g->rd.root, "compared", &cmp) || json_kind_of(cmp) != JSON_OBJECT)
-		return err_set(err, ESTALE, "HEAD is %s, eval was made alone; eval again", g->hd.head);
+		return err_set(
+			err, ESTALE, "HEAD is %s, eval was made alone; eval again", g->hd.head);
 	if (!member_is(cmp, "revision", g->hd.head)) {
 		struct buf other = BUF_INIT;
 		struct json_slice v;
 
 		if (json_member(cmp, "revision", &v) && json_kind_of(v) == JSON_STRING)
 			(void)json_string(v, &other);
-		rc = err_set(err, ESTALE, "HEAD is %s, eval was made beside %.12s; eval again", g->hd.head, buf_str(&other));
+		rc = err_set(err, ESTALE, "HEAD is %s, eval was made beside %.12s; eval again",
+			g->hd.head, buf_str(&other));
 		buf_release(&other);
 		return rc;
 	}
@@ -138,17 +155,24 @@ static int check_improvement(struct gate *g, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (!member_is(cmp, "adapter_sha256", adapter))
-		return err_set(err, ESTALE, "HEAD %s has other adapter bytes than the eval was made beside; eval again", g->hd.head);
-	in = (struct kscore_in){ .size_bytes = (double)artifact_bytes(g->af), .accuracy = number_of(cmp, "accuracy"), .coverage = 1,
-		.p50_latency_us = number_of(cmp, "p50_latency_us"), .cost_usd = 0 };
+		return err_set(err, ESTALE,
+			"HEAD %s has other adapter bytes than the eval was made beside; eval again",
+			g->hd.head);
+	in = (struct kscore_in){.size_bytes = (double)artifact_bytes(g->af),
+		.accuracy = number_of(cmp, "accuracy"),
+		.coverage = 1,
+		.p50_latency_us = number_of(cmp, "p50_latency_us"),
+		.cost_usd = 0};
 	if (isnan(in.accuracy))
-		return err_set(err, EUCLEAN, "%s/eval.json is damaged: no accuracy of HEAD; eval again", g->rev);
+		return err_set(err, EUCLEAN,
+			"%s/eval.json is damaged: no accuracy of HEAD; eval again", g->rev);
 	kscore_compute(&in, &beside);
 	if (fabs(number_of(cmp, "latency_median_us")) <= number_of(cmp, "latency_noise_us"))
 		measured_k(&g->rd.own, artifact_bytes(g->af), in.p50_latency_us, &own);
 	if (own.composite >= beside.composite)
 		return 0;
-	(void)err_set(err, ERANGE, "K_GATE: %s < %s of HEAD %s", num_fixed(own.composite, 4, a), num_fixed(beside.composite, 4, b), g->hd.head);
+	(void)err_set(err, ERANGE, "K_GATE: %s < %s of HEAD %s", num_fixed(own.composite, 4, a),
+		num_fixed(beside.composite, 4, b), g->hd.head);
 	return gate_error(err);
 }
 
@@ -158,7 +182,8 @@ static int check_gate(struct gate *g, bool force, struct err *err)
 	int rc;
 
 	if (g->rd.there && number_of(g->rd.root, "egress") > 0)
-		return err_set(err, EPERM, "the eval of %s saw an egress attempt; it cannot be promoted", g->rev);
+		return err_set(err, EPERM,
+			"the eval of %s saw an egress attempt; it cannot be promoted", g->rev);
 	if (force)
 		return 0;
 	if (!g->rd.there) {
@@ -169,7 +194,8 @@ static int check_gate(struct gate *g, bool force, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (g->k.composite < g->cf.k_min) {
-		(void)err_set(err, ERANGE, "K_GATE: %s < %s", num_fixed(g->k.composite, 4, a), num_fixed(g->cf.k_min, 4, b));
+		(void)err_set(err, ERANGE, "K_GATE: %s < %s", num_fixed(g->k.composite, 4, a),
+			num_fixed(g->cf.k_min, 4, b));
 		return gate_error(err);
 	}
 	return g->cf.require_improvement ? check_improvement(g, err) : 0;
@@ -198,14 +224,16 @@ static int gate_open(struct kolm *k, const char *slug, struct gate *g, struct er
 	return rc;
 }
 
-static int promote_logged(struct kolm *k, struct gate *g, bool force, const struct by *by, uint64_t job, struct err *err)
+static int promote_logged(struct kolm *k, struct gate *g, bool force, const struct by *by,
+	uint64_t job, struct err *err)
 {
-	struct log_entry entry = { .event = "promoted", .slug = g->tn.slug, .job = job, .by = by };
+	struct log_entry entry = {.event = "promoted", .slug = g->tn.slug, .job = job, .by = by};
 	char fields[256], kt[NUM_TEXT_BYTES];
 	int lock, rc;
 
-	(void)snprintf(fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"%s\",\"k\":%s%s", g->rev, g->hd.head,
-		g->rd.there ? num_text(g->k.composite, kt) : "null", force ? ",\"forced\":true" : "");
+	(void)snprintf(fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"%s\",\"k\":%s%s",
+		g->rev, g->hd.head, g->rd.there ? num_text(g->k.composite, kt) : "null",
+		force ? ",\"forced\":true" : "");
 	entry.fields = fields;
 	rc = tune_lock(&g->tn, &lock, err);
 	if (rc < 0)
@@ -217,7 +245,7 @@ static int promote_logged(struct kolm *k, struct gate *g, bool force, const stru
 	if (rc == 0)
 		rc = head_promote(&g->tn, g->rev, &entry, err);
 	if (rc == 0)
-		g->hd = (struct head){ 0 };
+		g->hd = (struct head){0};
 	if (rc == 0)
 		rc = head_load(&g->tn, &g->hd, err);
 	close(lock);
@@ -225,9 +253,10 @@ static int promote_logged(struct kolm *k, struct gate *g, bool force, const stru
 	return rc;
 }
 
-int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by, uint64_t job, struct head *now, struct err *err)
+int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
+	const struct by *by, uint64_t job, struct head *now, struct err *err)
 {
-	struct gate g = { .kolm = k, .rev = rev };
+	struct gate g = {.kolm = k, .rev = rev};
 	char kt[NUM_TEXT_BYTES], min[NUM_TEXT_BYTES];
 	int rc;
 
@@ -238,8 +267,10 @@ int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
 	if (rc == 0)
 		rc = check_gate(&g, force, err);
 	if (rc == -ERANGE && strcmp(err->code, "K_GATE") == 0)
-		(void)log_event(k, slug, job, by, NULL, "gate_blocked", "\"revision\":\"%s\",\"k\":%s,\"gate\":%s", rev,
-			g.rd.there ? num_text(g.k.composite, kt) : "null", num_text(g.cf.k_min, min));
+		(void)log_event(k, slug, job, by, NULL, "gate_blocked",
+			"\"revision\":\"%s\",\"k\":%s,\"gate\":%s", rev,
+			g.rd.there ? num_text(g.k.composite, kt) : "null",
+			num_text(g.cf.k_min, min));
 	if (rc == 0)
 		rc = promote_logged(k, &g, force, by, job, err);
 	if (rc == 0)
@@ -253,7 +284,8 @@ int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
 	return rc;
 }
 
-int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by, struct head *now, struct err *err)
+int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by,
+	struct head *now, struct err *err)
 {
 	struct tune tn;
 	int busy, rc;
@@ -273,9 +305,10 @@ int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, 
 	return rc;
 }
 
-int loop_rollback(struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err)
+int loop_rollback(
+	struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err)
 {
-	struct log_entry entry = { .event = "rolled_back", .slug = slug, .by = by };
+	struct log_entry entry = {.event = "rolled_back", .slug = slug, .by = by};
 	char fields[96];
 	struct head hd;
 	struct tune tn;
@@ -288,7 +321,8 @@ int loop_rollback(struct kolm *k, const char *slug, const struct by *by, struct 
 	if (rc == 0) {
 		rc = head_load(&tn, &hd, err);
 		if (rc == 0) {
-			(void)snprintf(fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"%s\"", hd.prev, hd.head);
+			(void)snprintf(fields, sizeof(fields),
+				"\"revision\":\"%s\",\"previous\":\"%s\"", hd.prev, hd.head);
 			entry.fields = fields;
 			rc = head_rollback(&tn, &entry, now, err);
 		}

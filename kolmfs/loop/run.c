@@ -1,5 +1,6 @@
 /*
- * run - one input through the artifact's recipes, with HEAD's adapter behind lib.lm; then the run log and, with capture on, one row.
+ * run - one input through the artifact's recipes, with HEAD's adapter behind lib.lm; then the run
+ * log and, with capture on, one row.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ static int read_input(const char *text, size_t len, struct buf *out, struct err 
 	if (from == len)
 		return buf_puts(out, "null") < 0 ? err_nomem(err) : 0;
 	if (strchr("{[\"", text[from]) != NULL && json_check(text, len, NULL) == 0)
-		return json_compact((struct json_slice){ text, len }, out) < 0 ? err_nomem(err) : 0;
+		return json_compact((struct json_slice){text, len}, out) < 0 ? err_nomem(err) : 0;
 	return json_put_string(out, text, len) < 0 ? err_nomem(err) : 0;
 }
 
@@ -35,7 +36,8 @@ static void copy_member(struct json_slice line, const char *key, char *out, size
 	struct json_slice v;
 
 	out[0] = '\0';
-	if (json_member(line, key, &v) && json_kind_of(v) == JSON_STRING && json_string(v, &text) == 0)
+	if (json_member(line, key, &v) && json_kind_of(v) == JSON_STRING &&
+		json_string(v, &text) == 0)
 		(void)snprintf(out, cap, "%s", buf_str(&text));
 	buf_release(&text);
 }
@@ -44,7 +46,9 @@ static int64_t number_member(struct json_slice line, const char *key)
 {
 	struct json_slice v;
 
-	return json_member(line, key, &v) && json_kind_of(v) == JSON_NUMBER ? (int64_t)json_double(v) : 0;
+	return json_member(line, key, &v) && json_kind_of(v) == JSON_NUMBER
+		       ? (int64_t)json_double(v)
+		       : 0;
 }
 
 static int read_answer(struct json_slice line, struct run_result *out, struct err *err)
@@ -61,14 +65,16 @@ static int read_answer(struct json_slice line, struct run_result *out, struct er
 	return 0;
 }
 
-static void log_run(struct kolm *k, const char *artifact, struct json_slice answer, int rc, const struct err *failed)
+static void log_run(struct kolm *k, const char *artifact, struct json_slice answer, int rc,
+	const struct err *failed)
 {
 	struct buf line = BUF_INIT;
 	char ts[TIME_TEXT_BYTES];
-	static const char *const keys[] = { "recipe_id", "recipe_name", "latency_us", "k_composite" };
+	static const char *const keys[] = {"recipe_id", "recipe_name", "latency_us", "k_composite"};
 	struct json_slice v;
 
-	(void)buf_addf(&line, "{\"ts\":\"%s\",\"command\":\"run\",\"artifact\":", time_text(time_now(), ts));
+	(void)buf_addf(&line,
+		"{\"ts\":\"%s\",\"command\":\"run\",\"artifact\":", time_text(time_now(), ts));
 	(void)json_put_text(&line, artifact);
 	for (size_t i = 0; rc == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
 		(void)buf_addf(&line, ",\"%s\":", keys[i]);
@@ -82,7 +88,8 @@ static void log_run(struct kolm *k, const char *artifact, struct json_slice answ
 		(void)buf_puts(&line, ",\"error\":");
 		(void)json_put_text(&line, failed->text);
 		(void)buf_puts(&line, ",\"error_code\":");
-		(void)json_put_text(&line, failed->code[0] != '\0' ? failed->code : err_name(failed->no));
+		(void)json_put_text(
+			&line, failed->code[0] != '\0' ? failed->code : err_name(failed->no));
 	}
 	(void)buf_putc(&line, '}');
 	if (!line.failed)
@@ -135,10 +142,14 @@ void captures_settle(struct kolm *k)
 	}
 }
 
-static int capture_run(struct kolm *k, const char *slug, const struct run_result *r, struct err *err)
+static int capture_run(
+	struct kolm *k, const char *slug, const struct run_result *r, struct err *err)
 {
-	struct capture cp = { .input = { r->input.data, r->input.len }, .output = { r->output.data, r->output.len },
-		.recipe = r->recipe_name[0] != '\0' ? r->recipe_name : NULL, .latency_us = r->latency_us, .rev = r->rev[0] != '\0' ? r->rev : NULL };
+	struct capture cp = {.input = {r->input.data, r->input.len},
+		.output = {r->output.data, r->output.len},
+		.recipe = r->recipe_name[0] != '\0' ? r->recipe_name : NULL,
+		.latency_us = r->latency_us,
+		.rev = r->rev[0] != '\0' ? r->rev : NULL};
 	struct buf line = BUF_INIT;
 	struct config cf;
 	struct tune tn;
@@ -171,8 +182,10 @@ out:
 	return rc;
 }
 
-/* one call; a warm runner that went away meanwhile (idle end, replaced program) is started once more */
-static int call_warm(struct kolm *k, const char *slug, const char *artifact, const struct buf *request, struct buf *answer, struct err *err)
+/* one call; a warm runner that went away meanwhile (idle end, replaced program) is started once
+ * more */
+static int call_warm(struct kolm *k, const char *slug, const char *artifact,
+	const struct buf *request, struct buf *answer, struct err *err)
 {
 	int rc = -EIO;
 
@@ -191,7 +204,8 @@ static int call_warm(struct kolm *k, const char *slug, const char *artifact, con
 	return rc;
 }
 
-static int artifact_of(struct kolm *k, const struct run_request *rq, char out[STORE_PATH_BYTES], struct err *err)
+static int artifact_of(
+	struct kolm *k, const struct run_request *rq, char out[STORE_PATH_BYTES], struct err *err)
 {
 	struct artifact *af;
 	struct config cf;
@@ -223,13 +237,13 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	char artifact[STORE_PATH_BYTES];
-	struct json_slice line = { "", 0 };
+	struct json_slice line = {"", 0};
 	struct err local = ERR_NONE;
 	int rc;
 
 	if (err == NULL)
 		err = &local;
-	*out = (struct run_result){ 0 };
+	*out = (struct run_result){0};
 	rc = artifact_of(k, rq, artifact, err);
 	if (rc == 0)
 		rc = read_input(rq->text, rq->len, &out->input, err);
@@ -248,7 +262,7 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 	}
 	rc = call_warm(k, rq->slug, artifact, &request, &answer, err);
 	if (rc == 0) {
-		line = (struct json_slice){ answer.data, answer.len };
+		line = (struct json_slice){answer.data, answer.len};
 		rc = read_answer(line, out, err);
 	}
 	log_run(k, artifact, line, rc, err);
@@ -262,8 +276,8 @@ out:
 	return rc;
 }
 
-int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input, struct json_slice params, struct run_result *out,
-	struct err *err)
+int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
+	struct json_slice params, struct run_result *out, struct err *err)
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	struct err local = ERR_NONE;
@@ -271,7 +285,7 @@ int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct 
 
 	if (err == NULL)
 		err = &local;
-	*out = (struct run_result){ 0 };
+	*out = (struct run_result){0};
 	(void)buf_puts(&request, "{\"id\":1,\"op\":\"run\",\"eval\":true,\"input\":");
 	(void)json_compact(input, &request);
 	if (params.len > 0) {
@@ -281,7 +295,7 @@ int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct 
 	(void)buf_putc(&request, '}');
 	rc = request.failed ? err_nomem(err) : call_warm(k, slug, artifact, &request, &answer, err);
 	if (rc == 0)
-		rc = read_answer((struct json_slice){ answer.data, answer.len }, out, err);
+		rc = read_answer((struct json_slice){answer.data, answer.len}, out, err);
 	buf_release(&request);
 	buf_release(&answer);
 	if (rc < 0)
@@ -306,7 +320,8 @@ int run_print(struct json_slice output, struct buf *out)
 	return buf_putc(out, '\n');
 }
 
-int loop_capture_append(struct kolm *k, const char *slug, const char *line, size_t len, struct err *err)
+int loop_capture_append(
+	struct kolm *k, const char *slug, const char *line, size_t len, struct err *err)
 {
 	struct tune tn;
 	int rc = tune_open(&k->st, slug, &tn, err);

@@ -66,16 +66,18 @@ static void read_train(const struct tune *tn, const char *rev, struct facts *f)
 	if (rev_json(tn, rev, "train.json", &train, NULL) < 0)
 		return;
 	f->fixed = json_get_bool(train, "answers_fixed", false);
-	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(train, "skipped")) {
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(train, "skipped"))
+	{
 		if (cJSON_IsNumber(one) && one->valuedouble > 0 && n < sizeof(f->skipped) - 48)
-			n += (size_t)snprintf(f->skipped + n, sizeof(f->skipped) - n, "%s%.20s=%.0f", n > 0 ? "," : "", one->string, one->valuedouble);
+			n += (size_t)snprintf(f->skipped + n, sizeof(f->skipped) - n,
+				"%s%.20s=%.0f", n > 0 ? "," : "", one->string, one->valuedouble);
 	}
 	cJSON_Delete(train);
 }
 
 static void read_captures(struct kolm *k, const struct tune *tn, struct facts *f)
 {
-	struct teach_options opt = { .end = UINT64_MAX };
+	struct teach_options opt = {.end = UINT64_MAX};
 	struct artifact *af = NULL;
 	int cap = captures_open(tn, NULL);
 
@@ -85,7 +87,7 @@ static void read_captures(struct kolm *k, const struct tune *tn, struct facts *f
 	if (kolm_artifact_open(k, tn->slug, &af, NULL) == 0)
 		opt.cases = case_inputs(af, &opt.ncases);
 	if (captures_teach(cap, &opt, &f->te, NULL) < 0)
-		f->te = (struct teach){ 0 };
+		f->te = (struct teach){0};
 	free((void *)opt.cases);
 	artifact_free(af);
 	close(cap);
@@ -163,7 +165,8 @@ static void put_walls(struct kolm *k, struct buf *out)
 		line(out, "walls", "unknown");
 		return;
 	}
-	for (size_t pos = 0; json_next((struct json_slice){ report.data, report.len }, &pos, &name, &value);)
+	for (size_t pos = 0;
+		json_next((struct json_slice){report.data, report.len}, &pos, &name, &value);)
 		if (value.len != 10 || memcmp(value.text, "\"in force\"", 10) != 0)
 			(void)buf_addf(&missing, " %.*s", (int)(name.len - 2), name.text + 1);
 	if (missing.len > 0)
@@ -194,8 +197,12 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 
 	if (f->latest >= 0)
 		(void)snprintf(rev, sizeof(rev), "v%d", (int)f->latest);
-	line(out, "artifact", f->has_config ? (f->cf.artifact_path != NULL ? f->cf.artifact_path : f->cf.artifact) : NULL);
-	line(out, "base", f->has_config ? (f->cf.base_path != NULL ? f->cf.base_path : f->cf.base_model) : NULL);
+	line(out, "artifact",
+		f->has_config ? (f->cf.artifact_path != NULL ? f->cf.artifact_path : f->cf.artifact)
+			      : NULL);
+	line(out, "base",
+		f->has_config ? (f->cf.base_path != NULL ? f->cf.base_path : f->cf.base_model)
+			      : NULL);
 	line(out, "slug", slug);
 	line(out, "state", state_of(f, word));
 	if (f->has_job && f->last.state != JOB_DONE)
@@ -210,7 +217,8 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 	count(out, "captures_teach", f->te.n);
 	line(out, "captures_on", f->has_config && f->cf.captures_on ? "yes" : "no");
 	number(out, "gate_k_min", f->has_config ? f->cf.k_min : NAN);
-	line(out, "gate_require_improvement", f->has_config && f->cf.require_improvement ? "yes" : "no");
+	line(out, "gate_require_improvement",
+		f->has_config && f->cf.require_improvement ? "yes" : "no");
 	number(out, "k_head", f->k_head);
 	number(out, "k_latest", f->k_latest);
 	if (f->has_config && f->cf.watch_on)
@@ -223,10 +231,16 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 	count(out, "torn", f->counts.torn);
 	count(out, "salvaged", f->counts.salvaged);
 	count(out, "dropped_oversize", f->oversize + f->counts.oversize);
-	if (f->counts.broken + f->unfinished + f->te.model + f->te.superseded + f->te.cases + f->te.dropped > 0)
-		(void)buf_addf(out, "skipped broken=%llu,unfinished=%llu,model=%llu,superseded=%llu,case=%llu,dropped=%llu%s%s\n",
-			(unsigned long long)f->counts.broken, (unsigned long long)f->unfinished, (unsigned long long)f->te.model,
-			(unsigned long long)f->te.superseded, (unsigned long long)f->te.cases, (unsigned long long)f->te.dropped,
+	if (f->counts.broken + f->unfinished + f->te.model + f->te.superseded + f->te.cases +
+			f->te.dropped >
+		0)
+		(void)buf_addf(out,
+			"skipped "
+			"broken=%llu,unfinished=%llu,model=%llu,superseded=%llu,case=%llu,dropped=%"
+			"llu%s%s\n",
+			(unsigned long long)f->counts.broken, (unsigned long long)f->unfinished,
+			(unsigned long long)f->te.model, (unsigned long long)f->te.superseded,
+			(unsigned long long)f->te.cases, (unsigned long long)f->te.dropped,
 			f->skipped[0] != '\0' ? ",last_step:" : "", f->skipped);
 	else
 		line(out, "skipped", f->skipped);
@@ -263,7 +277,7 @@ static int root_status(struct kolm *k, struct buf *out, struct err *err)
 
 int kolm_status(struct kolm *k, const char *slug, struct buf *out, struct err *err)
 {
-	struct facts f = { .latest = -1 };
+	struct facts f = {.latest = -1};
 	struct tune tn;
 	int rc;
 
@@ -290,8 +304,10 @@ static int put_status_json(const struct facts *f, const struct tune *tn, struct 
 	(void)json_put_text(&b, f->cf.artifact);
 	(void)buf_puts(&b, ",\"base_model\":");
 	(void)json_put_text(&b, f->cf.base_model);
-	(void)buf_addf(&b, ",\"captures_on\":%s,\"captures\":%llu,\"captures_teach\":%llu,\"head\":", f->cf.captures_on ? "true" : "false",
-		(unsigned long long)f->counts.rows, (unsigned long long)f->te.n);
+	(void)buf_addf(&b,
+		",\"captures_on\":%s,\"captures\":%llu,\"captures_teach\":%llu,\"head\":",
+		f->cf.captures_on ? "true" : "false", (unsigned long long)f->counts.rows,
+		(unsigned long long)f->te.n);
 	(void)json_put_text(&b, f->has_head ? f->hd.head : NULL);
 	(void)buf_puts(&b, ",\"revisions\":[");
 	if (revision_list(tn, &list, &n, NULL) == 0)
@@ -300,16 +316,19 @@ static int put_status_json(const struct facts *f, const struct tune *tn, struct 
 	free(list);
 	(void)buf_puts(&b, "],\"gate\":{\"k_min\":");
 	(void)json_put_number(&b, f->cf.k_min);
-	(void)buf_addf(&b, ",\"require_improvement\":%s},\"watch\":{\"threshold_rows\":%d,\"sample_size\":%d}}", f->cf.require_improvement ? "true" : "false",
-		f->cf.threshold_rows, f->cf.sample_size);
-	rc = b.failed ? -ENOMEM : json_pretty((struct json_slice){ b.data, b.len }, out);
+	(void)buf_addf(&b,
+		",\"require_improvement\":%s},\"watch\":{\"threshold_rows\":%d,\"sample_size\":%d}"
+		"}",
+		f->cf.require_improvement ? "true" : "false", f->cf.threshold_rows,
+		f->cf.sample_size);
+	rc = b.failed ? -ENOMEM : json_pretty((struct json_slice){b.data, b.len}, out);
 	buf_release(&b);
 	return rc;
 }
 
 int loop_status_json(struct kolm *k, const char *slug, struct buf *out, struct err *err)
 {
-	struct facts f = { .latest = -1 };
+	struct facts f = {.latest = -1};
 	struct tune tn;
 	int rc;
 
@@ -319,7 +338,8 @@ int loop_status_json(struct kolm *k, const char *slug, struct buf *out, struct e
 	if (rc < 0)
 		return tune_open(&k->st, slug, &tn, err);
 	facts_load(k, &tn, &f);
-	rc = f.has_config ? (put_status_json(&f, &tn, out) < 0 ? err_nomem(err) : 0) : err_set(err, f.damage.no, "%s", f.damage.text);
+	rc = f.has_config ? (put_status_json(&f, &tn, out) < 0 ? err_nomem(err) : 0)
+			  : err_set(err, f.damage.no, "%s", f.damage.text);
 	facts_release(&f);
 	tune_close(&tn);
 	return rc;

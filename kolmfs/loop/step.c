@@ -1,29 +1,25 @@
 /*
- * step - captures become a candidate revision: rows (a runner finds out what the model should have said), the worker behind walls, and a revision
- * published whole or not at all (DESIGN section 4, PROTOCOLS sections 1, 2 and 4).
+ * step - captures become a candidate revision: rows (a runner finds out what the model should have
+ * said), the worker behind walls, and a revision published whole or not at all (DESIGN section 4,
+ * PROTOCOLS sections 1, 2 and 4).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/replace.h"
 #include "loop/private.h"
 #include "loop/train.h"
 
-enum { WORKER_LINE_BYTES = 1 << 20, CANCEL_GRACE_MS = 10000 };
-
 /* ---- before the job: what can be refused at the write ---- */
 
-int captures_seen(const struct tune *tn, int capfd, const char *rev, uint64_t *bytes, struct err *err)
+int captures_seen(
+	const struct tune *tn, int capfd, const char *rev, uint64_t *bytes, struct err *err)
 {
 	cJSON *train = NULL;
 	const cJSON *cap;
@@ -40,7 +36,8 @@ int captures_seen(const struct tune *tn, int capfd, const char *rev, uint64_t *b
 	cap = cJSON_GetObjectItemCaseSensitive(train, "captures");
 	want = json_get_string(cap, "sha256");
 	double end = json_get_number(cap, "bytes", 0);
-	if (want != NULL && end > 0 && end < 9e15 && sha256_fd(capfd, 0, (uint64_t)end, sha, NULL) == 0 && strcmp(sha, want) == 0)
+	if (want != NULL && end > 0 && end < 9e15 &&
+		sha256_fd(capfd, 0, (uint64_t)end, sha, NULL) == 0 && strcmp(sha, want) == 0)
 		*bytes = (uint64_t)end;
 	cJSON_Delete(train);
 	return 0;
@@ -58,9 +55,11 @@ struct json_slice *case_inputs(const struct artifact *af, size_t *n)
 }
 
 /* -ENODATA with the reason when nothing at or after ${from} teaches */
-static int something_teaches(int capfd, const struct artifact *af, const struct step_options *o, uint64_t from, struct err *err)
+static int something_teaches(int capfd, const struct artifact *af, const struct step_options *o,
+	uint64_t from, struct err *err)
 {
-	struct teach_options opt = { .from = from, .end = UINT64_MAX, .seed = (uint64_t)o->seed, .all = o->all };
+	struct teach_options opt = {
+		.from = from, .end = UINT64_MAX, .seed = (uint64_t)o->seed, .all = o->all};
 	struct capture_counts counts;
 	struct teach te;
 	int rc;
@@ -70,7 +69,9 @@ static int something_teaches(int capfd, const struct artifact *af, const struct 
 		return rc;
 	uint64_t bad = counts.broken + counts.torn + counts.oversize;
 	if (counts.rows == 0)
-		return bad == 0 ? err_set(err, ENODATA, "no captures yet") : err_set(err, ENODATA, "no usable captures (%llu skipped)", (unsigned long long)bad);
+		return bad == 0 ? err_set(err, ENODATA, "no captures yet")
+				: err_set(err, ENODATA, "no usable captures (%llu skipped)",
+					  (unsigned long long)bad);
 	opt.cases = case_inputs(af, &opt.ncases);
 	if (opt.cases == NULL)
 		return err_nomem(err);
@@ -79,16 +80,22 @@ static int something_teaches(int capfd, const struct artifact *af, const struct 
 	if (rc < 0)
 		return rc;
 	if (te.fresh == 0 && te.model > 0)
-		rc = err_set(err, ENODATA, "nothing teaches yet: %llu rows the model answered itself wait for a look (append corrections, or kolm captures confirm)",
+		rc = err_set(err, ENODATA,
+			"nothing teaches yet: %llu rows the model answered itself wait for a look "
+			"(append corrections, or kolm captures confirm)",
 			(unsigned long long)te.model);
 	else if (te.fresh == 0)
-		rc = err_set(err, ENODATA, "no captures yet that teach something new (%llu known, %llu equal to a test case, %llu dropped)",
-			(unsigned long long)te.n, (unsigned long long)te.cases, (unsigned long long)te.dropped);
+		rc = err_set(err, ENODATA,
+			"no captures yet that teach something new (%llu known, %llu equal to a "
+			"test case, %llu dropped)",
+			(unsigned long long)te.n, (unsigned long long)te.cases,
+			(unsigned long long)te.dropped);
 	teach_release(&te);
 	return rc;
 }
 
-static int check_step(struct kolm *k, const struct tune *tn, const struct step_options *o, const struct artifact *af, struct err *err)
+static int check_step(struct kolm *k, const struct tune *tn, const struct step_options *o,
+	const struct artifact *af, struct err *err)
 {
 	char from[REV_BYTES];
 	struct head hd;
@@ -116,7 +123,8 @@ static int check_step(struct kolm *k, const struct tune *tn, const struct step_o
 	return rc;
 }
 
-int step_accept(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by, enum job_kind kind, uint64_t *id, struct err *err)
+int step_accept(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,
+	enum job_kind kind, uint64_t *id, struct err *err)
 {
 	struct artifact *af;
 	struct job *jb;
@@ -150,7 +158,8 @@ int step_accept(struct kolm *k, const char *slug, const struct step_options *o, 
 		goto out;
 	}
 	jb->step = *o;
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s%s", kind == JOB_CYCLE ? "cycle" : "step", o->given);
+	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s%s",
+		kind == JOB_CYCLE ? "cycle" : "step", o->given);
 	rc = revision_next(&tn, jb->rec.rev, err);
 	if (rc == 0) {
 		rc = job_accept(k, jb, id, err);
@@ -164,12 +173,14 @@ out:
 	return rc;
 }
 
-int loop_step(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by, uint64_t *job, struct err *err)
+int loop_step(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,
+	uint64_t *job, struct err *err)
 {
 	return step_accept(k, slug, o, by, JOB_STEP, job, err);
 }
 
-int loop_cycle(struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err)
+int loop_cycle(
+	struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err)
 {
 	struct step_options o;
 
@@ -185,9 +196,13 @@ static int save_plan(const struct train *t, struct err *err)
 	struct buf text = BUF_INIT;
 	int rc;
 
-	(void)buf_addf(&text, "{\"from\":\"%s\",\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\",\"seen\":%llu}", t->from, (unsigned long long)t->captures_rows,
-		(unsigned long long)t->captures_bytes, t->captures_sha256, (unsigned long long)t->captures_from);
-	rc = text.failed ? err_nomem(err) : replace_file(t->jb->dir, "plan.json", text.data, text.len, 0600, err);
+	(void)buf_addf(&text,
+		"{\"from\":\"%s\",\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\",\"seen\":%llu}",
+		t->from, (unsigned long long)t->captures_rows,
+		(unsigned long long)t->captures_bytes, t->captures_sha256,
+		(unsigned long long)t->captures_from);
+	rc = text.failed ? err_nomem(err)
+			 : replace_file(t->jb->dir, "plan.json", text.data, text.len, 0600, err);
 	buf_release(&text);
 	return rc;
 }
@@ -211,7 +226,8 @@ static int load_plan(struct train *t, struct err *err)
 	t->captures_from = (uint64_t)json_get_number(plan, "seen", 0);
 	rc = sha256_fd(t->capfd, 0, t->captures_bytes, t->captures_sha256, err);
 	if (rc == 0 && (sha == NULL || strcmp(sha, t->captures_sha256) != 0))
-		rc = err_set(err, ESTALE, "captures.jsonl was replaced or cut since the step began");
+		rc = err_set(
+			err, ESTALE, "captures.jsonl was replaced or cut since the step began");
 	cJSON_Delete(plan);
 	return rc;
 }
@@ -226,7 +242,8 @@ static int make_plan(struct train *t, struct err *err)
 	rc = head_load(&t->tn, &hd, err);
 	if (rc < 0)
 		return rc;
-	(void)snprintf(t->from, sizeof(t->from), "%s", t->jb->step.from[0] != '\0' ? t->jb->step.from : hd.head);
+	(void)snprintf(t->from, sizeof(t->from), "%s",
+		t->jb->step.from[0] != '\0' ? t->jb->step.from : hd.head);
 	rc = captures_scan(t->capfd, UINT64_MAX, NULL, NULL, &counts, err);
 	if (rc == 0)
 		rc = sha256_fd(t->capfd, 0, counts.bytes, t->captures_sha256, err);
@@ -248,14 +265,16 @@ static int open_all(struct train *t, struct err *err)
 	rc = kolm_artifact_open(k, t->jb->slug, &t->af, err);
 	if (rc < 0)
 		return rc;
-	rc = base_identify(k, t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model, &t->base_bytes, t->base_xxh3, err);
+	rc = base_identify(k, t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model,
+		&t->base_bytes, t->base_xxh3, err);
 	if (rc < 0)
 		return rc;
 	t->capfd = captures_open(&t->tn, err);
 	if (t->capfd < 0)
 		return t->capfd;
 	/* one that was stopped before it had a plan begins now */
-	rc = t->jb->resumed && faccessat(t->jb->dir, "plan.json", F_OK, 0) == 0 ? load_plan(t, err) : make_plan(t, err);
+	rc = t->jb->resumed && faccessat(t->jb->dir, "plan.json", F_OK, 0) == 0 ? load_plan(t, err)
+										: make_plan(t, err);
 	return rc < 0 ? rc : train_same_base(t, err);
 }
 
@@ -265,7 +284,11 @@ static int make_rows(struct train *t, struct err *err)
 	struct job *jb = t->jb;
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	int fds[2], rc;
-	struct runner_start rs = { .artifact = t->cf.artifact_path, .slug = jb->slug, .fds = fds, .nfds = 2, .log = t->log };
+	struct runner_start rs = {.artifact = t->cf.artifact_path,
+		.slug = jb->slug,
+		.fds = fds,
+		.nfds = 2,
+		.log = t->log};
 	struct json_slice line, v;
 	struct runner *rn;
 
@@ -273,9 +296,11 @@ static int make_rows(struct train *t, struct err *err)
 	fds[1] = openat(jb->dir, "rows.jsonl", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fds[1] < 0)
 		return err_sys(err, "cannot create rows.jsonl");
-	(void)buf_addf(&request, "{\"id\":1,\"op\":\"rows\",\"captures\":10,\"bytes\":%llu,\"from\":%llu,\"replay\":%d,\"seed\":%lld,\"policy\":\"%s\",\"out\":11}",
-		(unsigned long long)t->captures_bytes, (unsigned long long)t->captures_from, t->cf.sample_size, (long long)jb->step.seed,
-		jb->step.all ? "all" : "teach");
+	(void)buf_addf(&request,
+		"{\"id\":1,\"op\":\"rows\",\"captures\":10,\"bytes\":%llu,\"from\":%llu,\"replay\":"
+		"%d,\"seed\":%lld,\"policy\":\"%s\",\"out\":11}",
+		(unsigned long long)t->captures_bytes, (unsigned long long)t->captures_from,
+		t->cf.sample_size, (long long)jb->step.seed, jb->step.all ? "all" : "teach");
 	rc = request.failed ? err_nomem(err) : runner_start(jb->k, &rs, &rn, err);
 	if (rc == 0) {
 		rc = job_worker_set(jb, runner_pid(rn), err);
@@ -285,7 +310,7 @@ static int make_rows(struct train *t, struct err *err)
 		runner_end(rn, rc < 0);
 	}
 	if (rc == 0) {
-		line = (struct json_slice){ answer.data, answer.len };
+		line = (struct json_slice){answer.data, answer.len};
 		t->rows = json_member(line, "rows", &v) ? (uint64_t)json_double(v) : 0;
 		t->fixed = json_member(line, "fixed", &v) && v.len == 4;
 		if (json_member(line, "skipped", &v)) {
@@ -297,7 +322,8 @@ static int make_rows(struct train *t, struct err *err)
 		}
 	}
 	if (rc == 0 && t->rows == 0)
-		rc = err_set(err, ENODATA, "no usable captures (%llu skipped)", (unsigned long long)t->skipped_total);
+		rc = err_set(err, ENODATA, "no usable captures (%llu skipped)",
+			(unsigned long long)t->skipped_total);
 	if (rc == 0)
 		rc = sha256_fd(fds[1], 0, UINT64_MAX, t->rows_sha256, err);
 	close(fds[1]);
@@ -306,7 +332,8 @@ static int make_rows(struct train *t, struct err *err)
 	return rc;
 }
 
-/* --captures: the training rows in captures form, so that a worker of the reference's kind trains what is served */
+/* --captures: the training rows in captures form, so that a worker of the reference's kind trains
+ * what is served */
 static int make_captures(struct train *t, struct err *err)
 {
 	struct buf rows = BUF_INIT, out = BUF_INIT;
@@ -314,7 +341,9 @@ static int make_captures(struct train *t, struct err *err)
 
 	for (char *p = rows.data; rc == 0 && p != NULL && p < rows.data + rows.len;) {
 		char *lf = memchr(p, '\n', (size_t)(rows.data + rows.len - p));
-		struct json_slice line = { p, (size_t)((lf != NULL ? lf : rows.data + rows.len) - p) }, prompt, answer;
+		struct json_slice line = {p,
+					  (size_t)((lf != NULL ? lf : rows.data + rows.len) - p)},
+				  prompt, answer;
 
 		if (json_member(line, "prompt", &prompt) && json_member(line, "answer", &answer)) {
 			(void)buf_puts(&out, "{\"input\":");
@@ -326,137 +355,11 @@ static int make_captures(struct train *t, struct err *err)
 		p = lf != NULL ? lf + 1 : NULL;
 	}
 	if (rc == 0)
-		rc = out.failed ? err_nomem(err) : replace_file(t->jb->dir, "captures.jsonl", buf_str(&out), out.len, 0600, err);
+		rc = out.failed ? err_nomem(err)
+				: replace_file(t->jb->dir, "captures.jsonl", buf_str(&out), out.len,
+					  0600, err);
 	buf_release(&rows);
 	buf_release(&out);
-	return rc;
-}
-
-/* ---- the worker's lines ---- */
-
-static void worker_progress(struct train *t, struct json_slice line)
-{
-	struct json_slice v;
-	double step = json_member(line, "step", &v) ? json_double(v) : 0, of = json_member(line, "of", &v) ? json_double(v) : 0;
-
-	if (step != t->last_step && json_member(line, "loss", &v) && json_kind_of(v) == JSON_NUMBER)
-		(void)buf_addf(&t->loss, "%s[%.0f,%.*s]", t->loss.len > 0 ? "," : "", step, (int)v.len, v.text);
-	if (json_member(line, "heldout", &v) && json_kind_of(v) == JSON_NUMBER && json_double(v) != t->last_heldout) {
-		t->last_heldout = json_double(v);
-		(void)buf_addf(&t->heldout, "%s[%.0f,%.*s]", t->heldout.len > 0 ? "," : "", step, (int)v.len, v.text);
-	}
-	t->last_step = step;
-	job_progress(t->jb, "%.0f %.0f steps", step, of);
-}
-
-static void worker_line(struct train *t, const char *text, size_t len)
-{
-	struct json_slice line = { text, len }, event;
-
-	if (write(t->log, text, len) < 0 || write(t->log, "\n", 1) < 0)
-		return; /* the log is a courtesy */
-	if (json_check(text, len, NULL) < 0 || json_kind_of(line) != JSON_OBJECT)
-		return;
-	if (!json_member(line, "event", &event)) {
-		buf_reset(&t->result);
-		(void)buf_add(&t->result, text, len);
-	} else if (event.len == 10 && memcmp(event.text, "\"progress\"", 10) == 0) {
-		worker_progress(t, line);
-	}
-}
-
-/* read until the worker closes its output; a cancelled one that does not stop in time is killed */
-static int worker_read(struct train *t, int fd, pid_t pid, struct err *err)
-{
-	struct job *jb = t->jb;
-	struct buf in = BUF_INIT;
-	int64_t kill_at = 0;
-	int rc = 0;
-
-	for (;;) {
-		struct pollfd pf = { .fd = fd, .events = POLLIN };
-		ssize_t n;
-		char *lf;
-
-		if (jb->cancel && kill_at == 0)
-			kill_at = time_now() + CANCEL_GRACE_MS;
-		if (kill_at != 0 && time_now() > kill_at) {
-			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
-			kill_at = INT64_MAX;
-		}
-		if (poll(&pf, 1, 500) <= 0)
-			continue;
-		if (buf_reserve(&in, 65536) < 0) {
-			rc = err_nomem(err);
-			break;
-		}
-		n = read(fd, in.data + in.len, 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		in.len += (size_t)n;
-		while ((lf = memchr(in.data, '\n', in.len)) != NULL) {
-			size_t len = (size_t)(lf - in.data);
-
-			worker_line(t, in.data, len);
-			buf_consume(&in, len + 1);
-		}
-		if (in.len > WORKER_LINE_BYTES)
-			buf_reset(&in);
-	}
-	if (in.len > 0)
-		worker_line(t, in.data, in.len);
-	buf_release(&in);
-	return rc;
-}
-
-static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct err *err)
-{
-	struct json_slice line = { t->result.data, t->result.len }, v;
-	struct buf text = BUF_INIT;
-	bool ok = t->result.len > 0 && json_member(line, "ok", &v) && v.len == 4;
-
-	if (t->jb->cancel)
-		return err_set(err, ECANCELED, "cancelled");
-	if (ex->egress[0] != '\0')
-		return err_set(err, EPERM, "egress attempt: %s", ex->egress);
-	if (ex->signalled) {
-		t->jb->rec.signal = ex->status;
-		return err_set(err, EIO, "trainer was killed (signal %d)", ex->status);
-	}
-	if (ex->status == 0 && ok)
-		return 0;
-	if (t->result.len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
-		(void)json_string(v, &text);
-	int rc = text.len > 0 ? err_set(err, ex->status == 64 ? ENOEXEC : EIO, "%s", text.data)
-			      : err_set(err, EIO, "trainer ended with status %d and no result", ex->status);
-	buf_release(&text);
-	return rc;
-}
-
-static int run_worker(struct train *t, struct err *err)
-{
-	struct job *jb = t->jb;
-	struct spawn_exit ex = { 0 };
-	int out[2], exit_fd, rc;
-	pid_t pid;
-
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return err_sys(err, "cannot make a pipe");
-	rc = train_spawn(t, out[1], &pid, &exit_fd, err);
-	close(out[1]);
-	if (rc == 0) {
-		(void)job_worker_set(jb, pid, NULL);
-		rc = worker_read(t, out[0], pid, err);
-		if (rc < 0)
-			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
-		int rc2 = spawner_wait(exit_fd, &ex, err);
-		(void)job_worker_set(jb, 0, NULL);
-		if (rc == 0)
-			rc = rc2 < 0 ? rc2 : worker_verdict(t, &ex, err);
-	}
-	close(out[0]);
 	return rc;
 }
 
@@ -478,7 +381,7 @@ static int step_body(struct train *t, struct err *err)
 	if (rc == 0)
 		rc = make_captures(t, err);
 	if (rc == 0)
-		rc = run_worker(t, err);
+		rc = train_work(t, err);
 	if (rc == 0)
 		rc = train_publish(t, err);
 	return rc;
@@ -486,7 +389,8 @@ static int step_body(struct train *t, struct err *err)
 
 int step_run(struct job *jb, struct err *err)
 {
-	struct train t = { .jb = jb, .capfd = -1, .log = -1, .begun = time_now(), .last_heldout = NAN };
+	struct train t = {
+		.jb = jb, .capfd = -1, .log = -1, .begun = time_now(), .last_heldout = NAN};
 	struct buf quoted = BUF_INIT;
 	int rc;
 
@@ -502,15 +406,18 @@ int step_run(struct job *jb, struct err *err)
 	}
 	rc = step_body(&t, err);
 	if (rc == 0) {
-		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete", "\"revision\":\"%s\",\"elapsed_sec\":%.2f", jb->rec.rev,
+		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
+			"\"revision\":\"%s\",\"elapsed_sec\":%.2f", jb->rec.rev,
 			(double)(time_now() - t.begun) / 1000);
 	} else if (!jb->stop_keeps) {
 		(void)json_put_text(&quoted, err->text);
-		(void)log_event(jb->k, jb->slug, jb->rec.id, &jb->by, NULL, "step_failed", "\"error\":%s,\"code\":\"%s\"", buf_str(&quoted),
+		(void)log_event(jb->k, jb->slug, jb->rec.id, &jb->by, NULL, "step_failed",
+			"\"error\":%s,\"code\":\"%s\"", buf_str(&quoted),
 			err->code[0] != '\0' ? err->code : err_name(-rc));
 		buf_release(&quoted);
 	}
-	/* what a killed or failed step left, unless it is to go on at the next start, under the same number */
+	/* what a killed or failed step left, unless it is to go on at the next start, under the
+	 * same number */
 	if (rc < 0 && !jb->stop_keeps)
 		jb->rec.rev[0] = '\0';
 	if (!jb->stop_keeps)

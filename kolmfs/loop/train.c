@@ -29,7 +29,8 @@ int train_same_base(struct train *t, struct err *err)
 		return rc;
 	want = json_get_string(cJSON_GetObjectItemCaseSensitive(train, "base"), "xxh3");
 	if (want != NULL && strcmp(want, t->base_xxh3) != 0)
-		rc = err_set(err, ESTALE, "base digest differs from %s's: %s was %s, is %s", t->from, t->cf.base_path, want, t->base_xxh3);
+		rc = err_set(err, ESTALE, "base digest differs from %s's: %s was %s, is %s",
+			t->from, t->cf.base_path, want, t->base_xxh3);
 	cJSON_Delete(train);
 	return rc;
 }
@@ -53,7 +54,8 @@ int train_room(struct train *t, struct err *err)
 		return err_sys(err, "cannot ask for free space");
 	room = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 	if (room < need)
-		return err_set(err, ENOSPC, "needs %llu MiB, %llu MiB free", (unsigned long long)(need >> 20), (unsigned long long)(room >> 20));
+		return err_set(err, ENOSPC, "needs %llu MiB, %llu MiB free",
+			(unsigned long long)(need >> 20), (unsigned long long)(room >> 20));
 	return 0;
 }
 
@@ -86,7 +88,8 @@ static void worker_env(struct train *t, struct env *e, const char *job_path)
 
 	env_add(e, "PATH=/usr/local/bin:/usr/bin:/bin");
 #ifdef __SANITIZE_ADDRESS__
-	env_add(e, "ASAN_OPTIONS=detect_leaks=0"); /* the leak checker cannot work behind the walls, and would fail the worker */
+	env_add(e, "ASAN_OPTIONS=detect_leaks=0"); /* the leak checker cannot work behind the walls,
+						      and would fail the worker */
 #endif
 	env_add(e, "HOME=%s/out/tmp", job_path);
 	env_add(e, "TMPDIR=%s/out/tmp", job_path);
@@ -113,7 +116,8 @@ static size_t split_command(char *text, const char *argv[], size_t max)
 {
 	size_t n = 0;
 
-	for (char *save = NULL, *w = strtok_r(text, " \t", &save); w != NULL && n < max; w = strtok_r(NULL, " \t", &save))
+	for (char *save = NULL, *w = strtok_r(text, " \t", &save); w != NULL && n < max;
+		w = strtok_r(NULL, " \t", &save))
 		argv[n++] = w;
 	return n;
 }
@@ -139,14 +143,16 @@ static int make_out(struct job *jb, struct err *err)
 }
 
 /* what a foreign command may read besides: programs and their libraries */
-static const char *const foreign_reads[] = { "/usr", "/lib", "/lib64", "/bin", "/etc", "/opt" };
+static const char *const foreign_reads[] = {"/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"};
 
-static int spawn_with(struct train *t, char *command, const char *job_path, struct env *e, int out, pid_t *pid, int *exit_fd, struct err *err)
+static int spawn_with(struct train *t, char *command, const char *job_path, struct env *e, int out,
+	pid_t *pid, int *exit_fd, struct err *err)
 {
 	const struct step_options *o = &t->jb->step;
 	struct kolm *k = t->jb->k;
-	const char *argv[WORKER_ARGS_MAX + 20], *reads[12], *writes[2] = { NULL, NULL };
-	char captures[STORE_PATH_BYTES + 160], out_dir[STORE_PATH_BYTES + 160], tune[STORE_PATH_BYTES + 80], epochs[16], batch[16], lr[32];
+	const char *argv[WORKER_ARGS_MAX + 20], *reads[12], *writes[2] = {NULL, NULL};
+	char captures[STORE_PATH_BYTES + 160], out_dir[STORE_PATH_BYTES + 160],
+		tune[STORE_PATH_BYTES + 80], epochs[16], batch[16], lr[32];
 	size_t n = 0, r = 0;
 	bool native = command == NULL;
 
@@ -155,15 +161,16 @@ static int spawn_with(struct train *t, char *command, const char *job_path, stru
 	else
 		n = split_command(command, argv, WORKER_ARGS_MAX);
 	if (n == 0)
-		return err_set(err, ENOEXEC, "the worker of \"%s\" in config.json is an empty command", t->jb->slug);
+		return err_set(err, ENOEXEC,
+			"the worker of \"%s\" in config.json is an empty command", t->jb->slug);
 	(void)snprintf(tune, sizeof(tune), "%s/tune/%s", k->st.path, t->jb->slug);
 	(void)snprintf(captures, sizeof(captures), "%s/captures.jsonl", job_path);
 	(void)snprintf(out_dir, sizeof(out_dir), "%s/out", job_path);
 	(void)snprintf(epochs, sizeof(epochs), "%d", o->epochs);
 	(void)snprintf(batch, sizeof(batch), "%d", o->batch);
 	(void)snprintf(lr, sizeof(lr), "%.17g", o->lr);
-	const char *const flags[] = { "--tune-dir", tune, "--captures", captures, "--out-dir", out_dir, "--prev", t->from, "--epochs", epochs, "--batch-size",
-		batch, "--lr", lr };
+	const char *const flags[] = {"--tune-dir", tune, "--captures", captures, "--out-dir",
+		out_dir, "--prev", t->from, "--epochs", epochs, "--batch-size", batch, "--lr", lr};
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		argv[n++] = flags[i];
 	if (o->airgap)
@@ -175,26 +182,39 @@ static int spawn_with(struct train *t, char *command, const char *job_path, stru
 		reads[r++] = foreign_reads[i];
 	reads[r] = NULL;
 	writes[0] = out_dir;
-	struct spawn_request rq = { .kind = native ? SPAWN_TRAINER : t->cluster && !o->airgap ? SPAWN_CLUSTER : SPAWN_WORKER, .argv = argv,
-		.env = (const char *const *)e->list, .cwd = tune, .in = -1, .out = out, .err = t->log, .reads = reads, .writes = writes };
+	struct spawn_request rq = {.kind = native		      ? SPAWN_TRAINER
+					   : t->cluster && !o->airgap ? SPAWN_CLUSTER
+								      : SPAWN_WORKER,
+		.argv = argv,
+		.env = (const char *const *)e->list,
+		.cwd = tune,
+		.in = -1,
+		.out = out,
+		.err = t->log,
+		.reads = reads,
+		.writes = writes};
 	return spawner_spawn(k->sp, &rq, pid, exit_fd, err);
 }
 
 int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err)
 {
 	struct buf command = BUF_INIT;
-	struct env e = { 0 };
+	struct env e = {0};
 	char job_path[STORE_PATH_BYTES + 100];
 	bool foreign;
 	int rc;
 
-	(void)snprintf(job_path, sizeof(job_path), "%s/tune/%s/jobs/%llu", t->jb->k->st.path, t->jb->slug, (unsigned long long)t->jb->rec.id);
-	foreign = store_worker(&t->jb->k->st, t->jb->slug, &command, &t->cluster) && strcmp(buf_str(&command), "native") != 0;
+	(void)snprintf(job_path, sizeof(job_path), "%s/tune/%s/jobs/%llu", t->jb->k->st.path,
+		t->jb->slug, (unsigned long long)t->jb->rec.id);
+	foreign = store_worker(&t->jb->k->st, t->jb->slug, &command, &t->cluster) &&
+		  strcmp(buf_str(&command), "native") != 0;
 	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&command) : "native");
 	rc = make_out(t->jb, err);
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
-		rc = e.failed ? err_nomem(err) : spawn_with(t, foreign ? command.data : NULL, job_path, &e, out, pid, exit_fd, err);
+		rc = e.failed ? err_nomem(err)
+			      : spawn_with(t, foreign ? command.data : NULL, job_path, &e, out, pid,
+					exit_fd, err);
 	}
 	for (size_t i = 0; i < e.n; i++)
 		free(e.list[i]);
@@ -225,24 +245,31 @@ static int check_files(int out, struct err *err)
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 			continue;
-		if (fstatat(out, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
-			rc = err_set(err, EBADMSG, "trainer named a path outside or left something that is no plain file: \"%s\"",
+		if (fstatat(out, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+			st.st_nlink != 1)
+			rc = err_set(err, EBADMSG,
+				"trainer named a path outside or left something that is no plain "
+				"file: \"%s\"",
 				err_quote(quoted, d->d_name, strlen(d->d_name)));
-		else if (strcmp(d->d_name, "train.json") == 0 || strcmp(d->d_name, "eval.json") == 0 || strcmp(d->d_name, "files.json") == 0)
-			rc = err_set(err, EBADMSG, "trainer wrote %s, which is not its to write", d->d_name);
+		else if (strcmp(d->d_name, "train.json") == 0 ||
+			 strcmp(d->d_name, "eval.json") == 0 ||
+			 strcmp(d->d_name, "files.json") == 0)
+			rc = err_set(err, EBADMSG, "trainer wrote %s, which is not its to write",
+				d->d_name);
 		config |= strcmp(d->d_name, "adapter_config.json") == 0;
 		weights |= strcmp(d->d_name, "adapter_model.safetensors") == 0 && st.st_size > 8;
 	}
 	closedir(dir);
 	if (rc == 0 && (!config || !weights))
-		rc = err_set(err, EBADMSG, "trainer left no %s", config ? "adapter_model.safetensors" : "adapter_config.json");
+		rc = err_set(err, EBADMSG, "trainer left no %s",
+			config ? "adapter_model.safetensors" : "adapter_config.json");
 	return rc;
 }
 
 /* a member of the worker's result as raw JSON, "null" when it does not say */
 static void put_said(struct buf *out, const struct train *t, const char *key, const char *name)
 {
-	struct json_slice line = { buf_str(&t->result), t->result.len }, v;
+	struct json_slice line = {buf_str(&t->result), t->result.len}, v;
 
 	(void)buf_addf(out, ",\"%s\":", name);
 	if (json_member(line, key, &v))
@@ -269,7 +296,8 @@ static void put_targets(struct buf *out, const char *targets)
 	(void)snprintf(words, sizeof(words), "%s", targets);
 	(void)buf_puts(out, ",\"target_modules\":[");
 	size_t n = 0;
-	for (char *save = NULL, *w = strtok_r(words, ",", &save); w != NULL; w = strtok_r(NULL, ",", &save))
+	for (char *save = NULL, *w = strtok_r(words, ",", &save); w != NULL;
+		w = strtok_r(NULL, ",", &save))
 		(void)buf_addf(out, "%s\"%s\"", n++ > 0 ? "," : "", w);
 	(void)buf_putc(out, ']');
 }
@@ -283,14 +311,23 @@ static int write_train_json(struct train *t, int out, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	(void)buf_addf(&b, "{\"spec\":\"kolm-train-1\",\"revision\":\"%s\",\"from\":\"%s\",\"base\":{\"path\":", t->jb->rec.rev, t->from);
+	(void)buf_addf(&b,
+		"{\"spec\":\"kolm-train-1\",\"revision\":\"%s\",\"from\":\"%s\",\"base\":{"
+		"\"path\":",
+		t->jb->rec.rev, t->from);
 	(void)json_put_text(&b, t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model);
-	(void)buf_addf(&b, ",\"bytes\":%llu,\"xxh3\":\"%s\"", (unsigned long long)t->base_bytes, t->base_xxh3);
+	(void)buf_addf(&b, ",\"bytes\":%llu,\"xxh3\":\"%s\"", (unsigned long long)t->base_bytes,
+		t->base_xxh3);
 	put_said(&b, t, "types", "types");
-	(void)buf_addf(&b, "},\"captures\":{\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\"},\"rows_used\":%llu,\"skipped\":%s,\"rows_sha256\":\"%s\"",
-		(unsigned long long)t->captures_rows, (unsigned long long)t->captures_bytes, t->captures_sha256, (unsigned long long)t->rows,
+	(void)buf_addf(&b,
+		"},\"captures\":{\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\"},\"rows_used\":%"
+		"llu,\"skipped\":%s,\"rows_sha256\":\"%s\"",
+		(unsigned long long)t->captures_rows, (unsigned long long)t->captures_bytes,
+		t->captures_sha256, (unsigned long long)t->rows,
 		t->skipped.len > 0 ? t->skipped.data : "{}", t->rows_sha256);
-	(void)buf_addf(&b, ",\"seed\":%lld,\"epochs\":%d,\"batch_size\":%d,\"lr\":", (long long)o->seed, o->epochs, o->batch);
+	(void)buf_addf(&b,
+		",\"seed\":%lld,\"epochs\":%d,\"batch_size\":%d,\"lr\":", (long long)o->seed,
+		o->epochs, o->batch);
 	(void)json_put_number(&b, o->lr);
 	put_said(&b, t, "schedule", "schedule");
 	(void)buf_addf(&b, ",\"rank\":%d,\"alpha\":", t->cf.rank);
@@ -304,13 +341,15 @@ static int write_train_json(struct train *t, int out, struct err *err)
 	(void)buf_puts(&b, ",\"worker\":");
 	(void)json_put_text(&b, t->worker);
 	(void)buf_addf(&b, ",\"network\":\"%s\"", t->cluster && !o->airgap ? "cluster" : "none");
-	(void)buf_addf(&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss), buf_str(&t->heldout));
+	(void)buf_addf(
+		&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss), buf_str(&t->heldout));
 	put_said(&b, t, "best_epoch", "best_epoch");
 	put_said(&b, t, "tokens", "tokens");
 	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(time_now() - t->begun) / 1000);
 	put_said(&b, t, "peak_bytes", "peak_bytes");
-	(void)buf_addf(&b, ",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s}", sha, t->fixed ? "true" : "false");
-	if (b.failed || json_pretty((struct json_slice){ b.data, b.len }, &pretty) < 0)
+	(void)buf_addf(&b, ",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s}", sha,
+		t->fixed ? "true" : "false");
+	if (b.failed || json_pretty((struct json_slice){b.data, b.len}, &pretty) < 0)
 		rc = err_nomem(err);
 	else
 		rc = replace_file(out, "train.json", pretty.data, pretty.len, 0600, err);

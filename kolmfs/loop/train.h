@@ -19,22 +19,27 @@ struct train {
 	uint64_t captures_rows, captures_bytes, captures_from;
 	char captures_sha256[65], rows_sha256[65];
 	uint64_t rows, skipped_total;
-	bool fixed;	      /* the recipe never calls the model */
-	struct buf skipped;   /* JSON object of the runner */
+	bool fixed;		  /* the recipe never calls the model */
+	struct buf skipped;	  /* JSON object of the runner */
 	struct buf loss, heldout; /* "[step,value],..." */
 	double last_step, last_heldout;
-	struct buf result;    /* the worker's last line */
-	char worker[64];      /* "native" or the command */
+	struct buf result; /* the worker's last line */
+	char worker[64];   /* "native" or the command */
 	bool cluster;
 };
 
-/* train_same_base(t): the base is the one the parent revision was trained on (I13, G07): -ESTALE "base digest differs from v2's". */
+/* train_same_base(t): the base is the one the parent revision was trained on (I13, G07): -ESTALE
+ * "base digest differs from v2's". */
 int train_same_base(struct train *t, struct err *err);
 /* train_room(t): space for adapter, moments and checkpoint (I20). */
 int train_room(struct train *t, struct err *err);
 /* train_spawn(t, out, pid, exit_fd): start the worker with ${out} as its standard output. */
 int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err);
-/* train_publish(t): check jobs/N/out, write train.json and files.json, rename it to revisions/vN. */
+/* train_work(t): start the worker and hear it to its end; ${t}'s result, loss and heldout are
+ * filled. worker.c. */
+int train_work(struct train *t, struct err *err);
+/* train_publish(t): check jobs/N/out, write train.json and files.json, rename it to revisions/vN.
+ */
 int train_publish(struct train *t, struct err *err);
 void train_release(struct train *t);
 

@@ -1,7 +1,9 @@
 /*
- * watch - the thread that turns rows into cycles: every second it looks at the slugs whose watch is on; rows that teach and came after the last completed
- * step, whatever the gate said of it, are counted against the threshold. Nothing is kept in memory that a restart needs: what the last step saw stands in the newest
- * revision's train.json. Also puts interrupted steps back into the queue at the start.
+ * watch - the thread that turns rows into cycles: every second it looks at the slugs whose watch is
+ * on; rows that teach and came after the last completed step, whatever the gate said of it, are
+ * counted against the threshold. Nothing is kept in memory that a restart needs: what the last step
+ * saw stands in the newest revision's train.json. Also puts interrupted steps back into the queue
+ * at the start.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +23,7 @@ enum { LOOK_MS = 1000, RETRY_MS = 60000 };
 struct watched {
 	struct watched *next;
 	char slug[SLUG_BYTES + 1];
-	off_t size;	  /* of captures.jsonl when it was last counted */
+	off_t size; /* of captures.jsonl when it was last counted */
 	struct timespec mtime;
 	struct capture_cache rows;
 	int64_t retry_at; /* after a failed step: not before */
@@ -52,9 +54,10 @@ static struct watched *watched_get(struct round *r, const char *slug)
 }
 
 /* rows that teach and came after the newest completed step */
-static int count_fresh(struct kolm *k, const struct tune *tn, int cap, uint64_t *fresh, uint64_t *rows, struct err *err)
+static int count_fresh(struct kolm *k, const struct tune *tn, int cap, uint64_t *fresh,
+	uint64_t *rows, struct err *err)
 {
-	struct teach_options opt = { .end = UINT64_MAX };
+	struct teach_options opt = {.end = UINT64_MAX};
 	struct capture_counts counts;
 	char newest[REV_BYTES] = "v0";
 	struct artifact *af;
@@ -119,7 +122,8 @@ static void tick_error(struct round *r, struct watched *w, const struct err *why
 		return;
 	w->error = why->no;
 	(void)json_put_text(&quoted, why->text);
-	(void)log_event(r->k, w->slug, 0, &by, NULL, "tick_error", "\"error\":%s", buf_str(&quoted));
+	(void)log_event(
+		r->k, w->slug, 0, &by, NULL, "tick_error", "\"error\":%s", buf_str(&quoted));
 	buf_release(&quoted);
 }
 
@@ -129,7 +133,8 @@ static void trigger(struct round *r, struct watched *w, uint64_t rows)
 	struct err err = ERR_NONE;
 
 	/* one that could not begin was told of already */
-	if ((w->error != 0 || log_event(r->k, w->slug, 0, &by, &err, "step_triggered", "\"captures\":%llu", (unsigned long long)rows) == 0) &&
+	if ((w->error != 0 || log_event(r->k, w->slug, 0, &by, &err, "step_triggered",
+				      "\"captures\":%llu", (unsigned long long)rows) == 0) &&
 		loop_cycle(r->k, w->slug, &by, &w->job, &err) == 0) {
 		w->error = 0;
 		return;
@@ -140,7 +145,8 @@ static void trigger(struct round *r, struct watched *w, uint64_t rows)
 		tick_error(r, w, &err);
 }
 
-/* after a cycle that failed (not at the gate) its rows are still untrained: wait a little, then look again */
+/* after a cycle that failed (not at the gate) its rows are still untrained: wait a little, then
+ * look again */
 static void follow_up(struct round *r, struct watched *w)
 {
 	struct job_record jr;
@@ -164,9 +170,12 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 	follow_up(r, w);
 	cap = captures_open(tn, &err);
 	if (cap >= 0 && fstat(cap, &st) == 0) {
-		bool same = w->on && st.st_size == w->size && st.st_mtim.tv_sec == w->mtime.tv_sec && st.st_mtim.tv_nsec == w->mtime.tv_nsec;
+		bool same = w->on && st.st_size == w->size &&
+			    st.st_mtim.tv_sec == w->mtime.tv_sec &&
+			    st.st_mtim.tv_nsec == w->mtime.tv_nsec;
 
-		if (same || w->job != 0 || time_now() < w->retry_at || job_busy(r->k, w->slug, NULL) < 0) {
+		if (same || w->job != 0 || time_now() < w->retry_at ||
+			job_busy(r->k, w->slug, NULL) < 0) {
 			close(cap);
 			return;
 		}
@@ -179,7 +188,9 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 			w->mtime = st.st_mtim;
 		}
 	}
-	if (!w->on && log_event(r->k, w->slug, 0, &by, &err, "watch_started", "\"captures\":%llu,\"threshold\":%d", (unsigned long long)rows, cf->threshold_rows) == 0)
+	if (!w->on && log_event(r->k, w->slug, 0, &by, &err, "watch_started",
+			      "\"captures\":%llu,\"threshold\":%d", (unsigned long long)rows,
+			      cf->threshold_rows) == 0)
 		w->on = true;
 	if (fresh >= (uint64_t)cf->threshold_rows)
 		trigger(r, w, rows);
@@ -195,7 +206,8 @@ static void check_rows(struct round *r, struct watched *w, const struct tune *tn
 	struct by by = by_self();
 
 	if (captures_count(tn, &w->rows, &counts, &err) == -ESTALE)
-		(void)log_event(r->k, w->slug, 0, &by, NULL, "captures_replaced", "\"error\":\"captures.jsonl was replaced or cut; counts start anew\"");
+		(void)log_event(r->k, w->slug, 0, &by, NULL, "captures_replaced",
+			"\"error\":\"captures.jsonl was replaced or cut; counts start anew\"");
 }
 
 static void one_slug(void *arg, const char *slug)
@@ -255,7 +267,8 @@ static void requeue(void *arg, const char *slug)
 	struct tune tn;
 	uint64_t id;
 
-	if (kolm_job(r->k, slug, 0, &last, NULL) < 0 || last.state != JOB_DONE || last.outcome != JOB_INTERRUPTED)
+	if (kolm_job(r->k, slug, 0, &last, NULL) < 0 || last.state != JOB_DONE ||
+		last.outcome != JOB_INTERRUPTED)
 		return;
 	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
 		return;
@@ -267,7 +280,8 @@ static void requeue(void *arg, const char *slug)
 		jb->rec.error[0] = '\0';
 		jb->rec.signal = 0;
 		jb->resumed = true;
-		if (jb->rec.rev[0] == '\0' || parse_verb(jb) < 0 || tune_lock_job(&tn, &jb->slug_lock, NULL) < 0)
+		if (jb->rec.rev[0] == '\0' || parse_verb(jb) < 0 ||
+			tune_lock_job(&tn, &jb->slug_lock, NULL) < 0)
 			free(jb);
 		else
 			(void)job_accept(r->k, jb, &id, NULL);
@@ -279,7 +293,7 @@ static void *watch_main(void *arg)
 {
 	struct kolm *k = arg;
 	struct watched *all = NULL;
-	struct round r = { .k = k, .all = &all };
+	struct round r = {.k = k, .all = &all};
 
 	struct buf walls = BUF_INIT;
 
@@ -314,7 +328,7 @@ static void *watch_main(void *arg)
 int watch_start(struct kolm *k, struct err *err)
 {
 	struct watched *none = NULL;
-	struct round r = { .k = k, .all = &none };
+	struct round r = {.k = k, .all = &none};
 	int rc;
 
 	/* before the first reader: `wait` must not say interrupted of what goes on */

@@ -1,5 +1,6 @@
 /*
- * kolm-cell - runs one artifact's recipes behind its walls. Started by the spawner only, speaks frames (PROTOCOLS section 3) on its two pipes.
+ * kolm-cell - runs one artifact's recipes behind its walls. Started by the spawner only, speaks
+ * frames (PROTOCOLS section 3) on its two pipes.
  */
 #include "runner/cell.h"
 
@@ -44,7 +45,8 @@ static int frame_read(struct buf *frame)
 
 	if (rc <= 0)
 		return rc;
-	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 |
+	      (size_t)head[3] << 24;
 	if (len == 0 || len > CELL_FRAME_BYTES)
 		return -EMSGSIZE;
 	buf_reset(frame);
@@ -77,7 +79,8 @@ static int write_exact(const void *data, size_t len)
 
 static int frame_write(const char *text, size_t len)
 {
-	const unsigned char head[4] = {len & 255, (len >> 8) & 255, (len >> 16) & 255, (len >> 24) & 255};
+	const unsigned char head[4] = {
+		len & 255, (len >> 8) & 255, (len >> 16) & 255, (len >> 24) & 255};
 
 	if (len > CELL_FRAME_BYTES)
 		return -EMSGSIZE;
@@ -133,7 +136,8 @@ static int answer_frame(struct json_slice frame, struct buf *reply, bool *is_lim
 		*is_limit = js_answer(engine, frame, reply);
 	} else if (!is_op(op, "load") || js_load(engine, frame, reply, &err) < 0) {
 		buf_reset(reply);
-		buf_addf(reply, "{\"op\":\"failed\",\"errno\":\"%s\",\"code\":null,\"error\":", err_name(err.no ? err.no : EINVAL));
+		buf_addf(reply, "{\"op\":\"failed\",\"errno\":\"%s\",\"code\":null,\"error\":",
+			err_name(err.no ? err.no : EINVAL));
 		json_put_text(reply, err.no ? err.text : "no such frame");
 		buf_puts(reply, ",\"tried\":[]}");
 	}
@@ -148,7 +152,9 @@ int cell_serve(void)
 
 	while ((rc = frame_read(&frame)) > 0) {
 		buf_reset(&reply);
-		if (answer_frame((struct json_slice){frame.data, frame.len}, &reply, &is_limit) < 0 || frame_write(reply.data, reply.len) < 0)
+		if (answer_frame((struct json_slice){frame.data, frame.len}, &reply, &is_limit) <
+				0 ||
+			frame_write(reply.data, reply.len) < 0)
 			return CELL_BROKEN;
 		if (is_limit)
 			return CELL_LIMIT;
@@ -196,7 +202,8 @@ int main(int argc, char **argv)
 
 	if (rc == 0)
 		rc = start_thread(probe, &err);
-	/* the spawner reads the sentence where it waits for "ready"; by hand, standard error does */
+	/* the spawner reads the sentence where it waits for "ready"; by hand, standard error does
+	 */
 	dprintf(fcntl(CELL_SAY, F_GETFD) >= 0 ? CELL_SAY : STDERR_FILENO, "%s\n", err.text);
 	return CELL_NO_WALLS;
 }

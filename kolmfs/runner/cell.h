@@ -7,24 +7,28 @@
 #include "base/err.h"
 
 /*
- * cell_walls_early(err): while single-threaded and before the engine: an empty read-only root, no capability, no descriptor but ours, resource limits,
- * Landlock. -EOPNOTSUPP "sandbox: ..." when one cannot be built. It relies on the spawner for the namespaces and checks that they are there.
+ * cell_walls_early(err): while single-threaded and before the engine: an empty read-only root, no
+ * capability, no descriptor but ours, resource limits, Landlock. -EOPNOTSUPP "sandbox: ..." when
+ * one cannot be built. It relies on the spawner for the namespaces and checks that they are there.
  */
 int cell_walls_early(struct err *err);
 
 /*
- * cell_walls_late(err): when the engine stands with its threads: tell the spawner, wait until it has set the memory limit, close the last descriptors,
- * forbid threads, load the system-call filter on all of them.
+ * cell_walls_late(err): when the engine stands with its threads: tell the spawner, wait until it
+ * has set the memory limit, close the last descriptors, forbid threads, load the system-call filter
+ * on all of them.
  */
 int cell_walls_late(struct err *err);
 
-/* cell_watch_memory(): on the engine's thread, after it stands: a crash for want of memory is answered with ENOMEM. */
+/* cell_watch_memory(): on the engine's thread, after it stands: a crash for want of memory is
+ * answered with ENOMEM. */
 void cell_watch_memory(void);
 
 /* cell_probe(name): try it (egress.h); returns the exit status. */
 int cell_probe(const char *name);
 
-/* cell_serve(): frames from 0, answers to 1, until the input ends; returns the exit status. Owns the engine from cell_engine(). */
+/* cell_serve(): frames from 0, answers to 1, until the input ends; returns the exit status. Owns
+ * the engine from cell_engine(). */
 int cell_engine(struct err *err);
 int cell_serve(void);
 

@@ -1,9 +1,11 @@
 /*
  * cell_memory - what a recipe hears when memory ends.
  *
- * Much of the engine answers a failed allocation with a catchable RangeError, some of it with a null pointer write or a deliberate crash. So the allocator is
- * wrapped to remember that it once had to say no, and a crash after that is told as the memory limit, in a frame, before the process ends. It never hides
- * anything: the cell ends all the same, and a crash without a failed allocation stays a crash.
+ * Much of the engine answers a failed allocation with a catchable RangeError, some of it with a
+ * null pointer write or a deliberate crash. So the allocator is wrapped to remember that it once
+ * had to say no, and a crash after that is told as the memory limit, in a frame, before the process
+ * ends. It never hides anything: the cell ends all the same, and a crash without a failed
+ * allocation stays a crash.
  */
 #include <errno.h>
 #include <signal.h>
@@ -64,15 +66,17 @@ int posix_memalign(void **out, size_t align, size_t size)
 
 static void on_crash(int sig)
 {
-	static const char frame[] = "{\"op\":\"failed\",\"errno\":\"ENOMEM\",\"code\":\"KOLM_E_RECIPE_TIMEOUT\","
-				    "\"error\":\"recipe reached the memory limit of 64 MiB\",\"tried\":[]}";
+	static const char frame[] =
+		"{\"op\":\"failed\",\"errno\":\"ENOMEM\",\"code\":\"KOLM_E_RECIPE_TIMEOUT\","
+		"\"error\":\"recipe reached the memory limit of 64 MiB\",\"tried\":[]}";
 	const unsigned char head[4] = {sizeof(frame) - 1, 0, 0, 0};
 
 	_Static_assert(sizeof(frame) < 256, "one byte of length");
 	if (ran_out && write(STDOUT_FILENO, head, sizeof(head)) == (ssize_t)sizeof(head) &&
-	    write(STDOUT_FILENO, frame, sizeof(frame) - 1) == (ssize_t)sizeof(frame) - 1)
+		write(STDOUT_FILENO, frame, sizeof(frame) - 1) == (ssize_t)sizeof(frame) - 1)
 		_exit(CELL_LIMIT);
-	/* the first process of a pid namespace cannot raise(); returning to the fault with the default action back kills it */
+	/* the first process of a pid namespace cannot raise(); returning to the fault with the
+	 * default action back kills it */
 	signal(sig, SIG_DFL);
 	if (sig == SIGABRT)
 		_exit(128 + SIGABRT);

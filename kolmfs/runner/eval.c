@@ -1,6 +1,7 @@
 /*
- * eval - the artifact's cases through recipes + base + revision, one at a time; with two revisions each case through both, in turns, so that what the
- * machine does meanwhile falls on both alike. The first case runs once unmeasured for each: an eval is of a warm model.
+ * eval - the artifact's cases through recipes + base + revision, one at a time; with two revisions
+ * each case through both, in turns, so that what the machine does meanwhile falls on both alike.
+ * The first case runs once unmeasured for each: an eval is of a warm model.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,31 +21,38 @@ struct eval {
 	struct buf lines; /* one a measured case; written when the cell has ended well */
 };
 
-static void put_case(struct eval *ev, const char *rev, const struct artifact_case *c, bool pass, const struct outcome *oc, const struct err *err)
+static void put_case(struct eval *ev, const char *rev, const struct artifact_case *c, bool pass,
+	const struct outcome *oc, const struct err *err)
 {
 	struct buf *b = &ev->lines;
 
 	(void)buf_addf(b, "{\"rev\":\"%s\",\"id\":", rev);
 	(void)json_put_text(b, c->id);
 	(void)buf_addf(b, ",\"pass\":%s,\"output\":", pass ? "true" : "false");
-	(void)buf_add(b, oc->output.len > 0 ? oc->output.data : "null", oc->output.len > 0 ? oc->output.len : 4);
+	(void)buf_add(b, oc->output.len > 0 ? oc->output.data : "null",
+		oc->output.len > 0 ? oc->output.len : 4);
 	(void)buf_puts(b, ",\"expected\":");
 	(void)json_compact(c->expected, b);
 	(void)buf_puts(b, ",\"error\":");
 	(void)json_put_text(b, err->no != 0 ? err->text : NULL);
-	(void)buf_addf(b, ",\"latency_us\":%lld,\"lm_us\":%lld", (long long)oc->latency_us, (long long)oc->lm_us);
+	(void)buf_addf(b, ",\"latency_us\":%lld,\"lm_us\":%lld", (long long)oc->latency_us,
+		(long long)oc->lm_us);
 	if (oc->egress.len > 0)
 		(void)buf_addf(b, ",\"egress\":%s", oc->egress.data);
 	(void)buf_puts(b, "}\n");
 }
 
-static int tell(struct eval *ev, const char *rev, size_t i, bool pass, int64_t latency_us, struct err *err)
+static int tell(
+	struct eval *ev, const char *rev, size_t i, bool pass, int64_t latency_us, struct err *err)
 {
 	struct buf line = BUF_INIT;
 	int rc;
 
-	(void)buf_addf(&line, "{\"id\":%lld,\"event\":\"case\",\"rev\":\"%s\",\"i\":%zu,\"of\":%zu,\"pass\":%s,\"latency_us\":%lld}", (long long)ev->id, rev, i,
-		artifact_cases(ev->rn->af), pass ? "true" : "false", (long long)latency_us);
+	(void)buf_addf(&line,
+		"{\"id\":%lld,\"event\":\"case\",\"rev\":\"%s\",\"i\":%zu,\"of\":%zu,\"pass\":%s,"
+		"\"latency_us\":%lld}",
+		(long long)ev->id, rev, i, artifact_cases(ev->rn->af), pass ? "true" : "false",
+		(long long)latency_us);
 	rc = say(&line, err);
 	buf_release(&line);
 	return rc;
@@ -57,7 +65,7 @@ static int one_case(struct eval *ev, const char *rev, size_t i, bool warm_up, st
 	const struct artifact_case *c = artifact_case(rn->af, i);
 	struct host host = model_host(rn);
 	struct err why = ERR_NONE;
-	struct outcome oc = { 0 };
+	struct outcome oc = {0};
 	bool pass;
 	int rc;
 
@@ -67,12 +75,15 @@ static int one_case(struct eval *ev, const char *rev, size_t i, bool warm_up, st
 	if (rc < 0)
 		return rc;
 	rc = program_call(rn, c->input, c->params, &host, &oc, &why);
-	if (rc < 0 && rn->lm_err.no != 0 && rn->lm_err.no != ETIMEDOUT && rn->lm_err.no != EMSGSIZE && rn->lm_err.no != ERANGE && rn->lm_err.no != EINVAL) {
+	if (rc < 0 && rn->lm_err.no != 0 && rn->lm_err.no != ETIMEDOUT &&
+		rn->lm_err.no != EMSGSIZE && rn->lm_err.no != ERANGE && rn->lm_err.no != EINVAL) {
 		outcome_release(&oc);
 		*err = rn->lm_err;
 		return -err->no;
 	}
-	pass = rc == 0 && oc.egress.len == 0 && comparator_match(artifact_comparator(rn->af), (struct json_slice){ buf_str(&oc.output), oc.output.len }, c->expected);
+	pass = rc == 0 && oc.egress.len == 0 &&
+	       comparator_match(artifact_comparator(rn->af),
+		       (struct json_slice){buf_str(&oc.output), oc.output.len}, c->expected);
 	rc = 0;
 	if (!warm_up) {
 		put_case(ev, rev, c, pass, &oc, &why);
@@ -89,7 +100,8 @@ static int read_revs(struct eval *ev, struct json_slice request, struct err *err
 	if (!json_member(request, "revs", &list))
 		return err_set(err, EINVAL, "eval: revs is missing");
 	for (size_t pos = 0; json_next(list, &pos, NULL, &one); ev->nrevs++) {
-		if (ev->nrevs == REVS_MAX || json_kind_of(one) != JSON_STRING || one.len - 2 >= REV_BYTES)
+		if (ev->nrevs == REVS_MAX || json_kind_of(one) != JSON_STRING ||
+			one.len - 2 >= REV_BYTES)
 			return err_set(err, EINVAL, "eval: one or two revisions");
 		memcpy(ev->rev[ev->nrevs], one.text + 1, one.len - 2);
 	}
@@ -107,16 +119,19 @@ static int all_cases(struct eval *ev, struct err *err)
 		rc = one_case(ev, ev->rev[r], 0, true, err);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		for (int r = 0; rc == 0 && r < ev->nrevs; r++)
-			rc = one_case(ev, ev->rev[(size_t)ev->nrevs == 2 && i % 2 == 1 ? 1 - r : r], i, false, err);
+			rc = one_case(ev, ev->rev[(size_t)ev->nrevs == 2 && i % 2 == 1 ? 1 - r : r],
+				i, false, err);
 	return rc;
 }
 
-int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer, struct err *err)
+int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer,
+	struct err *err)
 {
-	struct eval ev = { .rn = rn, .id = id };
+	struct eval ev = {.rn = rn, .id = id};
 	int out = (int)member_whole(request, "out", -1), rc;
 
-	rc = out < 3 ? err_set(err, EINVAL, "eval: out is a descriptor") : read_revs(&ev, request, err);
+	rc = out < 3 ? err_set(err, EINVAL, "eval: out is a descriptor")
+		     : read_revs(&ev, request, err);
 	if (rc == 0)
 		rc = program_open(rn, err);
 	if (rc == 0)
@@ -125,7 +140,8 @@ int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf
 	if (rc == 0 && rn->loaded)
 		rc = cell_renew(rn, err);
 	if (rc == 0)
-		rc = ev.lines.failed ? err_nomem(err) : write_all(out, ev.lines.data, ev.lines.len, err);
+		rc = ev.lines.failed ? err_nomem(err)
+				     : write_all(out, ev.lines.data, ev.lines.len, err);
 	if (rc == 0) {
 		(void)buf_puts(answer, ",\"engine\":\"kolmlm-" KOLM_VERSION "\",\"threads\":");
 		(void)buf_addf(answer, "%d,\"kernel\":", rn->lm != NULL ? lm_threads(rn->lm) : 0);

@@ -1,8 +1,10 @@
 /*
  * js - JavaScriptCore: the engine, the program, a context.
  *
- * A recipe's source is the body of a function made by JSObjectMakeFunction, which parses exactly one function and then the end of the text: no source
- * can close it and go on outside. All recipes are compiled before any runs, because afterwards the context refuses to compile anything (eval, Function).
+ * A recipe's source is the body of a function made by JSObjectMakeFunction, which parses exactly
+ * one function and then the end of the text: no source can close it and go on outside. All recipes
+ * are compiled before any runs, because afterwards the context refuses to compile anything (eval,
+ * Function).
  */
 #include "runner/js.h"
 
@@ -12,9 +14,11 @@
 
 #include "runner/js_jsc.h"
 
-/* on the first line of the source, so that lines count as in the recipe; what follows a trailing comment must be on its own line */
+/* on the first line of the source, so that lines count as in the recipe; what follows a trailing
+ * comment must be on its own line */
 static const char body_head[] = "\"use strict\";";
-static const char run_tail[] = "\nif (typeof generate !== \"function\") throw \"\\u0000no generate\";\nreturn generate(input, lib);";
+static const char run_tail[] = "\nif (typeof generate !== \"function\") throw \"\\u0000no "
+			       "generate\";\nreturn generate(input, lib);";
 static const char answer_tail[] = "\nreturn typeof answer === \"function\" ? answer : undefined;";
 enum { HEADER_LINES = 2 }; /* that JSObjectMakeFunction puts before the body */
 
@@ -62,7 +66,8 @@ JSValueRef js_value_of(JSContextRef ctx, struct json_slice json)
 	return out;
 }
 
-int js_compile(JSContextRef ctx, JSStringRef body, const char *const *params, unsigned n, JSObjectRef *out, struct err *err)
+int js_compile(JSContextRef ctx, JSStringRef body, const char *const *params, unsigned n,
+	JSObjectRef *out, struct err *err)
 {
 	JSStringRef names[4] = {NULL}, line_key;
 	JSValueRef thrown = NULL, line = NULL;
@@ -87,7 +92,8 @@ int js_compile(JSContextRef ctx, JSStringRef body, const char *const *params, un
 	}
 	js_fault(ctx, NULL, thrown, &what);
 	if (what.no == EBADMSG)
-		return err_set(err, ENOEXEC, "recipe does not compile: line %.0f: %s", at < 1 ? 1 : at, what.text);
+		return err_set(err, ENOEXEC, "recipe does not compile: line %.0f: %s",
+			at < 1 ? 1 : at, what.text);
 	*err = what;
 	return -what.no;
 }
@@ -105,7 +111,8 @@ int js_new(const struct js_host *host, struct js **out, struct err *err)
 	js->group = JSContextGroupCreate();
 	js->prelude = JSStringCreateWithUTF8CString(js_prelude);
 	js->not_allowed = JSStringCreateWithUTF8CString("making code from text is not allowed");
-	/* the first context starts what the engine starts lazily: the watchdog's thread, /dev/urandom */
+	/* the first context starts what the engine starts lazily: the watchdog's thread,
+	 * /dev/urandom */
 	JSContextGroupSetExecutionTimeLimit(js->group, JS_TIME_MS / 1000.0, js_should_stop, js);
 	warm = JSGlobalContextCreateInGroup(js->group, NULL);
 	script = JSStringCreateWithUTF8CString("Math.random()");
@@ -148,7 +155,8 @@ static JSStringRef join(JSStringRef source, const char *tail)
 
 static bool is_word(char c)
 {
-	return c == '_' || c == '$' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return c == '_' || c == '$' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+	       (c >= 'A' && c <= 'Z');
 }
 
 static const char *skip_blanks(const char *p)
@@ -170,8 +178,9 @@ static const char *skip_blanks(const char *p)
 }
 
 /*
- * Dynamic import cannot be trapped at run time (the engine refuses it silently, having no loader), so saying it is the attempt. Words inside quotes
- * do not count; `import` cannot be written with escapes.
+ * Dynamic import cannot be trapped at run time (the engine refuses it silently, having no loader),
+ * so saying it is the attempt. Words inside quotes do not count; `import` cannot be written with
+ * escapes.
  */
 static bool says_import(const char *p)
 {
@@ -186,7 +195,9 @@ static bool says_import(const char *p)
 			p += *p != 0;
 		} else if (p[0] == '/' && (p[1] == '/' || p[1] == '*')) {
 			p = skip_blanks(p);
-		} else if (strncmp(p, "import", 6) == 0 && (p == start || (!is_word(p[-1]) && p[-1] != '.')) && *skip_blanks(p + 6) == '(') {
+		} else if (strncmp(p, "import", 6) == 0 &&
+			   (p == start || (!is_word(p[-1]) && p[-1] != '.')) &&
+			   *skip_blanks(p + 6) == '(') {
 			return true;
 		} else {
 			p++;
@@ -195,7 +206,8 @@ static bool says_import(const char *p)
 	return false;
 }
 
-static int recipe_load(struct js *js, JSContextRef ctx, struct json_slice spec, struct js_recipe *rc, struct err *err)
+static int recipe_load(struct js *js, JSContextRef ctx, struct json_slice spec,
+	struct js_recipe *rc, struct err *err)
 {
 	struct json_slice id = {"\"\"", 2}, source = {"\"\"", 2};
 	struct buf plain = BUF_INIT, name = BUF_INIT;
@@ -268,9 +280,11 @@ static void report_errors(struct js *js, JSContextRef ctx, struct buf *reply)
 		struct err what = ERR_NONE;
 		JSObjectRef made;
 
-		if (!js->recipes[i].body || js_compile(ctx, js->recipes[i].body, params, 2, &made, &what) == 0)
+		if (!js->recipes[i].body ||
+			js_compile(ctx, js->recipes[i].body, params, 2, &made, &what) == 0)
 			continue;
-		buf_addf(reply, "%s{\"recipe\":%zu,\"id\":%s,\"error\":", comma, i, js->recipes[i].id);
+		buf_addf(reply, "%s{\"recipe\":%zu,\"id\":%s,\"error\":", comma, i,
+			js->recipes[i].id);
 		json_put_text(reply, what.text);
 		buf_putc(reply, '}');
 		comma = ",";

@@ -1,5 +1,6 @@
 /*
- * js_call - one call of a program: dispatch in order (FORMATS 15.3), or one question to a recipe's answer().
+ * js_call - one call of a program: dispatch in order (FORMATS 15.3), or one question to a recipe's
+ * answer().
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,13 +18,15 @@ static JSValueRef throw_text(JSContextRef ctx, const char *text, JSValueRef *thr
 	return JSValueMakeUndefined(ctx);
 }
 
-/* the struct js of a call-back: the engine's group has one, found through the private data of the call-back's object */
+/* the struct js of a call-back: the engine's group has one, found through the private data of the
+ * call-back's object */
 static struct js *js_of(JSObjectRef function)
 {
 	return JSObjectGetPrivate(function);
 }
 
-static JSValueRef host_ask(JSContextRef ctx, JSObjectRef function, JSObjectRef this, size_t argc, const JSValueRef argv[], JSValueRef *thrown)
+static JSValueRef host_ask(JSContextRef ctx, JSObjectRef function, JSObjectRef this, size_t argc,
+	const JSValueRef argv[], JSValueRef *thrown)
 {
 	struct js *js = js_of(function);
 	struct buf question = BUF_INIT, answer = BUF_INIT;
@@ -52,7 +55,8 @@ static JSValueRef host_ask(JSContextRef ctx, JSObjectRef function, JSObjectRef t
 	return out;
 }
 
-static JSValueRef host_trap(JSContextRef ctx, JSObjectRef function, JSObjectRef this, size_t argc, const JSValueRef argv[], JSValueRef *thrown)
+static JSValueRef host_trap(JSContextRef ctx, JSObjectRef function, JSObjectRef this, size_t argc,
+	const JSValueRef argv[], JSValueRef *thrown)
 {
 	struct js *js = js_of(function);
 	struct buf api = BUF_INIT;
@@ -95,7 +99,8 @@ static struct json_slice params_of(struct json_slice input, struct json_slice pa
 	return (struct json_slice){"null", 4};
 }
 
-static int make_lib(struct js_run *run, JSObjectRef prelude, struct json_slice params, struct err *err)
+static int make_lib(
+	struct js_run *run, JSObjectRef prelude, struct json_slice params, struct err *err)
 {
 	struct js *js = run->js;
 	struct buf conf = BUF_INIT;
@@ -103,7 +108,8 @@ static int make_lib(struct js_run *run, JSObjectRef prelude, struct json_slice p
 	int rc;
 
 	buf_add(&conf, js->conf.data, js->conf.len);
-	buf_addf(&conf, "\"slots\":%s,\"params\":", js->has_slots || json_kind_of(params) != JSON_NULL ? "true" : "false");
+	buf_addf(&conf, "\"slots\":%s,\"params\":",
+		js->has_slots || json_kind_of(params) != JSON_NULL ? "true" : "false");
 	buf_add(&conf, params.text, params.len);
 	rc = buf_putc(&conf, '}');
 	args[0] = host_function(run, host_ask);
@@ -135,9 +141,11 @@ void js_run_close(struct js_run *run)
 		JSGlobalContextRelease(run->ctx);
 }
 
-int js_run_open(struct js *js, struct json_slice input, struct json_slice params, bool answers, struct js_run *out, struct err *err)
+int js_run_open(struct js *js, struct json_slice input, struct json_slice params, bool answers,
+	struct js_run *out, struct err *err)
 {
-	static const char *const names[] = {"input", "lib"}, *const prelude_names[] = {"ask", "trap", "conf"};
+	static const char *const names[] = {"input", "lib"}, *const prelude_names[] = {
+								     "ask", "trap", "conf"};
 	JSObjectRef prelude = NULL;
 	int rc;
 
@@ -157,7 +165,8 @@ int js_run_open(struct js *js, struct json_slice input, struct json_slice params
 		if (rcp->imports)
 			js->host.egress(js->host.arg, "import");
 		if (rcp->body)
-			js_compile(out->ctx, answers ? rcp->answer : rcp->body, names, 2, &out->functions[i], &out->errors[i]);
+			js_compile(out->ctx, answers ? rcp->answer : rcp->body, names, 2,
+				&out->functions[i], &out->errors[i]);
 		if (out->functions[i]) /* the collector looks at stacks, not at our heap */
 			JSValueProtect(out->ctx, out->functions[i]);
 	}
@@ -174,9 +183,11 @@ int js_run_open(struct js *js, struct json_slice input, struct json_slice params
 
 /* ---- call ---- */
 
-static void put_tried(struct buf *tried, const struct js_recipe *rc, const char *stage, const struct err *what)
+static void put_tried(
+	struct buf *tried, const struct js_recipe *rc, const char *stage, const struct err *what)
 {
-	buf_addf(tried, "%s{\"id\":%s,\"stage\":\"%s\",\"error\":", tried->len > 1 ? "," : "", rc->id, stage);
+	buf_addf(tried, "%s{\"id\":%s,\"stage\":\"%s\",\"error\":", tried->len > 1 ? "," : "",
+		rc->id, stage);
 	json_put_text(tried, what->text);
 	buf_putc(tried, '}');
 }
@@ -197,7 +208,8 @@ static int put_output(struct js_run *run, JSValueRef value, struct buf *out, str
 	if (run->js->timed_out || js_fault_is_limit(&why))
 		rc = js_fault(run->ctx, run->js, thrown, err);
 	else if (!text)
-		rc = err_set(err, EBADMSG, "output is not JSON: %s", thrown ? why.text : "a function or a symbol");
+		rc = err_set(err, EBADMSG, "output is not JSON: %s",
+			thrown ? why.text : "a function or a symbol");
 	else if (JSStringGetLength(text) > JS_OUTPUT_BYTES)
 		rc = err_set(err, EMSGSIZE, "output larger than 1 MiB");
 	else if (js_text(text, out) < 0)
@@ -212,7 +224,8 @@ static int put_output(struct js_run *run, JSValueRef value, struct buf *out, str
 }
 
 /* the first recipe that returns; fills ${tried}; -errno of the last one that did not */
-static int dispatch(struct js_run *run, JSValueRef *value, int *which, struct buf *tried, struct err *err)
+static int dispatch(
+	struct js_run *run, JSValueRef *value, int *which, struct buf *tried, struct err *err)
 {
 	JSValueRef args[2] = {run->input, run->lib}, thrown;
 	size_t ntried = 0;
@@ -225,7 +238,8 @@ static int dispatch(struct js_run *run, JSValueRef *value, int *which, struct bu
 		ntried++;
 		thrown = NULL;
 		if (run->functions[i]) {
-			*value = JSObjectCallAsFunction(run->ctx, run->functions[i], NULL, 2, args, &thrown);
+			*value = JSObjectCallAsFunction(
+				run->ctx, run->functions[i], NULL, 2, args, &thrown);
 			if (*value && !run->js->timed_out) {
 				*which = (int)i;
 				return 0;
@@ -245,7 +259,8 @@ static int dispatch(struct js_run *run, JSValueRef *value, int *which, struct bu
 	if (ntried == 0)
 		err_set(err, EBADMSG, "no recipe in artifact handled the input: all are empty");
 	else if (ntried > 1)
-		err_prefix(err, "no recipe in artifact handled the input. tried %zu; last: ", ntried);
+		err_prefix(
+			err, "no recipe in artifact handled the input. tried %zu; last: ", ntried);
 	return err_code(err, "KOLM_E_NO_RECIPE_HANDLED");
 }
 
@@ -301,9 +316,11 @@ bool js_call(struct js *js, struct json_slice frame, struct buf *reply)
 
 /* ---- answer ---- */
 
-static int ask_recipe(struct js_run *run, size_t i, struct json_slice frame, struct buf *out, struct err *err)
+static int ask_recipe(
+	struct js_run *run, size_t i, struct json_slice frame, struct buf *out, struct err *err)
 {
-	JSValueRef args[4] = {run->input, NULL, NULL, NULL}, lib[2] = {run->input, run->lib}, thrown = NULL, value;
+	JSValueRef args[4] = {run->input, NULL, NULL, NULL}, lib[2] = {run->input, run->lib},
+		   thrown = NULL, value;
 	JSStringRef text;
 	JSObjectRef answer;
 	int rc;
@@ -339,9 +356,11 @@ bool js_answer(struct js *js, struct json_slice frame, struct buf *reply)
 	size_t i = js->last >= 0 ? (size_t)js->last : 0;
 	int rc;
 
-	rc = js_run_open(js, member(frame, "input"), (struct json_slice){"null", 4}, true, &run, &err);
+	rc = js_run_open(
+		js, member(frame, "input"), (struct json_slice){"null", 4}, true, &run, &err);
 	if (rc == 0)
-		rc = i < js->nrecipes && run.functions[i] ? ask_recipe(&run, i, frame, &text, &err) : -ENOENT;
+		rc = i < js->nrecipes && run.functions[i] ? ask_recipe(&run, i, frame, &text, &err)
+							  : -ENOENT;
 	buf_puts(reply, "{\"answer\":");
 	if (rc == 0)
 		json_put_string(reply, text.data ? text.data : "", text.len);

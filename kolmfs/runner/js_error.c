@@ -7,7 +7,8 @@
 
 #include "runner/js_jsc.h"
 
-/* escaped for logs, at most JS_MESSAGE_BYTES; err_quote() takes short pieces, cut between characters */
+/* escaped for logs, at most JS_MESSAGE_BYTES; err_quote() takes short pieces, cut between
+ * characters */
 static void quote(const char *text, size_t len, char out[JS_MESSAGE_BYTES + 4])
 {
 	enum { PIECE = 16 };
@@ -37,7 +38,8 @@ static void quote(const char *text, size_t len, char out[JS_MESSAGE_BYTES + 4])
 static bool property(JSContextRef ctx, JSValueRef of, const char *key, struct buf *out)
 {
 	JSStringRef name = JSStringCreateWithUTF8CString(key), text;
-	JSValueRef thrown = NULL, value = JSObjectGetProperty(ctx, JSValueToObject(ctx, of, NULL), name, &thrown);
+	JSValueRef thrown = NULL,
+		   value = JSObjectGetProperty(ctx, JSValueToObject(ctx, of, NULL), name, &thrown);
 	bool is_text;
 
 	JSStringRelease(name);
@@ -70,7 +72,8 @@ static void describe(JSContextRef ctx, JSValueRef thrown, struct buf *out)
 static bool is_range_error(JSContextRef ctx, JSValueRef thrown)
 {
 	struct buf name = BUF_INIT;
-	bool is = JSValueIsObject(ctx, thrown) && property(ctx, thrown, "name", &name) && strcmp(buf_str(&name), "RangeError") == 0;
+	bool is = JSValueIsObject(ctx, thrown) && property(ctx, thrown, "name", &name) &&
+		  strcmp(buf_str(&name), "RangeError") == 0;
 
 	buf_release(&name);
 	return is;
@@ -103,11 +106,13 @@ int js_fault(JSContextRef ctx, const struct js *js, JSValueRef thrown, struct er
 	} else if (strncmp(what, "Out of memory", 13) == 0) {
 		err_set(err, ENOMEM, "recipe reached the memory limit of %d MiB", JS_MEMORY_MIB);
 		rc = err_code(err, "KOLM_E_RECIPE_TIMEOUT");
-	} else if (text.len == 1 + strlen(marker) && what[0] == 0 && memcmp(what + 1, marker, strlen(marker)) == 0) {
+	} else if (text.len == 1 + strlen(marker) && what[0] == 0 &&
+		   memcmp(what + 1, marker, strlen(marker)) == 0) {
 		rc = err_set(err, ENOEXEC, "recipe does not compile: no function 'generate'");
 	} else if (strncmp(what, unknown, strlen(unknown)) == 0) { /* the words everybody knows */
 		quote(what + strlen(unknown), text.len - strlen(unknown), shown);
-		rc = err_set(err, EBADMSG, "%s%s is not defined", js ? "recipe threw: " : "", shown);
+		rc = err_set(
+			err, EBADMSG, "%s%s is not defined", js ? "recipe threw: " : "", shown);
 	} else {
 		quote(what, text.len, shown);
 		rc = err_set(err, EBADMSG, "%s%s", js ? "recipe threw: " : "", shown);

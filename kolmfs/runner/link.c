@@ -1,8 +1,9 @@
 /*
- * link - the runner's pipes: frames to and from the cell, and the line to the spawner that owns the cell's life (PROTOCOLS section 3).
+ * link - the runner's pipes: frames to and from the cell, and the line to the spawner that owns the
+ * cell's life (PROTOCOLS section 3).
  *
- * The spawner keeps both ends of the cell's pipes, so a dead cell is a silent one: the wall clock notices. It runs while the recipe does and stands still while the
- * model works.
+ * The spawner keeps both ends of the cell's pipes, so a dead cell is a silent one: the wall clock
+ * notices. It runs while the recipe does and stands still while the model works.
  */
 #include <errno.h>
 #include <poll.h>
@@ -18,7 +19,12 @@
 #include "runner/runner.h"
 #include "spawner.h"
 
-enum { RECIPE_WALL_US = 1500000, LOAD_WALL_US = 5000000, SPAWNER_WAIT_MS = 30000, SPAWNER_LINE_BYTES = 2048 };
+enum {
+	RECIPE_WALL_US = 1500000,
+	LOAD_WALL_US = 5000000,
+	SPAWNER_WAIT_MS = 30000,
+	SPAWNER_LINE_BYTES = 2048
+};
 
 int64_t clock_us(void)
 {
@@ -38,7 +44,7 @@ static int spawner_line(const char *word, char out[SPAWNER_LINE_BYTES], struct e
 	if (rc < 0)
 		return rc;
 	for (;;) {
-		struct pollfd pf = { .fd = RUNNER_SPAWN_IN, .events = POLLIN };
+		struct pollfd pf = {.fd = RUNNER_SPAWN_IN, .events = POLLIN};
 		ssize_t got;
 
 		rc = poll(&pf, 1, SPAWNER_WAIT_MS);
@@ -73,7 +79,7 @@ static int read_timed(void *data, size_t len, int64_t *left)
 	char *p = data;
 
 	while (len > 0) {
-		struct pollfd pf = { .fd = RUNNER_CELL_IN, .events = POLLIN };
+		struct pollfd pf = {.fd = RUNNER_CELL_IN, .events = POLLIN};
 		int64_t from = clock_us();
 		int rc = poll(&pf, 1, (int)(*left / 1000) + 1);
 		ssize_t n;
@@ -100,7 +106,8 @@ static int frame_read(struct buf *frame, int64_t *left)
 
 	if (rc < 0)
 		return rc;
-	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 |
+	      (size_t)head[3] << 24;
 	if (len == 0 || len > CELL_FRAME_BYTES)
 		return -EPROTO;
 	buf_reset(frame);
@@ -142,7 +149,7 @@ static int renew(struct runner *rn, struct ending *end, struct err *err)
 	rc = spawner_line("new\n", line, err);
 	if (rc < 0)
 		return rc;
-	*end = (struct ending){ .signalled = strstr(line, "signal=") != NULL };
+	*end = (struct ending){.signalled = strstr(line, "signal=") != NULL};
 	if (sscanf(line, "ended %*[a-z]=%d egress=%63s", &end->status, end->egress) != 2)
 		return err_set(err, EOPNOTSUPP, "%.160s", line);
 	if (strcmp(end->egress, "-") == 0)
@@ -170,7 +177,8 @@ int cell_renew(struct runner *rn, struct err *err)
 	if (rc == 0 && end.egress[0] != '\0')
 		rc = egress_error(end.egress, &egress, err);
 	else if (rc == 0 && !(end.signalled ? end.status == 9 : end.status == 0))
-		rc = err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit", end.status);
+		rc = err_set(err, EIO, "recipe cell died (%s %d)",
+			end.signalled ? "signal" : "exit", end.status);
 	buf_release(&egress);
 	return rc;
 }
@@ -195,18 +203,21 @@ static int silent(struct runner *rn, int why, struct buf *egress, struct err *er
 	}
 	if (why == -EPROTO)
 		return err_set(err, EIO, "recipe cell answered no frame");
-	return err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit", end.status);
+	return err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit",
+		end.status);
 }
 
 static bool op_is(struct json_slice frame, const char *op)
 {
 	struct json_slice v;
 
-	return json_member(frame, "op", &v) && v.len == strlen(op) + 2 && memcmp(v.text + 1, op, v.len - 2) == 0;
+	return json_member(frame, "op", &v) && v.len == strlen(op) + 2 &&
+	       memcmp(v.text + 1, op, v.len - 2) == 0;
 }
 
 /* a question of the recipe; what fails is told to it as an exception */
-static int answer_question(struct runner *rn, const struct host *host, struct json_slice frame, struct err *err)
+static int answer_question(
+	struct runner *rn, const struct host *host, struct json_slice frame, struct err *err)
 {
 	struct buf answer = BUF_INIT;
 	struct err why = ERR_NONE;
@@ -219,11 +230,17 @@ static int answer_question(struct runner *rn, const struct host *host, struct js
 
 		(void)buf_puts(&answer, "{\"result\":");
 		if (rn->rag == NULL)
-			rc = err_set(&why, ENOENT, "index \"%s\" not found; detach or re-index", rn->rag_name);
-		else if (!json_member(frame, "query", &v) || json_kind_of(v) != JSON_STRING || json_string(v, &text) < 0)
+			rc = err_set(&why, ENOENT, "index \"%s\" not found; detach or re-index",
+				rn->rag_name);
+		else if (!json_member(frame, "query", &v) || json_kind_of(v) != JSON_STRING ||
+			 json_string(v, &text) < 0)
 			rc = err_set(&why, EINVAL, "lib.rag.query: text expected");
 		else
-			rc = rag_query(rn->rag, buf_str(&text), text.len, k < 0 ? 0 : k > RAG_K_MAX ? RAG_K_MAX : (size_t)k, RAG_RESULT, &answer, &why);
+			rc = rag_query(rn->rag, buf_str(&text), text.len,
+				k < 0		? 0
+				: k > RAG_K_MAX ? RAG_K_MAX
+						: (size_t)k,
+				RAG_RESULT, &answer, &why);
 		(void)buf_putc(&answer, '}');
 		buf_release(&text);
 	} else if (host != NULL && host->lm != NULL) {
@@ -240,7 +257,8 @@ static int answer_question(struct runner *rn, const struct host *host, struct js
 	return rc;
 }
 
-static int converse(struct runner *rn, const struct host *host, struct buf *reply, struct buf *egress, int64_t left, struct err *err)
+static int converse(struct runner *rn, const struct host *host, struct buf *reply,
+	struct buf *egress, int64_t left, struct err *err)
 {
 	int64_t whole = left;
 
@@ -252,7 +270,7 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 			return err_nomem(err);
 		if (rc < 0)
 			return silent(rn, rc, egress, err);
-		frame = (struct json_slice){ rn->frame.data, rn->frame.len };
+		frame = (struct json_slice){rn->frame.data, rn->frame.len};
 		if (op_is(frame, "egress")) {
 			struct buf api = BUF_INIT;
 			struct ending end;
@@ -277,19 +295,22 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 	}
 }
 
-int cell_call(struct runner *rn, const struct buf *frame, const struct host *host, struct buf *reply, struct buf *egress, struct err *err)
+int cell_call(struct runner *rn, const struct buf *frame, const struct host *host,
+	struct buf *reply, struct buf *egress, struct err *err)
 {
 	char line[SPAWNER_LINE_BYTES];
-	struct json_slice text = { frame->data, frame->len };
+	struct json_slice text = {frame->data, frame->len};
 	int rc = spawner_line("arm\n", line, err);
 
 	if (rc == 0 && strcmp(line, "ok") != 0) { /* it died between two calls */
 		rc = cell_renew(rn, err);
-		return rc < 0 ? rc : err_set(err, EIO, "recipe cell died between two calls; try again");
+		return rc < 0 ? rc
+			      : err_set(err, EIO, "recipe cell died between two calls; try again");
 	}
 	if (rc == 0)
 		rc = frame_write(frame, err);
 	if (rc < 0)
 		return rc;
-	return converse(rn, host, reply, egress, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
+	return converse(
+		rn, host, reply, egress, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
 }

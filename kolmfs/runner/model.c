@@ -15,7 +15,13 @@
 #include "store/head.h"
 #include "store/revision.h"
 
-enum { CALL_MS = 30000, TOKENS_DEFAULT = 256, TOKENS_MAX = 4096, CHOICES_MAX = 1024, STOPS_MAX = 16 };
+enum {
+	CALL_MS = 30000,
+	TOKENS_DEFAULT = 256,
+	TOKENS_MAX = 4096,
+	CHOICES_MAX = 1024,
+	STOPS_MAX = 16
+};
 
 int64_t member_whole(struct json_slice object, const char *key, int64_t fallback)
 {
@@ -40,7 +46,9 @@ static int threads_wanted(void)
 
 static int open_path(struct runner *rn, const char *path, bool headers_only, struct err *err)
 {
-	struct lm_options opt = { .threads = threads_wanted(), .kernel = getenv("KOLM_KERNEL"), .headers_only = headers_only };
+	struct lm_options opt = {.threads = threads_wanted(),
+		.kernel = getenv("KOLM_KERNEL"),
+		.headers_only = headers_only};
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
 
 	if (fd < 0 && errno == ENOENT)
@@ -89,7 +97,8 @@ static struct loaded_adapter *slot_for(struct runner *rn, const char *rev)
 	return oldest;
 }
 
-/* the model itself is opened by the first call that needs it: a recipe that never asks costs nothing */
+/* the model itself is opened by the first call that needs it: a recipe that never asks costs
+ * nothing */
 static int adapter_get(struct runner *rn, const char *rev, struct lm_adapter **out, struct err *err)
 {
 	struct loaded_adapter *la = slot_for(rn, rev);
@@ -203,7 +212,8 @@ static int read_stops(struct question *q, struct json_slice stop, struct err *er
 	} else if (json_kind_of(stop) == JSON_ARRAY) {
 		for (size_t pos = 0; json_next(stop, &pos, NULL, &one);) {
 			if (n == STOPS_MAX || json_kind_of(one) != JSON_STRING)
-				return err_set(err, EINVAL, "lib.lm: stop: at most %d texts", STOPS_MAX);
+				return err_set(
+					err, EINVAL, "lib.lm: stop: at most %d texts", STOPS_MAX);
 			(void)json_string(one, &q->stop[n++]);
 		}
 	}
@@ -215,9 +225,10 @@ static int read_stops(struct question *q, struct json_slice stop, struct err *er
 
 static int read_question(struct json_slice frame, struct question *q, struct err *err)
 {
-	struct json_slice v, options = { "{}", 2 };
+	struct json_slice v, options = {"{}", 2};
 
-	if (!json_member(frame, "prompt", &v) || json_kind_of(v) != JSON_STRING || json_string(v, &q->prompt) < 0)
+	if (!json_member(frame, "prompt", &v) || json_kind_of(v) != JSON_STRING ||
+		json_string(v, &q->prompt) < 0)
 		return err_set(err, EINVAL, "lib.lm: prompt: text expected");
 	(void)json_member(frame, "options", &options);
 	if (json_member(options, "system", &v) && json_kind_of(v) == JSON_STRING) {
@@ -256,7 +267,8 @@ static int generate(struct runner *rn, struct question *q, struct buf *answer, s
 	return rc;
 }
 
-static int choose_among(struct runner *rn, struct question *q, const struct lm_choice *list, size_t n, struct buf *answer, struct err *err)
+static int choose_among(struct runner *rn, struct question *q, const struct lm_choice *list,
+	size_t n, struct buf *answer, struct err *err)
 {
 	double *scores = calloc(n, sizeof(*scores));
 	size_t best = 0;
@@ -264,7 +276,9 @@ static int choose_among(struct runner *rn, struct question *q, const struct lm_c
 
 	if (scores == NULL)
 		return err_nomem(err);
-	rc = lm_choose(rn->lm, buf_str(&q->prompt), q->prompt.len, q->has_system ? buf_str(&q->system) : NULL, list, n, clock_us() / 1000 + CALL_MS, scores, &best, err);
+	rc = lm_choose(rn->lm, buf_str(&q->prompt), q->prompt.len,
+		q->has_system ? buf_str(&q->system) : NULL, list, n, clock_us() / 1000 + CALL_MS,
+		scores, &best, err);
 	if (rc >= 0) {
 		rc = 0;
 		(void)buf_addf(answer, "{\"index\":%zu,\"scores\":[", best);
@@ -279,7 +293,8 @@ static int choose_among(struct runner *rn, struct question *q, const struct lm_c
 	return rc;
 }
 
-static int choose(struct runner *rn, struct question *q, struct json_slice frame, struct buf *answer, struct err *err)
+static int choose(struct runner *rn, struct question *q, struct json_slice frame,
+	struct buf *answer, struct err *err)
 {
 	struct json_slice choices, one;
 	struct lm_choice *list;
@@ -298,8 +313,10 @@ static int choose(struct runner *rn, struct question *q, struct json_slice frame
 	if (list == NULL || text == NULL)
 		rc = err_nomem(err);
 	for (size_t pos = 0; rc == 0 && i < n && json_next(choices, &pos, NULL, &one); i++) {
-		rc = json_kind_of(one) != JSON_STRING ? err_set(err, EINVAL, "lib.lm.choose: texts expected") : json_string(one, &text[i]);
-		list[i] = (struct lm_choice){ buf_str(&text[i]), text[i].len };
+		rc = json_kind_of(one) != JSON_STRING
+			     ? err_set(err, EINVAL, "lib.lm.choose: texts expected")
+			     : json_string(one, &text[i]);
+		list[i] = (struct lm_choice){buf_str(&text[i]), text[i].len};
 	}
 	if (rc == 0)
 		rc = choose_among(rn, q, list, n, answer, err);
@@ -310,10 +327,11 @@ static int choose(struct runner *rn, struct question *q, struct json_slice frame
 	return rc;
 }
 
-static int ask_model(void *arg, struct json_slice frame, bool is_choice, struct buf *answer, struct err *err)
+static int ask_model(
+	void *arg, struct json_slice frame, bool is_choice, struct buf *answer, struct err *err)
 {
 	struct runner *rn = arg;
-	struct question q = { 0 };
+	struct question q = {0};
 	int64_t from = clock_us();
 	int rc;
 
@@ -332,7 +350,7 @@ static int ask_model(void *arg, struct json_slice frame, bool is_choice, struct 
 
 struct host model_host(struct runner *rn)
 {
-	return (struct host){ .arg = rn, .lm = rn->slug != NULL ? ask_model : NULL };
+	return (struct host){.arg = rn, .lm = rn->slug != NULL ? ask_model : NULL};
 }
 
 void model_close(struct runner *rn)
@@ -347,15 +365,21 @@ void model_close(struct runner *rn)
 
 int op_init(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err)
 {
-	struct lm_options opt = { .headers_only = true };
-	struct lm_init init = { .seed = (uint64_t)member_whole(request, "seed", 42), .rank = (int)member_whole(request, "rank", 8) };
-	int base = (int)member_whole(request, "base", -1), out = (int)member_whole(request, "out", -1), rc;
+	struct lm_options opt = {.headers_only = true};
+	struct lm_init init = {.seed = (uint64_t)member_whole(request, "seed", 42),
+		.rank = (int)member_whole(request, "rank", 8)};
+	int base = (int)member_whole(request, "base", -1),
+	    out = (int)member_whole(request, "out", -1), rc;
 	struct buf targets = BUF_INIT;
 	struct json_slice v, one;
 	uint64_t trainable = 0;
 
-	init.alpha = json_member(request, "alpha", &v) && json_kind_of(v) == JSON_NUMBER ? json_double(v) : 16;
-	init.dropout = json_member(request, "dropout", &v) && json_kind_of(v) == JSON_NUMBER ? json_double(v) : 0;
+	init.alpha = json_member(request, "alpha", &v) && json_kind_of(v) == JSON_NUMBER
+			     ? json_double(v)
+			     : 16;
+	init.dropout = json_member(request, "dropout", &v) && json_kind_of(v) == JSON_NUMBER
+			       ? json_double(v)
+			       : 0;
 	if (json_member(request, "targets", &v))
 		for (size_t pos = 0; json_next(v, &pos, NULL, &one);) {
 			if (targets.len > 0)
@@ -375,7 +399,8 @@ int op_init(struct runner *rn, struct json_slice request, struct buf *answer, st
 		(void)json_put_text(answer, lm_arch(rn->lm));
 		(void)buf_puts(answer, ",\"types\":");
 		(void)lm_types(rn->lm, answer);
-		(void)buf_addf(answer, ",\"trainable_params\":%llu,\"total_params\":%llu", (unsigned long long)trainable, (unsigned long long)lm_params(rn->lm));
+		(void)buf_addf(answer, ",\"trainable_params\":%llu,\"total_params\":%llu",
+			(unsigned long long)trainable, (unsigned long long)lm_params(rn->lm));
 	}
 	buf_release(&targets);
 	return rc;

@@ -1,5 +1,6 @@
 /*
- * program - the artifact's recipes in the cell: loaded for the revision in use and the index attached now, called, asked for answers.
+ * program - the artifact's recipes in the cell: loaded for the revision in use and the index
+ * attached now, called, asked for answers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,8 @@ int program_open(struct runner *rn, struct err *err)
 	if (rc == 0)
 		rc = artifact_open(AT_FDCWD, rn->artifact_path, &keys, &rn->af, err);
 	if (rc == 0 && strcmp(artifact_runtime_target(rn->af), "js") != 0) {
-		(void)err_set(err, EOPNOTSUPP, "runtime \"%s\" cannot be run here, only js", artifact_runtime_target(rn->af));
+		(void)err_set(err, EOPNOTSUPP, "runtime \"%s\" cannot be run here, only js",
+			artifact_runtime_target(rn->af));
 		rc = err_code(err, "KOLM_E_UNSUPPORTED_RUNTIME");
 		artifact_free(rn->af);
 		rn->af = NULL;
@@ -40,7 +42,8 @@ int program_open(struct runner *rn, struct err *err)
 
 static void identity(const struct stat *st, char *out, size_t cap)
 {
-	(void)snprintf(out, cap, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino, (unsigned long long)st->st_size,
+	(void)snprintf(out, cap, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st->st_dev,
+		(unsigned long long)st->st_ino, (unsigned long long)st->st_size,
 		(unsigned long long)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
 }
 
@@ -57,10 +60,16 @@ static int read_sidecar(struct runner *rn, const char *path, struct err *err)
 		rc = json_parse(text.data, text.len, &side, err);
 	buf_release(&text);
 	if (rc < 0)
-		return rc == -ELOOP ? rc : err_set(err, EBADMSG, "sidecar '%s' is damaged; detach or attach again", path);
+		return rc == -ELOOP
+			       ? rc
+			       : err_set(err, EBADMSG,
+					 "sidecar '%s' is damaged; detach or attach again", path);
 	name = json_get_string(side, "index_name");
-	if (name == NULL || rag_name_check(name, strlen(name), err) < 0 || strcmp(json_get_string(side, "spec") != NULL ? json_get_string(side, "spec") : "", "rag-attach-1") != 0)
-		rc = err_set(err, EBADMSG, "sidecar '%s' is of another version; detach or attach again", path);
+	if (name == NULL || rag_name_check(name, strlen(name), err) < 0 ||
+		strcmp(json_get_string(side, "spec") != NULL ? json_get_string(side, "spec") : "",
+			"rag-attach-1") != 0)
+		rc = err_set(err, EBADMSG,
+			"sidecar '%s' is of another version; detach or attach again", path);
 	else
 		(void)snprintf(rn->rag_name, sizeof(rn->rag_name), "%s", name);
 	cJSON_Delete(side);
@@ -183,7 +192,8 @@ static bool read_failed(struct json_slice frame, struct err *err)
 	text_of(frame, "errno", &no);
 	text_of(frame, "code", &code);
 	text_of(frame, "error", &text);
-	(void)err_set(err, no.len > 0 ? err_number(no.data) : EBADMSG, "%s", text.len > 0 ? text.data : "recipe failed");
+	(void)err_set(err, no.len > 0 ? err_number(no.data) : EBADMSG, "%s",
+		text.len > 0 ? text.data : "recipe failed");
 	if (code.len > 0)
 		(void)err_code(err, code.data);
 	buf_release(&no);
@@ -209,18 +219,20 @@ static int take_result(struct json_slice frame, struct outcome *out, struct err 
 	return 0;
 }
 
-int program_call(struct runner *rn, struct json_slice input, struct json_slice params, const struct host *host, struct outcome *out, struct err *err)
+int program_call(struct runner *rn, struct json_slice input, struct json_slice params,
+	const struct host *host, struct outcome *out, struct err *err)
 {
 	struct buf frame = BUF_INIT, reply = BUF_INIT;
 	struct json_slice answer, v;
 	int64_t from;
 	int rc;
 
-	*out = (struct outcome){ 0 };
+	*out = (struct outcome){0};
 	(void)buf_puts(&frame, "{\"op\":\"call\",\"input\":");
 	(void)buf_add(&frame, input.text, input.len);
 	(void)buf_puts(&frame, ",\"params\":");
-	(void)buf_add(&frame, params.len > 0 ? params.text : "null", params.len > 0 ? params.len : 4);
+	(void)buf_add(
+		&frame, params.len > 0 ? params.text : "null", params.len > 0 ? params.len : 4);
 	(void)buf_putc(&frame, '}');
 	rn->lm_us = 0;
 	rn->lm_called = false;
@@ -231,8 +243,9 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 	out->lm_us = rn->lm_us;
 	out->lm_called = rn->lm_called;
 	if (rc == 0) {
-		answer = (struct json_slice){ reply.data, reply.len };
-		if (json_member(answer, "op", &v) && v.len == 8 && memcmp(v.text, "\"result\"", 8) == 0) {
+		answer = (struct json_slice){reply.data, reply.len};
+		if (json_member(answer, "op", &v) && v.len == 8 &&
+			memcmp(v.text, "\"result\"", 8) == 0) {
 			rc = take_result(answer, out, err);
 		} else {
 			bool limit = read_failed(answer, err);
@@ -255,7 +268,8 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 	return rc;
 }
 
-int program_answer(struct runner *rn, struct json_slice input, struct json_slice output, struct json_slice prompt, int call, struct buf *out, struct err *err)
+int program_answer(struct runner *rn, struct json_slice input, struct json_slice output,
+	struct json_slice prompt, int call, struct buf *out, struct err *err)
 {
 	struct buf frame = BUF_INIT, reply = BUF_INIT, egress = BUF_INIT;
 	struct err ignored = ERR_NONE;
@@ -270,7 +284,7 @@ int program_answer(struct runner *rn, struct json_slice input, struct json_slice
 	(void)buf_add(&frame, prompt.text, prompt.len);
 	(void)buf_addf(&frame, ",\"call\":%d}", call);
 	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, &egress, err);
-	text = (struct json_slice){ buf_str(&reply), reply.len };
+	text = (struct json_slice){buf_str(&reply), reply.len};
 	if (rc == 0 && json_member(text, "answer", &v) && json_kind_of(v) == JSON_STRING) {
 		rc = json_string(v, out) < 0 ? err_nomem(err) : 1;
 	} else if (rc == 0 && json_member(text, "errno", &v) && read_failed(text, &ignored)) {

@@ -1,6 +1,8 @@
 /*
- * rows - what a capture teaches (DESIGN section 4). A row says what the recipe should return; the model must learn what it should have said. So the recipe is run on the row's input
- * with a recording lib.lm: each call's prompt is the training prompt, exactly as served, and the answers are searched that make the recipe return the row's output.
+ * rows - what a capture teaches (DESIGN section 4). A row says what the recipe should return; the
+ * model must learn what it should have said. So the recipe is run on the row's input with a
+ * recording lib.lm: each call's prompt is the training prompt, exactly as served, and the answers
+ * are searched that make the recipe return the row's output.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -38,7 +40,7 @@ struct search {
 	int nanswers;
 	struct call call[CALLS_MAX];
 	int ncalls;
-	bool fits;     /* the last run returned the row's output */
+	bool fits; /* the last run returned the row's output */
 	bool ever_called;
 	struct err err; /* why the last run failed */
 };
@@ -50,11 +52,13 @@ static void call_reset(struct call *c)
 	buf_reset(&c->choices);
 }
 
-/* lib.lm during a search: record the question, give the answer under trial; a call past it gets the first choice, or the empty text */
-static int record(void *arg, struct json_slice frame, bool choose, struct buf *answer, struct err *err)
+/* lib.lm during a search: record the question, give the answer under trial; a call past it gets the
+ * first choice, or the empty text */
+static int record(
+	void *arg, struct json_slice frame, bool choose, struct buf *answer, struct err *err)
 {
 	struct search *s = arg;
-	struct json_slice v = { "null", 4 }, options, one;
+	struct json_slice v = {"null", 4}, options, one;
 	struct call *c;
 	int i = s->ncalls;
 
@@ -66,13 +70,15 @@ static int record(void *arg, struct json_slice frame, bool choose, struct buf *a
 	s->ever_called = true;
 	if (!json_member(frame, "prompt", &v) || buf_add(&c->prompt, v.text, v.len) < 0)
 		return err_nomem(err);
-	v = (struct json_slice){ "null", 4 };
-	if (json_member(frame, "options", &options) && json_member(options, "system", &one) && json_kind_of(one) == JSON_STRING)
+	v = (struct json_slice){"null", 4};
+	if (json_member(frame, "options", &options) && json_member(options, "system", &one) &&
+		json_kind_of(one) == JSON_STRING)
 		v = one;
 	(void)buf_add(&c->system, v.text, v.len);
 	if (!choose) {
 		(void)buf_puts(answer, "{\"text\":");
-		(void)json_put_string(answer, i < s->nanswers ? buf_str(s->answer[i]) : "", i < s->nanswers ? s->answer[i]->len : 0);
+		(void)json_put_string(answer, i < s->nanswers ? buf_str(s->answer[i]) : "",
+			i < s->nanswers ? s->answer[i]->len : 0);
 		(void)buf_putc(answer, '}');
 		return 0;
 	}
@@ -82,7 +88,8 @@ static int record(void *arg, struct json_slice frame, bool choose, struct buf *a
 	for (size_t pos = 0; i < s->nanswers && json_next(v, &pos, NULL, &one); at++) {
 		struct buf text = BUF_INIT;
 
-		if (json_kind_of(one) == JSON_STRING && json_string(one, &text) == 0 && text.len == s->answer[i]->len &&
+		if (json_kind_of(one) == JSON_STRING && json_string(one, &text) == 0 &&
+			text.len == s->answer[i]->len &&
 			memcmp(buf_str(&text), buf_str(s->answer[i]), text.len) == 0)
 			index = at;
 		buf_release(&text);
@@ -91,25 +98,29 @@ static int record(void *arg, struct json_slice frame, bool choose, struct buf *a
 	return 0;
 }
 
-/* run the recipe under the answers chosen so far; 0 also when the recipe failed (then it does not fit) */
+/* run the recipe under the answers chosen so far; 0 also when the recipe failed (then it does not
+ * fit) */
 static int try_once(struct search *s, struct err *err)
 {
-	struct host host = { .arg = s, .lm = record };
+	struct host host = {.arg = s, .lm = record};
 	struct outcome oc;
 	int rc;
 
 	s->fits = false;
 	s->tries++;
-	/* a cell that died is asked once more, since it may not have been the recipe's doing; a spawner that is gone fails the second program_ready() */
+	/* a cell that died is asked once more, since it may not have been the recipe's doing; a
+	 * spawner that is gone fails the second program_ready() */
 	for (int i = 0; i < 2; i++) {
 		s->ncalls = 0;
 		rc = program_ready(s->rn, true, err);
 		if (rc < 0)
 			return rc;
 		s->err = ERR_NONE;
-		rc = program_call(s->rn, s->input, (struct json_slice){ "", 0 }, &host, &oc, &s->err);
+		rc = program_call(s->rn, s->input, (struct json_slice){"", 0}, &host, &oc, &s->err);
 		if (rc == 0)
-			s->fits = oc.output.len > 0 && json_same((struct json_slice){ oc.output.data, oc.output.len }, s->output);
+			s->fits = oc.output.len > 0 &&
+				  json_same((struct json_slice){oc.output.data, oc.output.len},
+					  s->output);
 		outcome_release(&oc);
 		if (rc != -EIO)
 			break;
@@ -128,7 +139,8 @@ struct candidates {
 static void add(struct candidates *cs, const char *text, size_t len, enum source source)
 {
 	for (size_t i = 0; i < cs->n; i++)
-		if (cs->list[i].text.len == len && memcmp(buf_str(&cs->list[i].text), text, len) == 0)
+		if (cs->list[i].text.len == len &&
+			memcmp(buf_str(&cs->list[i].text), text, len) == 0)
 			return;
 	if (cs->n >= TRIES_MAX)
 		return;
@@ -144,7 +156,7 @@ static void add(struct candidates *cs, const char *text, size_t len, enum source
 		cs->cap = cap;
 	}
 	struct candidate *c = &cs->list[cs->n++];
-	*c = (struct candidate){ .source = source };
+	*c = (struct candidate){.source = source};
 	if (buf_add(&c->text, text, len) < 0)
 		cs->failed = true;
 }
@@ -193,14 +205,16 @@ static int candidates_for(struct search *s, int i, struct candidates *cs, struct
 	rc = program_ready(s->rn, true, err); /* the try before may have cost the cell */
 	if (rc < 0)
 		return rc;
-	rc = program_answer(s->rn, s->input, s->output, (struct json_slice){ c->prompt.data, c->prompt.len }, i, &own, err);
+	rc = program_answer(s->rn, s->input, s->output,
+		(struct json_slice){c->prompt.data, c->prompt.len}, i, &own, err);
 	if (rc == 1)
 		add(cs, buf_str(&own), own.len, FROM_RECIPE);
 	if (rc == -ENOMEM)
 		goto out;
 	rc = 0;
 	if (c->choose) {
-		for (size_t pos = 0; json_next((struct json_slice){ c->choices.data, c->choices.len }, &pos, NULL, &one);)
+		for (size_t pos = 0; json_next((struct json_slice){c->choices.data, c->choices.len},
+			     &pos, NULL, &one);)
 			if (json_kind_of(one) == JSON_STRING)
 				add_string(cs, one, FROM_GUESS);
 	} else {
@@ -223,7 +237,7 @@ out:
 /* 1 found, 0 not; found: s->answer[0..nanswers) are what the model should have said */
 static int search(struct search *s, struct err *err)
 {
-	struct candidates cs = { 0 };
+	struct candidates cs = {0};
 	int level = s->nanswers, rc;
 
 	rc = try_once(s, err);
@@ -242,7 +256,8 @@ static int search(struct search *s, struct err *err)
 		/* keep what was found beyond the life of this list */
 		struct buf *kept = calloc(1, sizeof(*kept));
 
-		if (kept == NULL || buf_add(kept, buf_str(s->answer[level]), s->answer[level]->len) < 0)
+		if (kept == NULL ||
+			buf_add(kept, buf_str(s->answer[level]), s->answer[level]->len) < 0)
 			rc = err_nomem(err);
 		s->answer[level] = kept;
 	} else {
@@ -252,10 +267,11 @@ static int search(struct search *s, struct err *err)
 	return rc;
 }
 
-/* would another answer have done as well? Only guesses must prove that they matter. 1 free, 0 not */
+/* would another answer have done as well? Only guesses must prove that they matter. 1 free, 0 not
+ */
 static int is_free(struct search *s, struct err *err)
 {
-	static const struct buf empty = { 0 };
+	static const struct buf empty = {0};
 	int n = s->nanswers, rc = 0;
 
 	for (int i = 0; rc == 0 && i < n; i++) {
@@ -275,12 +291,16 @@ static int is_free(struct search *s, struct err *err)
 		} else {
 			/* the calls are recorded anew by each try */
 			(void)buf_add(&list, s->call[i].choices.data, s->call[i].choices.len);
-			choices = (struct json_slice){ buf_str(&list), list.len };
-			for (size_t pos = 0; rc == 0 && s->tries < 2 * TRIES_MAX && json_next(choices, &pos, NULL, &one);) {
+			choices = (struct json_slice){buf_str(&list), list.len};
+			for (size_t pos = 0; rc == 0 && s->tries < 2 * TRIES_MAX &&
+					     json_next(choices, &pos, NULL, &one);) {
 				struct buf other = BUF_INIT;
 
-				if (json_kind_of(one) == JSON_STRING && json_string(one, &other) == 0 &&
-					(other.len != mine->len || memcmp(buf_str(&other), buf_str(mine), mine->len) != 0)) {
+				if (json_kind_of(one) == JSON_STRING &&
+					json_string(one, &other) == 0 &&
+					(other.len != mine->len ||
+						memcmp(buf_str(&other), buf_str(mine), mine->len) !=
+							0)) {
 					s->answer[i] = &other;
 					rc = try_once(s, err);
 					if (rc == 0)
@@ -327,13 +347,15 @@ struct rows {
 	uint64_t written;
 	uint64_t unreachable, free, uncalled;
 	bool any_called;
-	struct buf plain; /* the same rows as input -> output, for a recipe that never calls the model */
+	struct buf plain; /* the same rows as input -> output, for a recipe that never calls the
+			     model */
 	uint64_t nplain;
 	struct said *said;
 	size_t nsaid;
 };
 
-static void put_row(struct buf *b, struct json_slice prompt, struct json_slice system, const char *answer, size_t len, uint64_t row, int call)
+static void put_row(struct buf *b, struct json_slice prompt, struct json_slice system,
+	const char *answer, size_t len, uint64_t row, int call)
 {
 	(void)buf_puts(b, "{\"prompt\":");
 	(void)buf_add(b, prompt.text, prompt.len);
@@ -364,7 +386,8 @@ static void put_plain(struct rows *rs, const struct search *s, uint64_t row)
 	put_as_text(s->input, &input);
 	(void)json_put_string(&prompt, buf_str(&input), input.len);
 	put_as_text(s->output, &output);
-	put_row(&rs->plain, (struct json_slice){ prompt.data, prompt.len }, (struct json_slice){ "null", 4 }, buf_str(&output), output.len, row, 0);
+	put_row(&rs->plain, (struct json_slice){prompt.data, prompt.len},
+		(struct json_slice){"null", 4}, buf_str(&output), output.len, row, 0);
 	rs->nplain++;
 	buf_release(&input);
 	buf_release(&prompt);
@@ -373,13 +396,15 @@ static void put_plain(struct rows *rs, const struct search *s, uint64_t row)
 
 static int one_row(struct rows *rs, const struct teach_row *row, struct err *err)
 {
-	struct search s = { .rn = rs->rn, .input = { row->input, row->input_len }, .output = { row->output, row->output_len } };
+	struct search s = {.rn = rs->rn,
+		.input = {row->input, row->input_len},
+		.output = {row->output, row->output_len}};
 	bool found;
 	int rc;
 
 	for (size_t i = 0; i < rs->nsaid; i++)
 		if (rs->said[i].number == row->number)
-			s.said = (struct json_slice){ rs->said[i].text, strlen(rs->said[i].text) };
+			s.said = (struct json_slice){rs->said[i].text, strlen(rs->said[i].text)};
 	rc = search(&s, err);
 	found = rc == 1;
 	if (found && s.nanswers > 0)
@@ -394,8 +419,10 @@ static int one_row(struct rows *rs, const struct teach_row *row, struct err *err
 		rs->free++;
 	} else if (rc == 0) {
 		for (int i = 0; i < s.nanswers; i++)
-			put_row(&rs->out, (struct json_slice){ s.call[i].prompt.data, s.call[i].prompt.len },
-				(struct json_slice){ s.call[i].system.data, s.call[i].system.len }, buf_str(s.answer[i]), s.answer[i]->len, row->number, i);
+			put_row(&rs->out,
+				(struct json_slice){s.call[i].prompt.data, s.call[i].prompt.len},
+				(struct json_slice){s.call[i].system.data, s.call[i].system.len},
+				buf_str(s.answer[i]), s.answer[i]->len, row->number, i);
 		rs->written++;
 	}
 	search_release(&s, found);
@@ -408,28 +435,33 @@ static int collect_said(void *arg, const struct capture_row *row, struct err *er
 	struct json_slice v;
 	struct said *more;
 
-	if (!json_member(row->line, "answer", &v) || (json_kind_of(v) != JSON_STRING && json_kind_of(v) != JSON_ARRAY))
+	if (!json_member(row->line, "answer", &v) ||
+		(json_kind_of(v) != JSON_STRING && json_kind_of(v) != JSON_ARRAY))
 		return 0;
 	more = realloc(rs->said, (rs->nsaid + 1) * sizeof(*more));
 	if (more == NULL)
 		return err_nomem(err);
 	rs->said = more;
-	rs->said[rs->nsaid] = (struct said){ row->number, strndup(v.text, v.len) };
+	rs->said[rs->nsaid] = (struct said){row->number, strndup(v.text, v.len)};
 	if (rs->said[rs->nsaid].text == NULL)
 		return err_nomem(err);
 	rs->nsaid++;
 	return 0;
 }
 
-static int teach_load(struct runner *rn, struct json_slice request, struct teach *te, struct rows *rs, struct err *err)
+static int teach_load(struct runner *rn, struct json_slice request, struct teach *te,
+	struct rows *rs, struct err *err)
 {
 	int fd = (int)member_whole(request, "captures", -1), rc;
-	struct teach_options opt = { .from = (uint64_t)member_whole(request, "from", 0), .end = (uint64_t)member_whole(request, "bytes", 0),
-		.replay = (uint64_t)member_whole(request, "replay", 0), .seed = (uint64_t)member_whole(request, "seed", 0) };
+	struct teach_options opt = {.from = (uint64_t)member_whole(request, "from", 0),
+		.end = (uint64_t)member_whole(request, "bytes", 0),
+		.replay = (uint64_t)member_whole(request, "replay", 0),
+		.seed = (uint64_t)member_whole(request, "seed", 0)};
 	struct json_slice v, *cases;
 	struct capture_counts counts;
 
-	opt.all = json_member(request, "policy", &v) && v.len == 5 && memcmp(v.text, "\"all\"", 5) == 0;
+	opt.all = json_member(request, "policy", &v) && v.len == 5 &&
+		  memcmp(v.text, "\"all\"", 5) == 0;
 	opt.ncases = artifact_cases(rn->af);
 	cases = calloc(opt.ncases + 1, sizeof(*cases));
 	if (cases == NULL)
@@ -444,21 +476,26 @@ static int teach_load(struct runner *rn, struct json_slice request, struct teach
 	return rc;
 }
 
-static void put_answer(const struct rows *rs, const struct teach *te, bool fixed, struct buf *answer)
+static void put_answer(
+	const struct rows *rs, const struct teach *te, bool fixed, struct buf *answer)
 {
 	(void)buf_addf(answer,
-		",\"rows\":%llu,\"skipped\":{\"model\":%llu,\"unreachable\":%llu,\"broken\":%llu,\"superseded\":%llu,\"free\":%llu,\"case\":%llu,\"uncalled\":%llu,"
+		",\"rows\":%llu,\"skipped\":{\"model\":%llu,\"unreachable\":%llu,\"broken\":%llu,"
+		"\"superseded\":%llu,\"free\":%llu,\"case\":%llu,\"uncalled\":%llu,"
 		"\"dropped\":%llu},\"fixed\":%s",
-		(unsigned long long)(fixed ? rs->nplain : rs->written), (unsigned long long)te->model, (unsigned long long)rs->unreachable,
-		(unsigned long long)te->broken, (unsigned long long)te->superseded, (unsigned long long)rs->free, (unsigned long long)te->cases,
-		(unsigned long long)(fixed ? 0 : rs->uncalled), (unsigned long long)te->dropped, fixed ? "true" : "false");
+		(unsigned long long)(fixed ? rs->nplain : rs->written),
+		(unsigned long long)te->model, (unsigned long long)rs->unreachable,
+		(unsigned long long)te->broken, (unsigned long long)te->superseded,
+		(unsigned long long)rs->free, (unsigned long long)te->cases,
+		(unsigned long long)(fixed ? 0 : rs->uncalled), (unsigned long long)te->dropped,
+		fixed ? "true" : "false");
 }
 
 int op_rows(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err)
 {
 	int out = (int)member_whole(request, "out", -1), rc;
-	struct rows rs = { .rn = rn };
-	struct teach te = { 0 };
+	struct rows rs = {.rn = rn};
+	struct teach te = {0};
 	const struct buf *text;
 
 	rc = program_open(rn, err);

@@ -1,5 +1,6 @@
 /*
- * kolm-runner - started by the spawner with its cell beside it; answers one JSON line at a time; ends after five idle minutes or when its input closes.
+ * kolm-runner - started by the spawner with its cell beside it; answers one JSON line at a time;
+ * ends after five idle minutes or when its input closes.
  */
 #include "runner/runner.h"
 
@@ -45,9 +46,9 @@ static bool too_large(struct json_slice input, uint64_t max)
 
 static int op_run(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err)
 {
-	struct json_slice input, params = { "", 0 }, rev;
+	struct json_slice input, params = {"", 0}, rev;
 	struct host host = model_host(rn);
-	struct outcome oc = { 0 };
+	struct outcome oc = {0};
 	int rc;
 
 	if (!json_member(request, "input", &input))
@@ -74,8 +75,11 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 	if (rc == 0)
 		rc = program_call(rn, input, params, &host, &oc, err);
 	if (rc == 0) {
-		const struct artifact_recipe *r = (size_t)oc.recipe < artifact_recipes(rn->af) ? artifact_recipe(rn->af, (size_t)oc.recipe) : NULL;
-		struct json_slice k = artifact_k_score(rn->af), composite = { "null", 4 };
+		const struct artifact_recipe *r =
+			(size_t)oc.recipe < artifact_recipes(rn->af)
+				? artifact_recipe(rn->af, (size_t)oc.recipe)
+				: NULL;
+		struct json_slice k = artifact_k_score(rn->af), composite = {"null", 4};
 
 		if (oc.output.len > 0)
 			(void)buf_addf(answer, ",\"output\":%s", oc.output.data);
@@ -83,7 +87,8 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 		(void)json_put_text(answer, r != NULL ? r->id : NULL);
 		(void)buf_puts(answer, ",\"recipe_name\":");
 		(void)json_put_text(answer, r != NULL ? r->name : NULL);
-		(void)buf_addf(answer, ",\"latency_us\":%lld,\"lm_us\":%lld", (long long)oc.latency_us, (long long)oc.lm_us);
+		(void)buf_addf(answer, ",\"latency_us\":%lld,\"lm_us\":%lld",
+			(long long)oc.latency_us, (long long)oc.lm_us);
 		if (oc.lm_called && rn->rev[0] != '\0')
 			(void)buf_addf(answer, ",\"rev\":\"%s\"", rn->rev);
 		if (k.len > 0)
@@ -103,9 +108,10 @@ static int op_check(struct buf *answer, struct err *err)
 	return cell_walls(answer, err);
 }
 
-static int dispatch(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer, struct err *err)
+static int dispatch(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer,
+	struct err *err)
 {
-	struct json_slice op = { "", 0 };
+	struct json_slice op = {"", 0};
 
 	(void)json_member(request, "op", &op);
 	if (op.len == 5 && memcmp(op.text, "\"run\"", 5) == 0)
@@ -124,7 +130,7 @@ static int dispatch(struct runner *rn, struct json_slice request, int64_t id, st
 static int serve_line(struct runner *rn, const char *text, size_t len)
 {
 	struct buf line = BUF_INIT, members = BUF_INIT;
-	struct json_slice request = { text, len };
+	struct json_slice request = {text, len};
 	struct err err = ERR_NONE;
 	int64_t id = 0;
 	int rc = json_check(text, len, &err);
@@ -134,13 +140,17 @@ static int serve_line(struct runner *rn, const char *text, size_t len)
 		rc = dispatch(rn, request, id, &members, &err);
 	}
 	if (rc >= 0) {
-		(void)buf_addf(&line, "{\"id\":%lld,\"ok\":true%s}", (long long)id, buf_str(&members));
+		(void)buf_addf(
+			&line, "{\"id\":%lld,\"ok\":true%s}", (long long)id, buf_str(&members));
 	} else {
-		(void)buf_addf(&line, "{\"id\":%lld,\"ok\":false,\"errno\":\"%s\",\"code\":", (long long)id, err_name(err.no));
+		(void)buf_addf(&line,
+			"{\"id\":%lld,\"ok\":false,\"errno\":\"%s\",\"code\":", (long long)id,
+			err_name(err.no));
 		(void)json_put_text(&line, err.code[0] != '\0' ? err.code : NULL);
 		(void)buf_puts(&line, ",\"error\":");
 		(void)json_put_text(&line, err.text);
-		(void)buf_addf(&line, "%s}", strcmp(err.code, "KOLM_E_EGRESS") == 0 ? buf_str(&members) : "");
+		(void)buf_addf(&line, "%s}",
+			strcmp(err.code, "KOLM_E_EGRESS") == 0 ? buf_str(&members) : "");
 	}
 	rc = say(&line, &err);
 	buf_release(&line);
@@ -154,7 +164,7 @@ static int serve(struct runner *rn)
 	int rc = 0;
 
 	while (rc == 0) {
-		struct pollfd pf = { .fd = STDIN_FILENO, .events = POLLIN };
+		struct pollfd pf = {.fd = STDIN_FILENO, .events = POLLIN};
 		char *lf = in.len > 0 ? memchr(in.data, '\n', in.len) : NULL;
 		ssize_t n;
 
@@ -185,19 +195,21 @@ static int serve(struct runner *rn)
 /* the store as this process may see it: nothing is made or locked */
 static int open_store(struct store *st, const char *path, struct err *err)
 {
-	*st = (struct store){ .dir = -1, .tune = -1, .rag = -1, .logs = -1 };
+	*st = (struct store){.dir = -1, .tune = -1, .rag = -1, .logs = -1};
 	(void)snprintf(st->path, sizeof(st->path), "%s", path);
 	st->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (st->dir < 0)
 		return err_sys(err, "cannot open store '%s'", path);
 	st->tune = openat(st->dir, "tune", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	st->rag = openat(st->dir, "rag", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return st->tune < 0 || st->rag < 0 ? err_sys(err, "cannot open the folders of store '%s'", path) : 0;
+	return st->tune < 0 || st->rag < 0
+		       ? err_sys(err, "cannot open the folders of store '%s'", path)
+		       : 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct runner rn = { 0 };
+	struct runner rn = {0};
 	struct err err = ERR_NONE;
 	const char *store = NULL;
 	int rc;
@@ -213,7 +225,8 @@ int main(int argc, char **argv)
 			store = NULL, argc = 0;
 	}
 	if (store == NULL) {
-		(void)fprintf(stderr, "usage: kolm-runner --store DIR [--artifact FILE] [--slug S]   (started by kolmfs and kolm)\n");
+		(void)fprintf(stderr, "usage: kolm-runner --store DIR [--artifact FILE] [--slug S] "
+				      "  (started by kolmfs and kolm)\n");
 		return 1;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -1,7 +1,9 @@
 /*
- * runner - kolm-runner: owns the model, its adapters and the attached index; has recipes run by its cell; answers JSON lines (PROTOCOLS section 2).
+ * runner - kolm-runner: owns the model, its adapters and the attached index; has recipes run by its
+ * cell; answers JSON lines (PROTOCOLS section 2).
  *
- * One thread. The cell is a stranger: everything it says is bounded and parsed again, and what it does not say in time is taken from it.
+ * One thread. The cell is a stranger: everything it says is bounded and parsed again, and what it
+ * does not say in time is taken from it.
  */
 #ifndef KOLM_RUNNER_H
 #define KOLM_RUNNER_H
@@ -28,8 +30,10 @@ struct loaded_adapter {
 /* what answers the questions of one call */
 struct host {
 	void *arg;
-	/* ${op} is "generate" or "choose"; append the answer frame's JSON. A failure is told to the recipe as an exception. */
-	int (*lm)(void *arg, struct json_slice frame, bool choose, struct buf *answer, struct err *err);
+	/* ${op} is "generate" or "choose"; append the answer frame's JSON. A failure is told to the
+	 * recipe as an exception. */
+	int (*lm)(void *arg, struct json_slice frame, bool choose, struct buf *answer,
+		struct err *err);
 };
 
 struct runner {
@@ -46,7 +50,7 @@ struct runner {
 	char rev[REV_BYTES]; /* in use; "" the base alone */
 	int64_t lm_us;	     /* spent in the model during the current call */
 	bool lm_called;
-	struct err lm_err;   /* why the model failed during the current call */
+	struct err lm_err; /* why the model failed during the current call */
 
 	/* program.c: what the cell has loaded */
 	bool loaded;
@@ -54,8 +58,8 @@ struct runner {
 	char loaded_rev[REV_BYTES];
 	struct rag_index *rag; /* NULL: nothing is attached, or the index is missing */
 	char rag_name[RAG_NAME_BYTES + 1];
-	char sidecar[96];      /* stat identity of the sidecar the above came from, "" none */
-	char rag_id[64];       /* stat identity of the index's folder */
+	char sidecar[96]; /* stat identity of the sidecar the above came from, "" none */
+	char rag_id[64];  /* stat identity of the index's folder */
 
 	/* link.c */
 	struct buf frame;
@@ -73,23 +77,31 @@ struct outcome {
 void outcome_release(struct outcome *oc);
 
 /* ---- link.c ---- */
-/* cell_call(rn, frame, host, reply, err): send a frame, answer what it asks, take the frame that ends it. Keeps the wall clock. When the cell had to be ended (limit, death, egress) a
- * new one stands, unloaded; egress: -EPERM with code KOLM_E_EGRESS and the attempts in ${egress}. */
-int cell_call(struct runner *rn, const struct buf *frame, const struct host *host, struct buf *reply, struct buf *egress, struct err *err);
-/* cell_renew(rn, err): end the cell and start the next; fails when the old one did not end as ours do. */
+/* cell_call(rn, frame, host, reply, err): send a frame, answer what it asks, take the frame that
+ * ends it. Keeps the wall clock. When the cell had to be ended (limit, death, egress) a new one
+ * stands, unloaded; egress: -EPERM with code KOLM_E_EGRESS and the attempts in ${egress}. */
+int cell_call(struct runner *rn, const struct buf *frame, const struct host *host,
+	struct buf *reply, struct buf *egress, struct err *err);
+/* cell_renew(rn, err): end the cell and start the next; fails when the old one did not end as ours
+ * do. */
 int cell_renew(struct runner *rn, struct err *err);
 
 /* cell_walls(report, err): a fresh canary's report as JSON; -EOPNOTSUPP when it cannot be made. */
 int cell_walls(struct buf *report, struct err *err);
 
 /* ---- program.c ---- */
-/* program_open(rn, err): the artifact; program_ready(rn, eval, err): the cell has the recipes, for the revision in use and the index attached now. */
+/* program_open(rn, err): the artifact; program_ready(rn, eval, err): the cell has the recipes, for
+ * the revision in use and the index attached now. */
 int program_open(struct runner *rn, struct err *err);
 int program_ready(struct runner *rn, bool eval, struct err *err);
-/* program_call(rn, input, params, host, out, err): one input. ${params}.len 0: the cell takes input.params or null (FORMATS 15.4). */
-int program_call(struct runner *rn, struct json_slice input, struct json_slice params, const struct host *host, struct outcome *out, struct err *err);
-/* program_answer(rn, input, output, prompt, call, out, err): the recipe's own answer(); 1 when it gave one. */
-int program_answer(struct runner *rn, struct json_slice input, struct json_slice output, struct json_slice prompt, int call, struct buf *out, struct err *err);
+/* program_call(rn, input, params, host, out, err): one input. ${params}.len 0: the cell takes
+ * input.params or null (FORMATS 15.4). */
+int program_call(struct runner *rn, struct json_slice input, struct json_slice params,
+	const struct host *host, struct outcome *out, struct err *err);
+/* program_answer(rn, input, output, prompt, call, out, err): the recipe's own answer(); 1 when it
+ * gave one. */
+int program_answer(struct runner *rn, struct json_slice input, struct json_slice output,
+	struct json_slice prompt, int call, struct buf *out, struct err *err);
 
 /* ---- model.c ---- */
 int model_open_base(struct runner *rn, struct err *err);
@@ -101,7 +113,8 @@ void model_close(struct runner *rn);
 int op_init(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err);
 
 /* ---- eval.c, rows.c: append the members behind "ok":true ---- */
-int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer, struct err *err);
+int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer,
+	struct err *err);
 int op_rows(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err);
 
 /* say(text, len): one line on standard output */

@@ -1,9 +1,11 @@
 /*
  * sandbox - starting one child behind its walls.
  *
- * clone() makes the namespaces; the child waits until the spawner has written its id maps, then builds the rest in the order that works: mounts, the filter with
- * its listener (taken by the spawner through pidfd_getfd), for all but a cell a fork - the first process of a pid namespace ignores SIGTERM and must reap
- * orphans, so a tiny init stands there - then descriptors, limits, capabilities, Landlock, exec. Any failure comes back as a sentence through a pipe.
+ * clone() makes the namespaces; the child waits until the spawner has written its id maps, then
+ * builds the rest in the order that works: mounts, the filter with its listener (taken by the
+ * spawner through pidfd_getfd), for all but a cell a fork - the first process of a pid namespace
+ * ignores SIGTERM and must reap orphans, so a tiny init stands there - then descriptors, limits,
+ * capabilities, Landlock, exec. Any failure comes back as a sentence through a pipe.
  */
 #include "runner/sandbox.h"
 
@@ -36,9 +38,9 @@ struct news {
 
 struct setup {
 	const struct sandbox_spec *spec;
-	int go, say;	/* pipes with the spawner */
-	int status;	/* where the init says how the program ended */
-	int program;	/* open program of a cell: as uid 65534 its path may not be reachable */
+	int go, say; /* pipes with the spawner */
+	int status;  /* where the init says how the program ended */
+	int program; /* open program of a cell: as uid 65534 its path may not be reachable */
 };
 
 static unsigned long clone_flags(int kind)
@@ -65,7 +67,8 @@ static _Noreturn void give_up(const struct setup *st, const struct err *err)
 
 static int missing(struct err *err, const char *what)
 {
-	return err_set(err, EOPNOTSUPP, "sandbox: %s unavailable (%s); recipes will not be run", what, strerror(errno));
+	return err_set(err, EOPNOTSUPP, "sandbox: %s unavailable (%s); recipes will not be run",
+		what, strerror(errno));
 }
 
 static void wait_go(const struct setup *st)
@@ -88,7 +91,8 @@ static int first_steps(const struct setup *st, struct err *err)
 	umask(077);
 	wait_go(st);
 	if (st->spec->kind == SANDBOX_CELL) {
-		/* refused where an unprivileged spawner mapped only itself; then there is nothing to drop */
+		/* refused where an unprivileged spawner mapped only itself; then there is nothing
+		 * to drop */
 		if (setgroups(0, NULL) < 0 && errno != EPERM)
 			return missing(err, "dropping of groups");
 		if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
@@ -103,7 +107,8 @@ static int first_steps(const struct setup *st, struct err *err)
 	return 0;
 }
 
-/* the program's files stay readable as they are for the server: root keeps the right to read what root can read, inside Landlock, and nothing else */
+/* the program's files stay readable as they are for the server: root keeps the right to read what
+ * root can read, inside Landlock, and nothing else */
 static int drop_capabilities(struct err *err)
 {
 	const unsigned keep = geteuid() == 0 ? 1u << CAP_DAC_OVERRIDE : 0;
@@ -121,7 +126,8 @@ static int drop_capabilities(struct err *err)
 	return 0;
 }
 
-/* Move every descriptor out of the way of the targets, then into place, and close the rest. The pipe for bad news and the program survive until exec. */
+/* Move every descriptor out of the way of the targets, then into place, and close the rest. The
+ * pipe for bad news and the program survive until exec. */
 static int install_fds(struct setup *st, struct err *err)
 {
 	const struct sandbox_spec *spec = st->spec;
@@ -148,7 +154,9 @@ static int install_fds(struct setup *st, struct err *err)
 			return err_sys(err, "cannot pass descriptor %d", spec->fds[i].to);
 	}
 	/* what is above closes by itself at exec */
-	return close_range((unsigned)base, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ? err_sys(err, "cannot close descriptors") : 0;
+	return close_range((unsigned)base, ~0U, CLOSE_RANGE_CLOEXEC) < 0
+		       ? err_sys(err, "cannot close descriptors")
+		       : 0;
 }
 
 static int limits(int kind, struct err *err)
@@ -185,12 +193,15 @@ static _Noreturn void become_program(struct setup *st)
 	if (spec->kind == SANDBOX_CELL)
 		syscall(SYS_execveat, st->program, "", spec->argv, spec->env, AT_EMPTY_PATH);
 	else
-		execve(spec->argv[0], (char *const *)(uintptr_t)spec->argv, (char *const *)(uintptr_t)spec->env);
-	err_set(&err, errno == ENOENT || errno == EACCES ? ENOEXEC : errno, "cannot run '%s': %s", spec->argv[0], strerror(errno));
+		execve(spec->argv[0], (char *const *)(uintptr_t)spec->argv,
+			(char *const *)(uintptr_t)spec->env);
+	err_set(&err, errno == ENOENT || errno == EACCES ? ENOEXEC : errno, "cannot run '%s': %s",
+		spec->argv[0], strerror(errno));
 	give_up(st, &err);
 }
 
-/* the first process of the namespace: waits for the program, says how it ended, and takes everything else down by ending itself */
+/* the first process of the namespace: waits for the program, says how it ended, and takes
+ * everything else down by ending itself */
 static _Noreturn void be_init(const struct setup *st, pid_t program)
 {
 	int status = 0;
@@ -212,7 +223,8 @@ static _Noreturn void child_main(struct setup *st)
 	struct news news = {.listener = -1};
 	pid_t pid = 0;
 
-	if (first_steps(st, &news.err) < 0 || sandbox_filter(st->spec->kind, &news.listener, &news.err) < 0)
+	if (first_steps(st, &news.err) < 0 ||
+		sandbox_filter(st->spec->kind, &news.listener, &news.err) < 0)
 		give_up(st, &news.err);
 	if (news.listener >= 0) {
 		if (write(st->say, &news, sizeof(news)) != (ssize_t)sizeof(news))
@@ -263,7 +275,8 @@ static int copy_map(pid_t pid, const char *file)
 		return -errno;
 	text[0] = 0;
 	while (len < sizeof(text) - 64 && fscanf(f, "%u %u %u", &inside, &outside, &count) == 3)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%u %u %u\n", inside, inside, count);
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%u %u %u\n", inside, inside, count);
 	fclose(f);
 	return write_text(pid, file, text);
 }
@@ -280,7 +293,8 @@ static int write_maps(pid_t pid, int kind, struct err *err)
 		if (rc == 0)
 			rc = copy_map(pid, "gid_map");
 	} else {
-		const unsigned uid = is_root ? NOBODY : geteuid(), gid = is_root ? NOBODY : getegid();
+		const unsigned uid = is_root ? NOBODY : geteuid(),
+			       gid = is_root ? NOBODY : getegid();
 
 		snprintf(uids, sizeof(uids), "%u %u 1\n", kind == SANDBOX_CELL ? 0 : uid, uid);
 		snprintf(gids, sizeof(gids), "%u %u 1\n", kind == SANDBOX_CELL ? 0 : gid, gid);
@@ -291,7 +305,9 @@ static int write_maps(pid_t pid, int kind, struct err *err)
 			rc = write_text(pid, "gid_map", gids);
 	}
 	if (rc < 0)
-		return err_set(err, EOPNOTSUPP, "sandbox: user namespace unavailable (%s); recipes will not be run", strerror(-rc));
+		return err_set(err, EOPNOTSUPP,
+			"sandbox: user namespace unavailable (%s); recipes will not be run",
+			strerror(-rc));
 	return 0;
 }
 
@@ -319,10 +335,14 @@ static int take_listener(pid_t pid, int number, struct err *err)
 	if (pidfd >= 0) {
 		fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 		if (fd < 0)
-			err_set(err, EOPNOTSUPP, "sandbox: listener of the system-call filter unavailable (%s); recipes will not be run", strerror(errno));
+			err_set(err, EOPNOTSUPP,
+				"sandbox: listener of the system-call filter unavailable (%s); "
+				"recipes will not be run",
+				strerror(errno));
 		close(pidfd);
 	} else {
-		err_set(err, EOPNOTSUPP, "sandbox: pidfd unavailable (%s); recipes will not be run", strerror(errno));
+		err_set(err, EOPNOTSUPP, "sandbox: pidfd unavailable (%s); recipes will not be run",
+			strerror(errno));
 	}
 	return fd < 0 ? -EOPNOTSUPP : fd;
 }
@@ -364,7 +384,8 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, st
 		if (st.program < 0)
 			return err_sys(err, "cannot open '%s'", spec->argv[0]);
 	}
-	if (pipe2(go, O_CLOEXEC) < 0 || pipe2(say, O_CLOEXEC) < 0 || (spec->kind != SANDBOX_CELL && pipe2(status, O_CLOEXEC) < 0)) {
+	if (pipe2(go, O_CLOEXEC) < 0 || pipe2(say, O_CLOEXEC) < 0 ||
+		(spec->kind != SANDBOX_CELL && pipe2(status, O_CLOEXEC) < 0)) {
 		rc = err_sys(err, "cannot make a pipe");
 		goto out;
 	}
@@ -375,8 +396,11 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, st
 		sandbox_show_mounts(home);
 	errno = no;
 	if (out->pid < 0) {
-		rc = errno == EAGAIN || errno == ENOMEM ? err_sys(err, "cannot start a process") :
-			err_set(err, EOPNOTSUPP, "sandbox: namespaces unavailable (%s); recipes will not be run", strerror(errno));
+		rc = errno == EAGAIN || errno == ENOMEM ? err_sys(err, "cannot start a process")
+							: err_set(err, EOPNOTSUPP,
+								  "sandbox: namespaces unavailable "
+								  "(%s); recipes will not be run",
+								  strerror(errno));
 		goto out;
 	}
 	if (out->pid == 0) {

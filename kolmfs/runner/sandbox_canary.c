@@ -1,6 +1,7 @@
 /*
- * sandbox_canary - proof that the walls stand: cells that try, by bare system calls, what a hostile recipe would try, and one that holds still while we look at
- * it from outside. What is reported is what was seen, never what was asked for.
+ * sandbox_canary - proof that the walls stand: cells that try, by bare system calls, what a hostile
+ * recipe would try, and one that holds still while we look at it from outside. What is reported is
+ * what was seen, never what was asked for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +66,8 @@ static void probe_close(struct sandbox *sb, struct probe *pr)
 }
 
 /* one probe: refused when it got there and said so, or was killed for it */
-static int try_probe(struct sandbox *sb, const char *name, bool is_network, bool *is_refused, struct err *err)
+static int try_probe(
+	struct sandbox *sb, const char *name, bool is_network, bool *is_refused, struct err *err)
 {
 	struct probe pr;
 	char said[2] = {0, 0};
@@ -78,15 +80,19 @@ static int try_probe(struct sandbox *sb, const char *name, bool is_network, bool
 		sandbox_pump(sb, false);
 	if (read(pr.out, said, sizeof(said)) < 1)
 		said[0] = 0;
-	was_killed = WIFSIGNALED(pr.cell->wait_status) && (WTERMSIG(pr.cell->wait_status) == SIGSYS || pr.cell->egress[0]);
-	*is_refused = said[0] == PROBE_READY && (said[1] == PROBE_REFUSED || (said[1] == 0 && was_killed)) && (!is_network || pr.cell->egress[0]);
+	was_killed = WIFSIGNALED(pr.cell->wait_status) &&
+		     (WTERMSIG(pr.cell->wait_status) == SIGSYS || pr.cell->egress[0]);
+	*is_refused = said[0] == PROBE_READY &&
+		      (said[1] == PROBE_REFUSED || (said[1] == 0 && was_killed)) &&
+		      (!is_network || pr.cell->egress[0]);
 	probe_close(sb, &pr);
 	return 0;
 }
 
 static void put(struct buf *out, const char *layer, const char *why)
 {
-	buf_addf(out, "%s\"%s\":\"%s%s\"", out->len > 1 ? "," : "", layer, why ? "missing: " : "in force", why ? why : "");
+	buf_addf(out, "%s\"%s\":\"%s%s\"", out->len > 1 ? "," : "", layer,
+		why ? "missing: " : "in force", why ? why : "");
 }
 
 static bool own_namespace(pid_t pid, const char *name)
@@ -106,7 +112,8 @@ static bool status_has(const char *status, const char *key, const char *value)
 	const char *at = strstr(status, key);
 	size_t len = strlen(value);
 
-	return at && strncmp(at + strlen(key), value, len) == 0 && (at[strlen(key) + len] == '\n' || at[strlen(key) + len] == '\t');
+	return at && strncmp(at + strlen(key), value, len) == 0 &&
+	       (at[strlen(key) + len] == '\n' || at[strlen(key) + len] == '\t');
 }
 
 static void read_proc(pid_t pid, const char *name, char *out, size_t size)
@@ -145,13 +152,29 @@ static void inspect(pid_t pid, struct buf *out)
 	put(out, "userns", own_namespace(pid, "user") ? NULL : "shared with the server");
 	put(out, "netns", own_namespace(pid, "net") ? NULL : "shared with the server");
 	put(out, "pidns", own_namespace(pid, "pid") ? NULL : "shared with the server");
-	put(out, "mountns", own_namespace(pid, "mnt") && own_namespace(pid, "ipc") ? NULL : "shared with the server");
+	put(out, "mountns",
+		own_namespace(pid, "mnt") && own_namespace(pid, "ipc") ? NULL
+								       : "shared with the server");
 	put(out, "identity",
-	    is_nobody && status_has(status, "\nCapEff:\t", "0000000000000000") && status_has(status, "\nCapBnd:\t", "0000000000000000") ? NULL : "it has rights");
+		is_nobody && status_has(status, "\nCapEff:\t", "0000000000000000") &&
+				status_has(status, "\nCapBnd:\t", "0000000000000000")
+			? NULL
+			: "it has rights");
 	put(out, "rlimits",
-	    limit_is(limits, "Max file size", "0") && limit_is(limits, "Max core file size", "0") && !limit_is(limits, "Max data size", "unlimited") ? NULL : "not set");
-	put(out, "landlock", landlock_abi() > 0 ? NULL : "the kernel has none"); /* the cell itself refuses to start when it does not bite */
-	put(out, "seccomp", status_has(status, "\nSeccomp:\t", "2") && !status_has(status, "\nSeccomp_filters:\t", "1") ? NULL : "no filter");
+		limit_is(limits, "Max file size", "0") &&
+				limit_is(limits, "Max core file size", "0") &&
+				!limit_is(limits, "Max data size", "unlimited")
+			? NULL
+			: "not set");
+	put(out, "landlock",
+		landlock_abi() > 0 ? NULL
+				   : "the kernel has none"); /* the cell itself refuses to start
+								when it does not bite */
+	put(out, "seccomp",
+		status_has(status, "\nSeccomp:\t", "2") &&
+				!status_has(status, "\nSeccomp_filters:\t", "1")
+			? NULL
+			: "no filter");
 }
 
 static int look(struct sandbox *sb, struct buf *out, struct err *err)
@@ -167,14 +190,17 @@ static int look(struct sandbox *sb, struct buf *out, struct err *err)
 	if (poll(&pfd, 1, PROBE_MS) == 1 && read(pr.out, &said, 1) == 1 && said == PROBE_READY)
 		inspect(pr.cell->box.pid, out);
 	else
-		rc = err_set(err, EOPNOTSUPP, "sandbox: cell unavailable (it did not get behind its walls); recipes will not be run");
+		rc = err_set(err, EOPNOTSUPP,
+			"sandbox: cell unavailable (it did not get behind its walls); recipes will "
+			"not be run");
 	child_kill(pr.cell);
 	probe_close(sb, &pr);
 	return rc;
 }
 
 /* the first of ${names} that is not refused, NULL none */
-static int try_all(struct sandbox *sb, const char *const *names, bool is_network, const char **open_door, struct err *err)
+static int try_all(struct sandbox *sb, const char *const *names, bool is_network,
+	const char **open_door, struct err *err)
 {
 	bool is_refused = true;
 	int rc = 0;
@@ -190,7 +216,8 @@ static int try_all(struct sandbox *sb, const char *const *names, bool is_network
 int sandbox_canary(struct sandbox *sb, struct buf *report, struct err *err)
 {
 #define NAME(name) #name,
-	static const char *const network[] = {CELL_NETWORK_PROBES(NAME) NULL}, *const others[] = {CELL_OTHER_PROBES(NAME) NULL};
+	static const char *const network[] = {CELL_NETWORK_PROBES(NAME) NULL},
+				 *const others[] = {CELL_OTHER_PROBES(NAME) NULL};
 #undef NAME
 	const char *open_door = NULL;
 	int rc;

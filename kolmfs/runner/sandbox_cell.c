@@ -1,8 +1,10 @@
 /*
- * sandbox_cell - cells and the lines of their runners: start, memory and processor limits, replacement (PROTOCOLS section 3).
+ * sandbox_cell - cells and the lines of their runners: start, memory and processor limits,
+ * replacement (PROTOCOLS section 3).
  *
- * The spawner keeps both ends of the cell's two pipes, so that a new cell continues where the old one died and the runner's descriptors stay what they
- * were. For emptying them it opens each pipe once more: O_NONBLOCK belongs to an open file, and the runner's and the cell's must block.
+ * The spawner keeps both ends of the cell's two pipes, so that a new cell continues where the old
+ * one died and the runner's descriptors stay what they were. For emptying them it opens each pipe
+ * once more: O_NONBLOCK belongs to an open file, and the runner's and the cell's must block.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +32,8 @@ static int reopen(int fd)
 int cell_pipes(struct child *runner, struct sandbox_fd theirs[4], struct err *err)
 {
 	int down[2] = {-1, -1}, up[2] = {-1, -1}, line[2] = {-1, -1}, reply[2] = {-1, -1};
-	bool made = pipe2(down, O_CLOEXEC) == 0 && pipe2(up, O_CLOEXEC) == 0 && pipe2(line, O_CLOEXEC) == 0 && pipe2(reply, O_CLOEXEC) == 0;
+	bool made = pipe2(down, O_CLOEXEC) == 0 && pipe2(up, O_CLOEXEC) == 0 &&
+		    pipe2(line, O_CLOEXEC) == 0 && pipe2(reply, O_CLOEXEC) == 0;
 
 	theirs[0] = (struct sandbox_fd){down[1], RUNNER_CELL_OUT};
 	theirs[1] = (struct sandbox_fd){up[0], RUNNER_CELL_IN};
@@ -46,16 +49,20 @@ int cell_pipes(struct child *runner, struct sandbox_fd theirs[4], struct err *er
 	}
 	/* our ends of the line must never make us wait for a runner */
 	if (made)
-		made = fcntl(line[0], F_SETFL, O_NONBLOCK) == 0 && fcntl(reply[1], F_SETFL, O_NONBLOCK) == 0;
+		made = fcntl(line[0], F_SETFL, O_NONBLOCK) == 0 &&
+		       fcntl(reply[1], F_SETFL, O_NONBLOCK) == 0;
 	if (!made || runner->drain_in < 0 || runner->drain_out < 0)
 		return err_sys(err, "cannot make the pipes of a cell");
 	return 0;
 }
 
-int cell_start(struct sandbox *sb, struct child *runner, const char *probe, int in, int out, struct child **cell, struct err *err)
+int cell_start(struct sandbox *sb, struct child *runner, const char *probe, int in, int out,
+	struct child **cell, struct err *err)
 {
-	/* the engine without just-in-time compiler, without concurrent collector, on plain malloc; nothing else of the environment */
-	static const char *const env[] = {"JSC_useJIT=0", "JSC_useConcurrentGC=0", "JSC_numberOfGCMarkers=1", "GIGACAGE_ENABLED=0", "Malloc=1", "TZ=UTC", NULL};
+	/* the engine without just-in-time compiler, without concurrent collector, on plain malloc;
+	 * nothing else of the environment */
+	static const char *const env[] = {"JSC_useJIT=0", "JSC_useConcurrentGC=0",
+		"JSC_numberOfGCMarkers=1", "GIGACAGE_ENABLED=0", "Malloc=1", "TZ=UTC", NULL};
 	const char *const argv[] = {sb->cell_path, probe ? "--probe" : NULL, probe, NULL};
 	int say[2] = {-1, -1}, go[2] = {-1, -1}, null = open("/dev/null", O_RDWR | O_CLOEXEC), rc;
 	struct child *ch = child_new(sb, SANDBOX_CELL);
@@ -63,8 +70,14 @@ int cell_start(struct sandbox *sb, struct child *runner, const char *probe, int 
 	if (!ch || null < 0 || pipe2(say, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0) {
 		rc = err_set(err, EAGAIN, "cannot start a cell: no more processes or descriptors");
 	} else {
-		const struct sandbox_fd fds[] = {{in, 0}, {out, 1}, {null, 2}, {say[1], CELL_SAY}, {go[0], CELL_GO}};
-		const struct sandbox_spec spec = {.kind = SANDBOX_CELL, .argv = argv, .env = env, .cwd = "/", .fds = fds, .nfds = 5};
+		const struct sandbox_fd fds[] = {
+			{in, 0}, {out, 1}, {null, 2}, {say[1], CELL_SAY}, {go[0], CELL_GO}};
+		const struct sandbox_spec spec = {.kind = SANDBOX_CELL,
+			.argv = argv,
+			.env = env,
+			.cwd = "/",
+			.fds = fds,
+			.nfds = 5};
 
 		rc = sandbox_start(&spec, &ch->box, err);
 	}
@@ -100,14 +113,16 @@ static long status_kib(pid_t pid, const char *key)
 	if (!f)
 		return -1;
 	while (out < 0 && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %ld", &out) != 1)
+		if (strncmp(line, key, strlen(key)) == 0 &&
+			sscanf(line + strlen(key), " %ld", &out) != 1)
 			break;
 	}
 	fclose(f);
 	return out;
 }
 
-/* the engine reserves gigabytes of address space at its start, so the limit is what it has now and the cap */
+/* the engine reserves gigabytes of address space at its start, so the limit is what it has now and
+ * the cap */
 static int limit_memory(struct child *cell)
 {
 	long now = status_kib(cell->box.pid, "VmData:");
@@ -143,7 +158,9 @@ int cell_wait_ready(struct child *cell, struct err *err)
 		cell_said(cell);
 	if (rc != 1 || strcmp(cell->line, "ready\n") != 0) {
 		cell->line[strcspn(cell->line, "\n")] = 0;
-		return err_set(err, EOPNOTSUPP, "%s; recipes will not be run", cell->line[0] ? cell->line : "sandbox: cell unavailable (it did not start)");
+		return err_set(err, EOPNOTSUPP, "%s; recipes will not be run",
+			cell->line[0] ? cell->line
+				      : "sandbox: cell unavailable (it did not start)");
 	}
 	return 0;
 }
@@ -153,12 +170,14 @@ int cell_wait_ready(struct child *cell, struct err *err)
 static void tell(struct child *runner, const char *line)
 {
 	if (write(runner->line_out, line, strlen(line)) < 0)
-		child_kill(runner); /* it closed its line: nobody is left to hear how its cells end */
+		child_kill(
+			runner); /* it closed its line: nobody is left to hear how its cells end */
 }
 
 /*
- * Processor time: what is used, and two seconds. The soft limit only, since one without CAP_SYS_RESOURCE (a container's root too) could never raise the hard one
- * again: the cell ends itself at SIGXCPU, and the runner's wall clock is behind that.
+ * Processor time: what is used, and two seconds. The soft limit only, since one without
+ * CAP_SYS_RESOURCE (a container's root too) could never raise the hard one again: the cell ends
+ * itself at SIGXCPU, and the runner's wall clock is behind that.
  */
 static int arm(struct child *cell)
 {
@@ -166,7 +185,8 @@ static int arm(struct child *cell)
 	struct timespec used;
 	clockid_t clock;
 
-	if (cell->is_over || clock_getcpuclockid(cell->box.pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+	if (cell->is_over || clock_getcpuclockid(cell->box.pid, &clock) != 0 ||
+		clock_gettime(clock, &used) < 0)
 		return -ESRCH;
 	if (prlimit(cell->box.pid, RLIMIT_CPU, NULL, &limit) < 0)
 		return -errno;
@@ -198,14 +218,18 @@ static void replace_cell(struct sandbox *sb, struct child *runner)
 			child_ended(old, status);
 		}
 		status = old->wait_status;
-		snprintf(line, sizeof(line), "ended %s=%d egress=%s\n", WIFSIGNALED(status) ? "signal" : "exit",
-			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), old->egress[0] ? old->egress : "-");
+		snprintf(line, sizeof(line), "ended %s=%d egress=%s\n",
+			WIFSIGNALED(status) ? "signal" : "exit",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+			old->egress[0] ? old->egress : "-");
 		child_free(sb, old);
 	}
 	drain(runner->drain_in);
 	drain(runner->drain_out);
-	if (cell_start(sb, runner, NULL, runner->cell_in, runner->cell_out, &runner->cell, &err) < 0)
-		snprintf(line, sizeof(line), "%.150s\n", err.text); /* a sentence instead: there is no next cell */
+	if (cell_start(sb, runner, NULL, runner->cell_in, runner->cell_out, &runner->cell, &err) <
+		0)
+		snprintf(line, sizeof(line), "%.150s\n",
+			err.text); /* a sentence instead: there is no next cell */
 	tell(runner, line);
 }
 
@@ -238,7 +262,8 @@ static void obey(struct sandbox *sb, struct child *runner, const char *word)
 
 void runner_said(struct sandbox *sb, struct child *runner)
 {
-	ssize_t n = read(runner->line_in, runner->line + runner->line_len, sizeof(runner->line) - 1 - runner->line_len);
+	ssize_t n = read(runner->line_in, runner->line + runner->line_len,
+		sizeof(runner->line) - 1 - runner->line_len);
 	char *end;
 
 	if (n < 0 && errno == EAGAIN)

@@ -29,7 +29,8 @@ struct child *child_new(struct sandbox *sb, int kind)
 		return NULL;
 	ch->kind = kind;
 	ch->box = (struct sandbox_child){.status = -1, .listener = -1};
-	ch->exit_fd = ch->line_in = ch->line_out = ch->cell_in = ch->cell_out = ch->drain_in = ch->drain_out = ch->say = ch->go = -1;
+	ch->exit_fd = ch->line_in = ch->line_out = ch->cell_in = ch->cell_out = ch->drain_in =
+		ch->drain_out = ch->say = ch->go = -1;
 	ch->next = sb->children;
 	sb->children = ch;
 	sb->nchildren++;
@@ -61,7 +62,8 @@ void child_free(struct sandbox *sb, struct child *ch)
 void child_kill(struct child *ch)
 {
 	if (!ch->is_over && ch->box.pid > 0)
-		kill(ch->box.pid, SIGKILL); /* first of its pid namespace: nothing in there survives it */
+		kill(ch->box.pid,
+			SIGKILL); /* first of its pid namespace: nothing in there survives it */
 }
 
 static void record(struct child *ch, int call)
@@ -110,11 +112,15 @@ void child_ended(struct child *ch, int wait_status)
 	int told;
 
 	child_notified(ch);
-	/* the init of the namespace says how the program ended; when it could not, it was killed itself */
-	if (ch->box.status >= 0 && read(ch->box.status, &told, sizeof(told)) == (ssize_t)sizeof(told))
+	/* the init of the namespace says how the program ended; when it could not, it was killed
+	 * itself */
+	if (ch->box.status >= 0 &&
+		read(ch->box.status, &told, sizeof(told)) == (ssize_t)sizeof(told))
 		wait_status = told;
-	/* a native worker's own filter kills at a network call and nowhere else, and leaves no name */
-	if (ch->kind != SANDBOX_CELL && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGSYS && !ch->egress[0])
+	/* a native worker's own filter kills at a network call and nowhere else, and leaves no name
+	 */
+	if (ch->kind != SANDBOX_CELL && WIFSIGNALED(wait_status) &&
+		WTERMSIG(wait_status) == SIGSYS && !ch->egress[0])
 		snprintf(ch->egress, sizeof(ch->egress), "network call");
 	ch->wait_status = wait_status;
 	ch->is_over = true;
@@ -164,7 +170,8 @@ void child_sweep(struct sandbox *sb)
 	while (ch) {
 		struct child *next = ch->next;
 
-		/* a cell stays until its runner asks how it ended, a probe until the canary has looked */
+		/* a cell stays until its runner asks how it ended, a probe until the canary has
+		 * looked */
 		if (ch->is_over && ch->kind != SANDBOX_CELL) {
 			end_cell(sb, ch);
 			report(ch);
@@ -194,11 +201,17 @@ static size_t further_fds(const struct wire_request *rq, struct sandbox_fd *out)
 	return n;
 }
 
-static int start_program(struct sandbox *sb, struct child *ch, const struct wire_request *rq, struct err *err)
+static int start_program(
+	struct sandbox *sb, struct child *ch, const struct wire_request *rq, struct err *err)
 {
 	struct sandbox_fd fds[3 + 4 + WIRE_FDS], theirs[4];
-	struct sandbox_spec spec = {.kind = ch->kind, .argv = rq->list[LIST_ARGV], .env = rq->list[LIST_ENV], .cwd = rq->cwd, .fds = fds,
-				    .reads = rq->list[LIST_READS], .writes = rq->list[LIST_WRITES]};
+	struct sandbox_spec spec = {.kind = ch->kind,
+		.argv = rq->list[LIST_ARGV],
+		.env = rq->list[LIST_ENV],
+		.cwd = rq->cwd,
+		.fds = fds,
+		.reads = rq->list[LIST_READS],
+		.writes = rq->list[LIST_WRITES]};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), rc = 0;
 	const bool is_runner = ch->kind == SPAWN_RUNNER;
 
@@ -227,12 +240,14 @@ static int start_program(struct sandbox *sb, struct child *ch, const struct wire
 	return rc;
 }
 
-int child_start(struct sandbox *sb, const struct wire_request *rq, struct child **out, int *exit_fd, struct err *err)
+int child_start(struct sandbox *sb, const struct wire_request *rq, struct child **out, int *exit_fd,
+	struct err *err)
 {
 	struct child *ch;
 	int ends[2], rc;
 
-	if (!rq->list[LIST_ARGV][0] || rq->head.kind < 0 || rq->head.kind > SPAWN_RUNNER || rq->head.nfds > rq->nfds)
+	if (!rq->list[LIST_ARGV][0] || rq->head.kind < 0 || rq->head.kind > SPAWN_RUNNER ||
+		rq->head.nfds > rq->nfds)
 		return err_set(err, EINVAL, "spawner: not a request");
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");

@@ -1,5 +1,6 @@
 /*
- * sandbox_mount - mounting as root by mount(2), otherwise through fusermount3; healing what a dead server left.
+ * sandbox_mount - mounting as root by mount(2), otherwise through fusermount3; healing what a dead
+ * server left.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,13 +18,15 @@
 
 #include "runner/sandbox.h"
 
-/* what mountinfo says of a path: 0 nothing, 1 some mount, 2 one of ours. Octal escapes (blanks) are decoded in place. */
+/* what mountinfo says of a path: 0 nothing, 1 some mount, 2 one of ours. Octal escapes (blanks) are
+ * decoded in place. */
 static void unescape(char *p)
 {
 	char *out = p;
 
 	while (*p) {
-		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+			p[3] >= '0' && p[3] <= '7') {
 			*out++ = (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0'));
 			p += 4;
 		} else {
@@ -113,7 +116,8 @@ void sandbox_show_mounts(int home)
 	close(home);
 }
 
-/* run fusermount3 with ${args}; ${sock} is its end of the pair that brings the descriptor, -1 none */
+/* run fusermount3 with ${args}; ${sock} is its end of the pair that brings the descriptor, -1 none
+ */
 static int fusermount(const char *const *args, int sock, struct err *err)
 {
 	char number[40];
@@ -131,13 +135,16 @@ static int fusermount(const char *const *args, int sock, struct err *err)
 			fcntl(sock, F_SETFD, 0);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		execvpe("fusermount3", (char *const *)(uintptr_t)args, (char *const *)(uintptr_t)env);
+		execvpe("fusermount3", (char *const *)(uintptr_t)args,
+			(char *const *)(uintptr_t)env);
 		_exit(127);
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return err_set(err, ENODEV, "FUSE is not available: fusermount3 is not installed; the kolm command works without a mount");
+		return err_set(err, ENODEV,
+			"FUSE is not available: fusermount3 is not installed; the kolm command "
+			"works without a mount");
 	return status == 0 ? 0 : err_set(err, EACCES, "fusermount3 refused");
 }
 
@@ -179,7 +186,8 @@ static int check_place(const char *path, struct err *err)
 	if (stat(path, &st) < 0 && !(errno == ENOTCONN && mounted(path)))
 		return err_sys(err, "mount point '%s'", path);
 	if (mounted(path) != 0)
-		return err_set(err, EBUSY, "mount point '%s' has something mounted on it already", path);
+		return err_set(
+			err, EBUSY, "mount point '%s' has something mounted on it already", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, ENOTDIR, "mount point '%s' is not a folder", path);
 	if (!is_empty(path))
@@ -194,7 +202,8 @@ static int open_fuse(struct err *err)
 	if (fd >= 0)
 		return fd;
 	return err_set(err, errno == EACCES || errno == EPERM ? EACCES : ENODEV,
-		       "FUSE is not available: /dev/fuse: %s; the kolm command works without a mount", strerror(errno));
+		"FUSE is not available: /dev/fuse: %s; the kolm command works without a mount",
+		strerror(errno));
 }
 
 static unsigned long flag_of(const char *word, bool *is_off)
@@ -204,9 +213,17 @@ static unsigned long flag_of(const char *word, bool *is_off)
 		unsigned long flag;
 		bool is_off;
 	} words[] = {
-		{"ro", MS_RDONLY, false}, {"rw", MS_RDONLY, true}, {"nosuid", MS_NOSUID, false}, {"suid", MS_NOSUID, true}, {"nodev", MS_NODEV, false},
-		{"dev", MS_NODEV, true}, {"noexec", MS_NOEXEC, false}, {"exec", MS_NOEXEC, true}, {"noatime", MS_NOATIME, false},
-		{"sync", MS_SYNCHRONOUS, false}, {"dirsync", MS_DIRSYNC, false},
+		{"ro", MS_RDONLY, false},
+		{"rw", MS_RDONLY, true},
+		{"nosuid", MS_NOSUID, false},
+		{"suid", MS_NOSUID, true},
+		{"nodev", MS_NODEV, false},
+		{"dev", MS_NODEV, true},
+		{"noexec", MS_NOEXEC, false},
+		{"exec", MS_NOEXEC, true},
+		{"noatime", MS_NOATIME, false},
+		{"sync", MS_SYNCHRONOUS, false},
+		{"dirsync", MS_DIRSYNC, false},
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -230,7 +247,8 @@ static int split_options(const char *text, struct options *out, struct err *err)
 	char word[PATH_MAX];
 	bool is_off;
 
-	*out = (struct options){.source = "kolmfs", .flags = MS_NOSUID | MS_NODEV, .data = BUF_INIT};
+	*out = (struct options){
+		.source = "kolmfs", .flags = MS_NOSUID | MS_NODEV, .data = BUF_INIT};
 	while (*text) {
 		unsigned long flag;
 		size_t n = 0;
@@ -268,12 +286,15 @@ static int mount_root(const char *path, const char *text, int *fd, struct err *e
 		buf_release(&opt.data);
 		return fuse;
 	}
-	buf_addf(&data, "fd=%d,rootmode=40000,user_id=%u,group_id=%u%s", fuse, getuid(), getgid(), buf_str(&opt.data));
+	buf_addf(&data, "fd=%d,rootmode=40000,user_id=%u,group_id=%u%s", fuse, getuid(), getgid(),
+		buf_str(&opt.data));
 	if (data.failed)
 		rc = err_nomem(err);
 	else if (mount(opt.source, path, "fuse.kolmfs", opt.flags, data.data) < 0)
-		rc = errno == ENODEV ? err_set(err, ENODEV, "FUSE is not available: the kernel has no fuse; the kolm command works without a mount") :
-				       err_sys(err, "cannot mount on '%s'", path);
+		rc = errno == ENODEV ? err_set(err, ENODEV,
+					       "FUSE is not available: the kernel has no fuse; the "
+					       "kolm command works without a mount")
+				     : err_sys(err, "cannot mount on '%s'", path);
 	buf_release(&data);
 	buf_release(&opt.data);
 	if (rc < 0)
@@ -311,8 +332,8 @@ static int mount_user(const char *path, const char *text, int *fd, struct err *e
 }
 
 /*
- * The path as the kernel lists it. Without ${may_touch} only the folder above is looked at: asking a mount about itself waits for its server, who may be the one
- * that wants it unmounted.
+ * The path as the kernel lists it. Without ${may_touch} only the folder above is looked at: asking
+ * a mount about itself waits for its server, who may be the one that wants it unmounted.
  */
 static int real_path(const char *path, bool may_touch, char out[PATH_MAX], struct err *err)
 {
@@ -330,7 +351,8 @@ static int real_path(const char *path, bool may_touch, char out[PATH_MAX], struc
 	*name++ = 0;
 	if (!realpath(copy[0] ? copy : "/", above))
 		return err_sys(err, "mount point '%.200s'", path);
-	if (snprintf(out, PATH_MAX, "%s/%s", strcmp(above, "/") == 0 ? "" : above, name) >= PATH_MAX)
+	if (snprintf(out, PATH_MAX, "%s/%s", strcmp(above, "/") == 0 ? "" : above, name) >=
+		PATH_MAX)
 		return err_set(err, ENAMETOOLONG, "mount point '%.200s' is too long", path);
 	return 0;
 }
@@ -342,7 +364,8 @@ static void forget(struct sandbox *sb, size_t i)
 	sb->mounts[i].asked = sb->mounts[i].real = NULL;
 }
 
-int sandbox_mount(struct sandbox *sb, const char *mountpoint, const char *options, int *fd, struct err *err)
+int sandbox_mount(
+	struct sandbox *sb, const char *mountpoint, const char *options, int *fd, struct err *err)
 {
 	char path[PATH_MAX];
 	size_t slot = 0;
@@ -362,7 +385,8 @@ int sandbox_mount(struct sandbox *sb, const char *mountpoint, const char *option
 	if (!sb->mounts[slot].asked || !sb->mounts[slot].real)
 		rc = err_nomem(err);
 	else
-		rc = geteuid() == 0 ? mount_root(path, options, fd, err) : mount_user(path, options, fd, err);
+		rc = geteuid() == 0 ? mount_root(path, options, fd, err)
+				    : mount_user(path, options, fd, err);
 	if (rc < 0)
 		forget(sb, slot);
 	return rc;
@@ -376,7 +400,8 @@ int sandbox_unmount(struct sandbox *sb, const char *mountpoint, struct err *err)
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < MOUNT_MAX; i++) {
-		if (sb->mounts[i].asked && (strcmp(sb->mounts[i].asked, mountpoint) == 0 || strcmp(sb->mounts[i].real, path) == 0)) {
+		if (sb->mounts[i].asked && (strcmp(sb->mounts[i].asked, mountpoint) == 0 ||
+						   strcmp(sb->mounts[i].real, path) == 0)) {
 			snprintf(path, sizeof(path), "%s", sb->mounts[i].real);
 			forget(sb, i);
 		}
@@ -395,7 +420,8 @@ void sandbox_unmount_all(struct sandbox *sb)
 {
 	for (size_t i = 0; i < MOUNT_MAX; i++) {
 		if (sb->mounts[i].real && mounted(sb->mounts[i].real) == 2) {
-			/* force aborts the connection even when the mount is busy; then it is taken away */
+			/* force aborts the connection even when the mount is busy; then it is taken
+			 * away */
 			(void)!umount2(sb->mounts[i].real, MNT_FORCE | UMOUNT_NOFOLLOW);
 			if (mounted(sb->mounts[i].real) == 2)
 				detach(sb->mounts[i].real, NULL);

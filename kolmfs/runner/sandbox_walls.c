@@ -13,21 +13,55 @@ enum { PATHS_MAX = WIRE_STRINGS + 64 };
 
 /* what any program of ours needs to start: its libraries, itself, what libc looks at */
 static const char *const start_reads[] = {
-	"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/ld.so.preload",
-	"/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu",
-	"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/etc/localtime",
+	"/lib",
+	"/lib64",
+	"/usr/lib",
+	"/usr/lib64",
+	"/usr/local/lib",
+	"/etc/ld.so.cache",
+	"/etc/ld.so.preload",
+	"/proc/self",
+	"/proc/meminfo",
+	"/proc/cpuinfo",
+	"/proc/stat",
+	"/proc/sys/vm/overcommit_memory",
+	"/sys/devices/system/cpu",
+	"/dev/null",
+	"/dev/zero",
+	"/dev/urandom",
+	"/dev/random",
+	"/etc/localtime",
 	NULL,
 };
 
-/* an interpreter and what it loads; its own environment, when it is elsewhere, is named by the caller */
+/* an interpreter and what it loads; its own environment, when it is elsewhere, is named by the
+ * caller */
 static const char *const worker_reads[] = {
-	"/usr", "/bin", "/sbin", "/opt", "/etc/alternatives", "/etc/mime.types", "/etc/passwd", "/etc/nsswitch.conf", "/etc/python3", "/etc/ssl/openssl.cnf",
-	"/proc/filesystems", "/proc/mounts", "/proc/version", "/proc/loadavg", "/sys/fs/cgroup", "/sys/devices", "/sys/class", "/sys/module/nvidia", "/sys/bus/pci",
+	"/usr",
+	"/bin",
+	"/sbin",
+	"/opt",
+	"/etc/alternatives",
+	"/etc/mime.types",
+	"/etc/passwd",
+	"/etc/nsswitch.conf",
+	"/etc/python3",
+	"/etc/ssl/openssl.cnf",
+	"/proc/filesystems",
+	"/proc/mounts",
+	"/proc/version",
+	"/proc/loadavg",
+	"/sys/fs/cgroup",
+	"/sys/devices",
+	"/sys/class",
+	"/sys/module/nvidia",
+	"/sys/bus/pci",
 	NULL,
 };
 
 static const char *const always_writes[] = {"/dev/null", NULL};
-static const char *const worker_writes[] = {"/dev/shm", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia0", NULL};
+static const char *const worker_writes[] = {
+	"/dev/shm", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia0", NULL};
 
 static size_t append(const char **out, size_t n, const char *const *list)
 {
@@ -68,18 +102,20 @@ static int add_all(scmp_filter_ctx ctx, uint32_t action, const int *calls)
 }
 
 /*
- * A foreign worker may use pairs of local sockets between its own processes (Python does); every other socket is asked for here, refused, and counted if it
- * would have left the machine.
+ * A foreign worker may use pairs of local sockets between its own processes (Python does); every
+ * other socket is asked for here, refused, and counted if it would have left the machine.
  */
 static int add_worker(scmp_filter_ctx ctx)
 {
-	static const int refused[] = {SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(pidfd_getfd), -1};
+	static const int refused[] = {SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter),
+		SCMP_SYS(io_uring_register), SCMP_SYS(pidfd_getfd), -1};
 	int rc = add_all(ctx, SCMP_ACT_ERRNO(EPERM), refused);
 
 	if (rc == 0)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(socket), 0);
 	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+		rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(socketpair), 1,
+			SCMP_A0(SCMP_CMP_NE, AF_UNIX));
 	return rc;
 }
 
@@ -110,7 +146,9 @@ int sandbox_filter(int kind, int *listener, struct err *err)
 	}
 	seccomp_release(ctx);
 	if (rc < 0)
-		return err_set(err, EOPNOTSUPP, "sandbox: system-call filter unavailable (%s); recipes will not be run", strerror(-rc));
+		return err_set(err, EOPNOTSUPP,
+			"sandbox: system-call filter unavailable (%s); recipes will not be run",
+			strerror(-rc));
 	return 0;
 }
 

@@ -44,7 +44,10 @@ ssize_t wire_receive(int sock, void *data, size_t max, int *fds, size_t *nfds)
 {
 	struct iovec iov = {data, max};
 	union control control;
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space)};
 	ssize_t n;
 
 	*nfds = 0;

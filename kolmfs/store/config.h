@@ -1,5 +1,6 @@
 /*
- * config - tune-config.json (FORMATS section 4): read, checked, changed and written whole. Unknown keys are kept.
+ * config - tune-config.json (FORMATS section 4): read, checked, changed and written whole. Unknown
+ * keys are kept.
  */
 #ifndef KOLM_CONFIG_H
 #define KOLM_CONFIG_H
@@ -20,29 +21,32 @@ struct config {
 	int rank;
 	double alpha;
 	double dropout;
-	char targets[160];	     /* "q_proj,k_proj,v_proj,o_proj" */
+	char targets[160]; /* "q_proj,k_proj,v_proj,o_proj" */
 	bool captures_on;
 	double k_min;
 	bool require_improvement;
 	int threshold_rows;
 	int sample_size;
-	bool watch_on;		     /* watch.on, ours */
+	bool watch_on; /* watch.on, ours */
 	uint64_t generation;
 };
 
-/* config_load(tn, out, err): G01-G04: -EUCLEAN "tune-config.json is damaged: ... last good copy from ..." (kept as tune-config.json.prev), -ERANGE. */
+/* config_load(tn, out, err): G01-G04: -EUCLEAN "tune-config.json is damaged: ... last good copy
+ * from ..." (kept as tune-config.json.prev), -ERANGE. */
 int config_load(const struct tune *tn, struct config *out, struct err *err);
 void config_release(struct config *cf);
 
-/* config_save(tn, cf, err): generation + 1, replace, the old file kept as .prev. -ESTALE when the file on disk has another generation than ${cf} (G05). Under
- * tune_lock. */
+/* config_save(tn, cf, err): generation + 1, replace, the old file kept as .prev. -ESTALE when the
+ * file on disk has another generation than ${cf} (G05). Under tune_lock. */
 int config_save(const struct tune *tn, struct config *cf, struct err *err);
 
-/* config_set(cf, key, value, err): `set KEY VALUE`: gate.k_min, gate.require_improvement, watch.threshold_rows, watch.sample_size, rank, alpha, dropout, captures_on:
- * -EINVAL unknown key or kind, -ERANGE/-EDOM outside limits (E09, G03, A25). Changes ${cf} only. */
+/* config_set(cf, key, value, err): `set KEY VALUE`: gate.k_min, gate.require_improvement,
+ * watch.threshold_rows, watch.sample_size, rank, alpha, dropout, captures_on: -EINVAL unknown key
+ * or kind, -ERANGE/-EDOM outside limits (E09, G03, A25). Changes ${cf} only. */
 int config_set(struct config *cf, const char *key, const char *value, struct err *err);
 
-/* config_number(key, value, out, err): judge one value as config_set() would (rank, alpha, dropout of init too), and change nothing. */
+/* config_number(key, value, out, err): judge one value as config_set() would (rank, alpha, dropout
+ * of init too), and change nothing. */
 int config_number(const char *key, const char *value, double *out, struct err *err);
 
 /* config_check(text, len, out, err): a whole new text, as config_load() would judge it. */
@@ -52,8 +56,8 @@ int config_check(const char *text, size_t len, struct config *out, struct err *e
 struct config_init {
 	const char *artifact_path; /* absolute */
 	const char *artifact_sha256;
-	const char *base_model;	   /* as given */
-	const char *base_path;	   /* absolute */
+	const char *base_model; /* as given */
+	const char *base_path;	/* absolute */
 	const char *base_id;
 	int rank;
 	double alpha;
@@ -61,9 +65,12 @@ struct config_init {
 };
 int config_new(const struct config_init *in, struct config *out, struct err *err);
 
-/* ranges, one place for ctl, CLI and file: -EINVAL/-ERANGE/-EDOM with the sentences of A21-A25, G03 ("rank: 1 to 512") */
-int range_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out, struct err *err);
+/* ranges, one place for ctl, CLI and file: -EINVAL/-ERANGE/-EDOM with the sentences of A21-A25, G03
+ * ("rank: 1 to 512") */
+int range_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out,
+	struct err *err);
 /* "lr: finite number expected", "lr: above 0 and below 1" */
-int range_real(const char *what, const char *text, double above, double below, double *out, struct err *err);
+int range_real(const char *what, const char *text, double above, double below, double *out,
+	struct err *err);
 
 #endif

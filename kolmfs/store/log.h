@@ -1,8 +1,9 @@
 /*
  * log - logs/tune.jsonl, the hash-chained audit log, and logs/runs.jsonl.
  *
- * A line of tune.jsonl (PROTOCOLS section 5): "event" and its own fields, then slug, ts, job, by {uid,pid,comm}, seq, prev (sha256 of the line before, without its line
- * feed; of nothing for the first).
+ * A line of tune.jsonl (PROTOCOLS section 5): "event" and its own fields, then slug, ts, job, by
+ * {uid,pid,comm}, seq, prev (sha256 of the line before, without its line feed; of nothing for the
+ * first).
  */
 #ifndef KOLM_LOG_H
 #define KOLM_LOG_H
@@ -11,13 +12,15 @@
 
 struct log_entry {
 	const char *event;
-	const char *fields; /* JSON members to stand after "event", as text: "\"revision\":\"v1\",\"k\":0.9"; NULL none */
+	const char *fields; /* JSON members to stand after "event", as text:
+			       "\"revision\":\"v1\",\"k\":0.9"; NULL none */
 	const char *slug;   /* NULL: null */
 	uint64_t job;	    /* 0: null */
 	const struct by *by;
 };
 
-/* log_append(st, entry, err): under the log lock: heal the tail, chain, write once, fsync. K15: -EUCLEAN when the log was cut or is no file. */
+/* log_append(st, entry, err): under the log lock: heal the tail, chain, write once, fsync. K15:
+ * -EUCLEAN when the log was cut or is no file. */
 int log_append(const struct store *st, const struct log_entry *entry, struct err *err);
 
 /* log_slug(st, slug, out, err): the lines of one slug. */
@@ -26,11 +29,14 @@ int log_slug(const struct store *st, const char *slug, struct buf *out, struct e
 /* log_verify(st, lines, err): -EKEYREJECTED "chain breaks at line N" (K16). */
 int log_verify(const struct store *st, uint64_t *lines, struct err *err);
 
-/* runs_append(st, line, len, err): one JSON line to logs/runs.jsonl (healed tail, one write, no fsync). */
+/* runs_append(st, line, len, err): one JSON line to logs/runs.jsonl (healed tail, one write, no
+ * fsync). */
 int runs_append(const struct store *st, const char *line, size_t len, struct err *err);
 
-/* append_line(dirfd, name, line, len, sync, err): the healed append everything above is made of: flock, look at the last byte, one writev of [LF] line LF; a short write is
- * cut off again (-ENOSPC). Creates with 0600. */
-int append_line(int dirfd, const char *name, const char *line, size_t len, bool sync, struct err *err);
+/* append_line(dirfd, name, line, len, sync, err): the healed append everything above is made of:
+ * flock, look at the last byte, one writev of [LF] line LF; a short write is cut off again
+ * (-ENOSPC). Creates with 0600. */
+int append_line(
+	int dirfd, const char *name, const char *line, size_t len, bool sync, struct err *err);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * store - the folder everything lives in (~/.kolm or $KOLM_HOME, FORMATS section 2) and its locks.
  *
- * Locks, in the order they may be taken: server (.lock, one server per store), jobs (jobs.lock: model jobs run one at a time), job
- * (tune/<slug>/.job.lock: one job per slug), tune (tune/<slug>/.lock: short, around every change of a slug), the captures file's own
- * flock, log (logs/.lock). All are flock()s, so the kernel frees them when a process dies.
+ * Locks, in the order they may be taken: server (.lock, one server per store), jobs (jobs.lock:
+ * model jobs run one at a time), job (tune/<slug>/.job.lock: one job per slug), tune
+ * (tune/<slug>/.lock: short, around every change of a slug), the captures file's own flock, log
+ * (logs/.lock). All are flock()s, so the kernel frees them when a process dies.
  */
 #ifndef KOLM_STORE_H
 #define KOLM_STORE_H
@@ -40,51 +41,62 @@ struct by {
 };
 struct by by_self(void);
 
-/* store_default_path(out, err): $KOLM_HOME, else $HOME/.kolm; -ENOENT "set HOME or give --store" (K13). */
+/* store_default_path(out, err): $KOLM_HOME, else $HOME/.kolm; -ENOENT "set HOME or give --store"
+ * (K13). */
 int store_default_path(char out[STORE_PATH_BYTES], struct err *err);
 
 /*
- * store_open(path, out, err): make what is missing (0700), check owner and mode (B16 -EPERM), refuse a newer format (K12 -EOPNOTSUPP; file "format" holds the
- * number, absent means 1). Opens nothing inside slugs.
+ * store_open(path, out, err): make what is missing (0700), check owner and mode (B16 -EPERM),
+ * refuse a newer format (K12 -EOPNOTSUPP; file "format" holds the number, absent means 1). Opens
+ * nothing inside slugs.
  */
 int store_open(const char *path, struct store *out, struct err *err);
 void store_close(struct store *st);
 
-/* store_lock_server(st, fd, err): for the life of a server; -EBUSY "store is in use by process N" (K08). store_lock_jobs(): waits; -ECANCELED when *${cancel}
- * becomes true meanwhile. Each lock is freed by close(*fd). */
+/* store_lock_server(st, fd, err): for the life of a server; -EBUSY "store is in use by process N"
+ * (K08). store_lock_jobs(): waits; -ECANCELED when *${cancel} becomes true meanwhile. Each lock is
+ * freed by close(*fd). */
 int store_lock_server(const struct store *st, int *fd, struct err *err);
 int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd, struct err *err);
-/* store_lock_index(st, fd, err): shared, held by every index job, so that a start does not take it for a dead one. */
+/* store_lock_index(st, fd, err): shared, held by every index job, so that a start does not take it
+ * for a dead one. */
 int store_lock_index(const struct store *st, int *fd, struct err *err);
 
-/* slug_check(name, len, err): B01-B04: [A-Za-z0-9_][A-Za-z0-9_-]*, at most 64, and none of the root's own names. slug_of_path(): FORMATS section 3. */
+/* slug_check(name, len, err): B01-B04: [A-Za-z0-9_][A-Za-z0-9_-]*, at most 64, and none of the
+ * root's own names. slug_of_path(): FORMATS section 3. */
 int slug_check(const char *name, size_t len, struct err *err);
 int slug_of_path(const char *path, char out[SLUG_BYTES + 1], struct err *err);
 
-/* rev_check(text, len, err): v and decimal without leading zero, at most 9 digits: -EINVAL "bad revision "..."". rev_number("v12") is 12. */
+/* rev_check(text, len, err): v and decimal without leading zero, at most 9 digits: -EINVAL "bad
+ * revision "..."". rev_number("v12") is 12. */
 int rev_check(const char *text, size_t len, struct err *err);
 long rev_number(const char *rev);
 
-/* tune_open(st, slug, out, err): -ENOENT "no such artifact "..."" (B05) when tune/<slug>/tune-config.json (or its .prev) is not there. */
+/* tune_open(st, slug, out, err): -ENOENT "no such artifact "..."" (B05) when
+ * tune/<slug>/tune-config.json (or its .prev) is not there. */
 int tune_open(const struct store *st, const char *slug, struct tune *out, struct err *err);
 int tune_create(const struct store *st, const char *slug, struct tune *out, struct err *err);
 void tune_close(struct tune *tn);
 typedef void store_each(void *arg, const char *name);
 /* tune_list(st, each, arg, err): initialised slugs in name order. */
 int tune_list(const struct store *st, store_each *each, void *arg, struct err *err);
-/* tune_lock(tn, fd, err): waits, short. tune_lock_job(tn, fd, err): -EBUSY at once "a job of another process is running". */
+/* tune_lock(tn, fd, err): waits, short. tune_lock_job(tn, fd, err): -EBUSY at once "a job of
+ * another process is running". */
 int tune_lock(const struct tune *tn, int *fd, struct err *err);
 int tune_lock_job(const struct tune *tn, int *fd, struct err *err);
 
 /*
- * store_recover(st, err): what a start does before it serves (reliability.md 9): finish or undo promotions, jobs found running become "interrupted", our own
- * temporary names (".NAME.tmp.PID.N", files and folders) vanish; one "recovered" audit line per repair.
- * Idempotent, may be killed at any point. Under the server lock; a slug whose lock or job lock another process holds is left to that process. What cannot be
- * repaired is left as it is and reported by whoever uses it: the answer is 0 unless there is no memory.
+ * store_recover(st, err): what a start does before it serves (reliability.md 9): finish or undo
+ * promotions, jobs found running become "interrupted", our own temporary names (".NAME.tmp.PID.N",
+ * files and folders) vanish; one "recovered" audit line per repair. Idempotent, may be killed at
+ * any point. Under the server lock; a slug whose lock or job lock another process holds is left to
+ * that process. What cannot be repaired is left as it is and reported by whoever uses it: the
+ * answer is 0 unless there is no memory.
  */
 int store_recover(const struct store *st, struct err *err);
 
-/* store_worker(st, slug, command, cluster): the command of config.json's workers.<slug> (or of workers.<slug>.command when an object; .network "cluster" sets
+/* store_worker(st, slug, command, cluster): the command of config.json's workers.<slug> (or of
+ * workers.<slug>.command when an object; .network "cluster" sets
  * *${cluster}); false when it is absent or "native". */
 bool store_worker(const struct store *st, const char *slug, struct buf *command, bool *cluster);
 

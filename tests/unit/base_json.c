@@ -18,7 +18,8 @@ static struct buf golden(const char *name)
 	char path[4096];
 	const char *shared = getenv("SHARED");
 
-	(void)snprintf(path, sizeof(path), "%s/data/compat/golden/%s", shared != NULL ? shared : "../shared", name);
+	(void)snprintf(path, sizeof(path), "%s/data/compat/golden/%s",
+		shared != NULL ? shared : "../shared", name);
 	if (read_file(AT_FDCWD, path, 1 << 24, &out, &err) < 0)
 		cr_skip_test("skipped: %s", err.text);
 	return out;
@@ -27,7 +28,7 @@ static struct buf golden(const char *name)
 Test(json, canonical_table)
 {
 	struct buf text = golden("canonical_json.json");
-	struct json_slice table = { text.data, text.len }, row, in, want;
+	struct json_slice table = {text.data, text.len}, row, in, want;
 	struct err err = ERR_NONE;
 	size_t pos = 0, n = 0;
 
@@ -38,9 +39,10 @@ Test(json, canonical_table)
 
 		cr_assert(json_member(row, "in", &in) && json_member(row, "text", &want));
 		if (json_member(in, "$num", &odd))
-			in = (struct json_slice){ "-0", 2 };
+			in = (struct json_slice){"-0", 2};
 		cr_assert_eq(json_canonical(in, &got), 0);
-		/* the table's text is JSON inside a JSON string; a lone surrogate is an escaped escape there */
+		/* the table's text is JSON inside a JSON string; a lone surrogate is an escaped
+		 * escape there */
 		cr_assert_eq(json_string(want, &expected), 0);
 		cr_assert_str_eq(buf_str(&got), buf_str(&expected));
 		buf_release(&got);
@@ -53,7 +55,7 @@ Test(json, canonical_table)
 Test(num, javascript_table)
 {
 	struct buf text = golden("js_numbers.json");
-	struct json_slice table = { text.data, text.len }, row, v;
+	struct json_slice table = {text.data, text.len}, row, v;
 	size_t pos = 0, n = 0;
 
 	for (; json_next(table, &pos, NULL, &row); n++) {
@@ -75,7 +77,8 @@ Test(num, javascript_table)
 		cr_assert(json_member(row, "toFixed4", &v));
 		if (json_kind_of(v) == JSON_STRING) {
 			cr_assert(json_string(v, &want) == 0);
-			if (strcmp(want.data, "-0.0000") != 0) /* JavaScript keeps the sign; r4() reads it back as zero */
+			if (strcmp(want.data, "-0.0000") !=
+				0) /* JavaScript keeps the sign; r4() reads it back as zero */
 				cr_assert_str_eq(num_fixed(x, 4, got), buf_str(&want));
 		}
 		buf_release(&bits);
@@ -90,13 +93,16 @@ static void refused(const char *text, size_t len, int no, const char *fragment)
 	struct err err = ERR_NONE;
 
 	cr_expect_eq(json_check(text, len, &err), -no, "%.40s: %s", text, err.text);
-	cr_expect(strstr(err.text, fragment) != NULL, "%.40s: '%s' lacks '%s'", text, err.text, fragment);
+	cr_expect(strstr(err.text, fragment) != NULL, "%.40s: '%s' lacks '%s'", text, err.text,
+		fragment);
 }
 
 Test(json, refuses_what_the_rules_refuse)
 {
-	static const char *const bad[] = { "{\"a\":1,}", "[1,]", "[1,,2]", "{'a':1}", "[NaN]", "// c\n1", "1 2", "[1", "\"a", "{\"a\" 1}", "{a:1}", "01",
-		"1.", "-", "+1", ".5", "1e", "\"\\x\"", "\"\\u12g4\"", "", " ", "tru", "[\"\x01\"]", "\"\xc3(\"", "\"\xed\xa0\x80\"" };
+	static const char *const bad[] = {"{\"a\":1,}", "[1,]", "[1,,2]", "{'a':1}", "[NaN]",
+		"// c\n1", "1 2", "[1", "\"a", "{\"a\" 1}", "{a:1}", "01", "1.", "-", "+1", ".5",
+		"1e", "\"\\x\"", "\"\\u12g4\"", "", " ", "tru", "[\"\x01\"]", "\"\xc3(\"",
+		"\"\xed\xa0\x80\""};
 	struct buf deep = BUF_INIT;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -134,8 +140,9 @@ Test(json, deep_enough_and_escapes_pass)
 
 Test(json, members_and_pretty)
 {
-	const char *text = " { \"b\" : [1, {\"x\":\"]}\"} ] , \"10\":true, \"2\" : null, \"\\u0061\":\"t\\\"\" } ";
-	struct json_slice v = { text, strlen(text) }, m;
+	const char *text = " { \"b\" : [1, {\"x\":\"]}\"} ] , \"10\":true, \"2\" : null, "
+			   "\"\\u0061\":\"t\\\"\" } ";
+	struct json_slice v = {text, strlen(text)}, m;
 	struct err err = ERR_NONE;
 	struct buf out = BUF_INIT;
 
@@ -146,10 +153,12 @@ Test(json, members_and_pretty)
 	cr_expect(!json_member(v, "x", &m));
 	buf_reset(&out);
 	cr_assert_eq(json_compact(v, &out), 0);
-	cr_expect_str_eq(out.data, "{\"2\":null,\"10\":true,\"b\":[1,{\"x\":\"]}\"}],\"a\":\"t\\\"\"}");
+	cr_expect_str_eq(
+		out.data, "{\"2\":null,\"10\":true,\"b\":[1,{\"x\":\"]}\"}],\"a\":\"t\\\"\"}");
 	buf_reset(&out);
 	cr_assert_eq(json_pretty(v, &out), 0);
-	cr_expect_str_eq(out.data, "{\n  \"2\": null,\n  \"10\": true,\n  \"b\": [\n    1,\n    {\n      \"x\": \"]}\"\n    }\n  ],\n  \"a\": \"t\\\"\"\n}");
+	cr_expect_str_eq(out.data, "{\n  \"2\": null,\n  \"10\": true,\n  \"b\": [\n    1,\n    "
+				   "{\n      \"x\": \"]}\"\n    }\n  ],\n  \"a\": \"t\\\"\"\n}");
 	buf_release(&out);
 }
 
@@ -157,10 +166,12 @@ Test(num, strict_readers)
 {
 	int64_t n;
 	double x;
-	static const char *const kinds[] = { "1e1", "0x10", "+1", " 1", "1.0", "\xe0\xa5\xa7", "", "-" };
+	static const char *const kinds[] = {
+		"1e1", "0x10", "+1", " 1", "1.0", "\xe0\xa5\xa7", "", "-"};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		cr_expect_eq(num_whole(kinds[i], strlen(kinds[i]), 1, 1000, &n), -EINVAL, "%s", kinds[i]);
+		cr_expect_eq(num_whole(kinds[i], strlen(kinds[i]), 1, 1000, &n), -EINVAL, "%s",
+			kinds[i]);
 	cr_expect_eq(num_whole("99999999999999999999", 20, 1, 1000, &n), -ERANGE);
 	cr_expect_eq(num_whole("-1", 2, 1, 1000, &n), -ERANGE);
 	cr_expect(num_whole("1000", 4, 1, 1000, &n) == 0 && n == 1000);
@@ -169,7 +180,8 @@ Test(num, strict_readers)
 	cr_expect_eq(num_real("1e-400", 6, &x), -ERANGE);
 	cr_expect_eq(num_real("0x1p3", 5, &x), -EINVAL);
 	cr_expect(num_real("2e-4", 4, &x) == 0 && x == 2e-4);
-	cr_expect(num_round(0.03125, 4) == 0.0313 && num_round(-0.03125, 4) == -0.0313 && num_round(0.99995, 4) == 1.0);
+	cr_expect(num_round(0.03125, 4) == 0.0313 && num_round(-0.03125, 4) == -0.0313 &&
+		  num_round(0.99995, 4) == 1.0);
 }
 
 Test(err, quotes_for_terminals)

@@ -1,4 +1,5 @@
-/* base_wall - the filters a process puts around itself, and Landlock: each tried in a child that ends behind them. */
+/* base_wall - the filters a process puts around itself, and Landlock: each tried in a child that
+ * ends behind them. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -17,7 +18,8 @@
 #include "base/replace.h"
 #include "base/wall.h"
 
-/* the wait status of a child that runs ${body} behind ${profile}; 77: the wall could not be built */
+/* the wait status of a child that runs ${body} behind ${profile}; 77: the wall could not be built
+ */
 static int behind(enum wall_profile profile, int (*body)(void))
 {
 	pid_t pid = fork();
@@ -29,19 +31,28 @@ static int behind(enum wall_profile profile, int (*body)(void))
 	return status;
 }
 
-static int try_socket(void) { return socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM ? 0 : 1; }
+static int try_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) < 0 && errno == EPERM ? 0 : 1;
+}
 static int try_exec(void)
 {
 	execl("/bin/true", "true", NULL);
 	return errno == EPERM ? 0 : errno == ENOSYS ? 2 : 1;
 }
 #ifndef __SANITIZE_ADDRESS__
-static int try_fork(void) { return fork() < 0 ? 0 : 1; }
+static int try_fork(void)
+{
+	return fork() < 0 ? 0 : 1;
+}
 #endif
 
 static int try_exec_memory(void)
 {
-	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 0 : 1;
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+			       MAP_FAILED
+		       ? 0
+		       : 1;
 }
 
 static void *thread_main(void *arg)
@@ -59,9 +70,11 @@ static int honest_work(void)
 
 	if (fd < 0 || write(fd, "12345678", 8) != 8 || fsync(fd) < 0 || pread(fd, data, 8, 0) != 8)
 		return 1;
-	if (mmap(NULL, 8, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED || close(fd) < 0 || unlink(name) < 0)
+	if (mmap(NULL, 8, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED || close(fd) < 0 ||
+		unlink(name) < 0)
 		return 2;
-	if (pthread_create(&thread, NULL, thread_main, &done) != 0 || pthread_join(thread, NULL) != 0 || done != 5)
+	if (pthread_create(&thread, NULL, thread_main, &done) != 0 ||
+		pthread_join(thread, NULL) != 0 || done != 5)
 		return 3;
 	free(malloc(64 << 20));
 	usleep(1000);
@@ -108,7 +121,8 @@ Test(wall, binds_threads_that_were_there)
 	if (pid == 0) {
 		pthread_t thread;
 
-		if (pthread_create(&thread, NULL, late_socket, &go[0]) != 0 || wall_enter(WALL_WORKER, NULL) < 0 || write(go[1], "g", 1) != 1)
+		if (pthread_create(&thread, NULL, late_socket, &go[0]) != 0 ||
+			wall_enter(WALL_WORKER, NULL) < 0 || write(go[1], "g", 1) != 1)
 			_exit(1);
 		pause();
 	}
@@ -120,17 +134,20 @@ static char dir[] = "/tmp/kolm-landlock-XXXXXX";
 
 static int look_around(void)
 {
-	const char *const reads[] = {"/etc/passwd", "/nonexistent", NULL}, *const writes[] = {dir, NULL};
+	const char *const reads[] = {"/etc/passwd", "/nonexistent", NULL}, *const writes[] = {
+										   dir, NULL};
 	int home = open(dir, O_RDONLY | O_DIRECTORY), fd;
 
 	if (landlock_enter(reads, writes, NULL) < 0)
 		return 77;
 	fd = openat(home, "made", O_RDWR | O_CREAT, 0600);
-	if (fd < 0 || write(fd, "x", 1) != 1 || mkdirat(home, "sub", 0700) < 0 || renameat(home, "made", home, "sub/moved") < 0 || ftruncate(fd, 0) < 0)
+	if (fd < 0 || write(fd, "x", 1) != 1 || mkdirat(home, "sub", 0700) < 0 ||
+		renameat(home, "made", home, "sub/moved") < 0 || ftruncate(fd, 0) < 0)
 		return 1;
 	if (open("/etc/passwd", O_RDONLY) < 0)
 		return 2;
-	if (open("/etc/passwd", O_RDWR) >= 0 || open("/etc/group", O_RDONLY) >= 0 || open("/tmp", O_RDONLY | O_DIRECTORY) >= 0)
+	if (open("/etc/passwd", O_RDWR) >= 0 || open("/etc/group", O_RDONLY) >= 0 ||
+		open("/tmp", O_RDONLY | O_DIRECTORY) >= 0)
 		return 3;
 	return 0;
 }

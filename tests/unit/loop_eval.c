@@ -1,4 +1,5 @@
-/* loop_eval - eval and run with the real runner, cell and model: what eval.json says, and what a recipe that misbehaves does to it. */
+/* loop_eval - eval and run with the real runner, cell and model: what eval.json says, and what a
+ * recipe that misbehaves does to it. */
 #include "loop_rig.h"
 
 static const char cases[] =
@@ -41,16 +42,18 @@ static void make_v1(struct rig *r, const char *slug)
 {
 	char line[400];
 
-	(void)snprintf(line, sizeof(line), "cd %s/tune/%s/revisions && cp -a v0 v1 && rm -f v1/eval.json", r->store, slug);
+	(void)snprintf(line, sizeof(line),
+		"cd %s/tune/%s/revisions && cp -a v0 v1 && rm -f v1/eval.json", r->store, slug);
 	cr_assert_eq(system(line), 0);
 }
 
 static void expect_keys(const char *text, size_t len, const char *member, const char *want)
 {
-	struct json_slice v = { text, len };
+	struct json_slice v = {text, len};
 	struct buf keys = BUF_INIT;
 
-	cr_assert(member == NULL || json_member((struct json_slice){ text, len }, member, &v), "%s", member);
+	cr_assert(member == NULL || json_member((struct json_slice){text, len}, member, &v), "%s",
+		member);
 	if (json_kind_of(v) == JSON_ARRAY) {
 		size_t pos = 0;
 		struct json_slice one;
@@ -67,7 +70,10 @@ static double number(struct buf *text, const char *key)
 {
 	struct json_slice v;
 
-	return json_member((struct json_slice){ text->data, text->len }, key, &v) && json_kind_of(v) == JSON_NUMBER ? json_double(v) : NAN;
+	return json_member((struct json_slice){text->data, text->len}, key, &v) &&
+			       json_kind_of(v) == JSON_NUMBER
+		       ? json_double(v)
+		       : NAN;
 }
 
 Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
@@ -91,12 +97,15 @@ Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
 	text = store_text(&r, "tune/letters/revisions/v0/eval.json");
 	cr_assert_eq(json_check(text.data, text.len, &r.err), 0, "%s", r.err.text);
 	expect_keys(text.data, text.len, NULL,
-		"spec revision ts artifact base adapter_sha256 engine passed total accuracy coverage p50_latency_us k k_score compared egress walls cases settings");
+		"spec revision ts artifact base adapter_sha256 engine passed total accuracy "
+		"coverage p50_latency_us k k_score compared egress walls cases settings");
 	expect_keys(text.data, text.len, "base", "path bytes xxh3 types");
 	expect_keys(text.data, text.len, "artifact", "file sha256");
 	expect_keys(text.data, text.len, "cases", "id pass output expected error latency_us lm_us");
-	expect_keys(text.data, text.len, "settings", "gate_k_min gate_require_improvement threads kernel");
-	cr_expect(number(&text, "passed") == 2 && number(&text, "total") == 5 && number(&text, "accuracy") == 0.4 && number(&text, "egress") == 0);
+	expect_keys(text.data, text.len, "settings",
+		"gate_k_min gate_require_improvement threads kernel");
+	cr_expect(number(&text, "passed") == 2 && number(&text, "total") == 5 &&
+		  number(&text, "accuracy") == 0.4 && number(&text, "egress") == 0);
 	cr_expect_gt(number(&text, "p50_latency_us"), 1000); /* the model really answered */
 	cr_expect_not_null(strstr(text.data, "\"compared\": null"));
 	cr_expect_not_null(strstr(text.data, "in force"), "no walls are named");
@@ -104,20 +113,24 @@ Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
 	cr_expect_null(strchr(text.data, '\033'));
 	cr_expect_not_null(strstr(text.data, "stopped after 1000 ms"));
 	buf_release(&text);
-	fails(loop_promote(r.k, "letters", "v0", false, &r.by, &now, &r.err), EALREADY, "HEAD is v0 already");
+	fails(loop_promote(r.k, "letters", "v0", false, &r.by, &now, &r.err), EALREADY,
+		"HEAD is v0 already");
 
 	make_v1(&r, "letters");
 	jr = eval(&r, "letters", "v1");
 	cr_assert_eq(jr.outcome, JOB_OK, "%s", jr.error);
 	text = store_text(&r, "tune/letters/revisions/v1/eval.json");
-	expect_keys(text.data, text.len, "compared", "revision accuracy p50_latency_us latency_noise_us k adapter_sha256");
+	expect_keys(text.data, text.len, "compared",
+		"revision accuracy p50_latency_us latency_noise_us k adapter_sha256");
 	cr_expect_not_null(strstr(text.data, "\"revision\": \"v0\""));
 	buf_release(&text);
 	fails(loop_promote(r.k, "letters", "v1", false, &r.by, &now, &r.err), ERANGE, "K_GATE: 0.");
 	/* the same answers, so only the noise of latency is between them */
 	works(loop_set(r.k, "letters", "gate.k_min", "0.1", &r.by, &r.err));
-	fails(loop_promote(r.k, "letters", "v1", false, &r.by, &now, &r.err), ESTALE, "gate settings changed");
-	fails(loop_eval(r.k, "letters", "v9", &r.by, &(uint64_t){ 0 }, &r.err), ENOENT, "no revision v9 (have v0..v1)");
+	fails(loop_promote(r.k, "letters", "v1", false, &r.by, &now, &r.err), ESTALE,
+		"gate settings changed");
+	fails(loop_eval(r.k, "letters", "v9", &r.by, &(uint64_t){0}, &r.err), ENOENT,
+		"no revision v9 (have v0..v1)");
 	rig_close(&r);
 }
 
@@ -129,7 +142,11 @@ Test(loop_eval, one_attempt_to_reach_the_network_fails_it_all)
 	struct rig r;
 
 	rig_open(&r);
-	compile(&r, "leaky", "function generate(input) { if (input.text === 'b') { try { fetch('http://127.0.0.1/'); } catch (e) {} return { text: 'not this' }; } return input; }", cases);
+	compile(&r, "leaky",
+		"function generate(input) { if (input.text === 'b') { try { "
+		"fetch('http://127.0.0.1/'); } catch (e) {} return { text: 'not this' }; } return "
+		"input; }",
+		cases);
 	works(init(&r, NULL));
 	make_v1(&r, "leaky");
 	jr = eval(&r, "leaky", "v1");
@@ -139,7 +156,8 @@ Test(loop_eval, one_attempt_to_reach_the_network_fails_it_all)
 	cr_expect_gt(number(&text, "egress"), 0, "%s", text.data);
 	cr_expect_not_null(strstr(text.data, "egress attempt: fetch"));
 	buf_release(&text);
-	fails(loop_promote(r.k, "leaky", "v1", false, &r.by, &now, &r.err), EPERM, "egress attempt");
+	fails(loop_promote(r.k, "leaky", "v1", false, &r.by, &now, &r.err), EPERM,
+		"egress attempt");
 	fails(loop_promote(r.k, "leaky", "v1", true, &r.by, &now, &r.err), EPERM, "egress attempt");
 	cr_expect_eq(in_log(&r, "\"egress_blocked\""), 1);
 	cr_expect_eq(in_log(&r, "\"eval_complete\""), 0);
@@ -148,7 +166,7 @@ Test(loop_eval, one_attempt_to_reach_the_network_fails_it_all)
 
 Test(loop_eval, a_run_is_captured_when_capture_is_on_and_an_eval_never_is)
 {
-	struct run_request rq = { .slug = "letters", .text = "{\"text\":\"a\"}", .len = 12 };
+	struct run_request rq = {.slug = "letters", .text = "{\"text\":\"a\"}", .len = 12};
 	struct run_result rr;
 	struct buf text;
 	struct rig r;
@@ -161,7 +179,8 @@ Test(loop_eval, a_run_is_captured_when_capture_is_on_and_an_eval_never_is)
 	cr_expect_str_eq(rr.rev, "v0");
 	cr_expect(rr.lm_us > 0 && rr.latency_us >= rr.lm_us);
 	run_result_release(&rr);
-	cr_expect_not(store_has(&r, "tune/letters/captures.jsonl"), "captured though capture is off");
+	cr_expect_not(
+		store_has(&r, "tune/letters/captures.jsonl"), "captured though capture is off");
 	works(loop_capture(r.k, "letters", true, &r.by, &r.err));
 	works(kolm_run(r.k, &rq, &rr, &r.err));
 	run_result_release(&rr);
@@ -171,7 +190,8 @@ Test(loop_eval, a_run_is_captured_when_capture_is_on_and_an_eval_never_is)
 	(void)eval(&r, "letters", NULL);
 	text = store_text(&r, "tune/letters/captures.jsonl");
 	cr_expect_not_null(strstr(text.data, "\"rev\":\"v0\""), "%s", text.data);
-	cr_expect(strchr(text.data, '\n') == text.data + text.len - 1, "not one line: %s", text.data);
+	cr_expect(
+		strchr(text.data, '\n') == text.data + text.len - 1, "not one line: %s", text.data);
 	buf_release(&text);
 	rig_close(&r);
 }
@@ -185,11 +205,14 @@ Test(loop_eval, cancel_ends_it_and_keeps_the_old_record)
 
 	rig_open(&r);
 	for (int i = 0; i < 400; i++)
-		(void)buf_addf(&many, "{\"id\":\"c%d\",\"input\":{\"text\":\"letter %d\"},\"expected\":{\"text\":\"x\"}}\n", i, i);
+		(void)buf_addf(&many,
+			"{\"id\":\"c%d\",\"input\":{\"text\":\"letter "
+			"%d\"},\"expected\":{\"text\":\"x\"}}\n",
+			i, i);
 	compile(&r, "letters", source, many.data);
 	works(init(&r, NULL));
 	works(loop_eval(r.k, "letters", NULL, &r.by, &job, &r.err));
-	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+	nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	works(loop_cancel(r.k, "letters", 0, &r.by, &r.err));
 	jr = job_end(&r, "letters", job);
 	cr_expect_eq(jr.outcome, JOB_CANCELLED, "%s", jr.error);

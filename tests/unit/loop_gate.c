@@ -1,4 +1,5 @@
-/* loop_gate - promote and rollback on crafted evals in real revisions: rows E05 to E13 of BAD-INPUTS and the noise rule of DESIGN section 4. */
+/* loop_gate - promote and rollback on crafted evals in real revisions: rows E05 to E13 of
+ * BAD-INPUTS and the noise rule of DESIGN section 4. */
 #include "base/num.h"
 #include "loop/measure.h"
 #include "loop_rig.h"
@@ -34,10 +35,13 @@ static void make_revision(struct gate_rig *g, const char *rev)
 	cr_assert_geq(out, 0, "%s", r->err.text);
 	(void)snprintf(text, sizeof(text), "adapter of %s", rev);
 	cr_assert_eq(replace_file(out, "adapter_config.json", "{}", 2, 0600, &r->err), 0);
-	cr_assert_eq(replace_file(out, "adapter_model.safetensors", text, strlen(text), 0600, &r->err), 0);
+	cr_assert_eq(
+		replace_file(out, "adapter_model.safetensors", text, strlen(text), 0600, &r->err),
+		0);
 	cr_assert_eq(revision_seal(out, &r->err), 0, "%s", r->err.text);
 	close(out);
-	cr_assert_eq(revision_publish(&g->tn, g->tn.dir, ".made", rev, &r->err), 0, "%s", r->err.text);
+	cr_assert_eq(
+		revision_publish(&g->tn, g->tn.dir, ".made", rev, &r->err), 0, "%s", r->err.text);
 }
 
 static void gate_start(struct gate_rig *g)
@@ -47,7 +51,9 @@ static void gate_start(struct gate_rig *g)
 
 	rig_open(r);
 	compile(r, "gated", "function generate(input, lib) { return input; }",
-		"{\"id\":\"a\",\"input\":1,\"expected\":1}\n{\"id\":\"b\",\"input\":2,\"expected\":2}\n{\"id\":\"c\",\"input\":3,\"expected\":3}\n{\"id\":\"d\",\"input\":4,\"expected\":4}\n");
+		"{\"id\":\"a\",\"input\":1,\"expected\":1}\n{\"id\":\"b\",\"input\":2,\"expected\":"
+		"2}\n{\"id\":\"c\",\"input\":3,\"expected\":3}\n{\"id\":\"d\",\"input\":4,"
+		"\"expected\":4}\n");
 	cr_assert_eq(init(r, NULL), 0, "%s", r->err.text);
 	cr_assert_eq(tune_open(&r->k->st, "gated", &g->tn, &r->err), 0, "%s", r->err.text);
 	for (int i = 1; i <= 3; i++) {
@@ -57,7 +63,8 @@ static void gate_start(struct gate_rig *g)
 		make_revision(g, rev);
 	}
 	cr_assert_eq(kolm_artifact_open(r->k, "gated", &g->af, &r->err), 0, "%s", r->err.text);
-	cr_assert_eq(base_identify(r->k, r->base, &bytes, g->base_xxh3, &r->err), 0, "%s", r->err.text);
+	cr_assert_eq(
+		base_identify(r->k, r->base, &bytes, g->base_xxh3, &r->err), 0, "%s", r->err.text);
 }
 
 static void gate_end(struct gate_rig *g)
@@ -75,7 +82,13 @@ static void adapter_of(struct gate_rig *g, const char *rev, char sha[65])
 /* an eval of ${rev} beside ${head} that the gate lets pass: everything right, 100 ms, HEAD worse */
 static struct crafted good(struct gate_rig *g, const char *rev, const char *head)
 {
-	struct crafted c = { .gate = 0.85, .improve = true, .cases = CASES, .head_accuracy = 0.5, .head_p50 = 100000, .noise = 1000, .median = 0 };
+	struct crafted c = {.gate = 0.85,
+		.improve = true,
+		.cases = CASES,
+		.head_accuracy = 0.5,
+		.head_p50 = 100000,
+		.noise = 1000,
+		.median = 0};
 
 	for (int i = 0; i < CASES; i++) {
 		c.pass[i] = true;
@@ -96,19 +109,29 @@ static void record(struct gate_rig *g, const char *rev, const struct crafted *c)
 	char name[80], x[4][NUM_TEXT_BYTES];
 	int dir;
 
-	(void)buf_addf(&b, "{\"spec\":\"kolm-eval-1\",\"revision\":\"%s\",\"artifact\":{\"file\":\"gated.kolm\",\"sha256\":\"%s\"},\"base\":{\"path\":\"%s\",\"xxh3\":\"%s\"}", rev,
-		c->artifact, g->r.base, c->base);
-	(void)buf_addf(&b, ",\"adapter_sha256\":\"%s\",\"k\":1,\"accuracy\":1,\"compared\":", c->adapter);
+	(void)buf_addf(&b,
+		"{\"spec\":\"kolm-eval-1\",\"revision\":\"%s\",\"artifact\":{\"file\":\"gated."
+		"kolm\",\"sha256\":\"%s\"},\"base\":{\"path\":\"%s\",\"xxh3\":\"%s\"}",
+		rev, c->artifact, g->r.base, c->base);
+	(void)buf_addf(
+		&b, ",\"adapter_sha256\":\"%s\",\"k\":1,\"accuracy\":1,\"compared\":", c->adapter);
 	if (c->head[0] == '\0')
 		(void)buf_puts(&b, "null");
 	else
-		(void)buf_addf(&b, "{\"revision\":\"%s\",\"accuracy\":%s,\"p50_latency_us\":%s,\"latency_noise_us\":%s,\"k\":0,\"adapter_sha256\":\"%s\",\"latency_median_us\":%s}",
-			c->head, num_text(c->head_accuracy, x[0]), num_text(c->head_p50, x[1]), num_text(c->noise, x[2]), c->head_adapter, num_text(c->median, x[3]));
+		(void)buf_addf(&b,
+			"{\"revision\":\"%s\",\"accuracy\":%s,\"p50_latency_us\":%s,\"latency_"
+			"noise_us\":%s,\"k\":0,\"adapter_sha256\":\"%s\",\"latency_median_us\":%s}",
+			c->head, num_text(c->head_accuracy, x[0]), num_text(c->head_p50, x[1]),
+			num_text(c->noise, x[2]), c->head_adapter, num_text(c->median, x[3]));
 	(void)buf_addf(&b, ",\"egress\":%d,\"cases\":[", c->egress);
 	for (int i = 0; i < c->cases; i++)
-		(void)buf_addf(&b, "%s{\"id\":\"%d\",\"pass\":%s,\"output\":1,\"expected\":1,\"error\":null,\"latency_us\":%.0f,\"lm_us\":0}", i > 0 ? "," : "", i,
-			c->pass[i % CASES] ? "true" : "false", c->latency_us[i % CASES]);
-	(void)buf_addf(&b, "],\"settings\":{\"gate_k_min\":%s,\"gate_require_improvement\":%s}}", num_text(c->gate, x[0]), c->improve ? "true" : "false");
+		(void)buf_addf(&b,
+			"%s{\"id\":\"%d\",\"pass\":%s,\"output\":1,\"expected\":1,\"error\":null,"
+			"\"latency_us\":%.0f,\"lm_us\":0}",
+			i > 0 ? "," : "", i, c->pass[i % CASES] ? "true" : "false",
+			c->latency_us[i % CASES]);
+	(void)buf_addf(&b, "],\"settings\":{\"gate_k_min\":%s,\"gate_require_improvement\":%s}}",
+		num_text(c->gate, x[0]), c->improve ? "true" : "false");
 	cr_assert_eq(json_check(b.data, b.len, &g->r.err), 0, "%s", g->r.err.text);
 	(void)snprintf(name, sizeof(name), "revisions/%s", rev);
 	dir = openat(g->tn.dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -120,7 +143,10 @@ static void record(struct gate_rig *g, const char *rev, const struct crafted *c)
 
 static double k_of(const struct gate_rig *g, double accuracy, double p50)
 {
-	struct kscore_in in = { .size_bytes = (double)artifact_bytes(g->af), .accuracy = accuracy, .coverage = 1, .p50_latency_us = p50 };
+	struct kscore_in in = {.size_bytes = (double)artifact_bytes(g->af),
+		.accuracy = accuracy,
+		.coverage = 1,
+		.p50_latency_us = p50};
 	struct kscore ks;
 
 	kscore_compute(&in, &ks);
@@ -154,7 +180,8 @@ static void refused(struct gate_rig *g, const char *rev, bool force, int no, con
 	cr_assert_eq(head_load(&g->tn, &before, NULL), 0);
 	rc = promote(g, rev, force);
 	cr_expect_eq(rc, -no, "promote %s: %d (%s)", rev, rc, g->r.err.text);
-	cr_expect_not_null(strstr(g->r.err.text, part), "\"%s\" has no \"%s\"", g->r.err.text, part);
+	cr_expect_not_null(
+		strstr(g->r.err.text, part), "\"%s\" has no \"%s\"", g->r.err.text, part);
 	cr_expect_str_eq(g->r.err.code, no == ERANGE ? "K_GATE" : "");
 	cr_assert_eq(head_load(&g->tn, &after, NULL), 0);
 	cr_expect(strcmp(before.head, after.head) == 0 && strcmp(before.prev, after.prev) == 0);
@@ -163,7 +190,8 @@ static void refused(struct gate_rig *g, const char *rev, bool force, int no, con
 
 static void set_gate(struct gate_rig *g, const char *key, const char *value)
 {
-	cr_assert_eq(loop_set(g->r.k, "gated", key, value, &g->r.by, &g->r.err), 0, "%s", g->r.err.text);
+	cr_assert_eq(
+		loop_set(g->r.k, "gated", key, value, &g->r.by, &g->r.err), 0, "%s", g->r.err.text);
 }
 
 Test(loop_gate, never_evaluated)
@@ -296,7 +324,8 @@ Test(loop_gate, worse_than_head)
 	c.pass[0] = false;
 	c.head_accuracy = 1;
 	record(&g, "v2", &c);
-	(void)snprintf(want, sizeof(want), "K_GATE: %s < %s of HEAD v1", num_fixed(k_of(&g, 0.75, 100000), 4, own), num_fixed(k_of(&g, 1, 100000), 4, head));
+	(void)snprintf(want, sizeof(want), "K_GATE: %s < %s of HEAD v1",
+		num_fixed(k_of(&g, 0.75, 100000), 4, own), num_fixed(k_of(&g, 1, 100000), 4, head));
 	refused(&g, "v2", false, ERANGE, want);
 	/* as good as HEAD is good enough */
 	c.head_accuracy = 0.75;
@@ -378,9 +407,13 @@ Test(loop_gate, noise_does_not_decide)
 
 Test(loop_gate, the_noise_of_a_pair)
 {
-	struct measured_case own[4] = { { .returned = true, .latency_us = 110 }, { .returned = true, .latency_us = 130 }, { .returned = false, .latency_us = 9 }, { .returned = true, .latency_us = 90 } };
-	struct measured_case head[4] = { { .returned = true, .latency_us = 100 }, { .returned = true, .latency_us = 100 }, { .returned = true, .latency_us = 100 }, { .returned = true, .latency_us = 100 } };
-	const struct measured a = { .list = own, .n = 4 }, b = { .list = head, .n = 4 }, none = { 0 };
+	struct measured_case own[4] = {{.returned = true, .latency_us = 110},
+		{.returned = true, .latency_us = 130}, {.returned = false, .latency_us = 9},
+		{.returned = true, .latency_us = 90}};
+	struct measured_case head[4] = {{.returned = true, .latency_us = 100},
+		{.returned = true, .latency_us = 100}, {.returned = true, .latency_us = 100},
+		{.returned = true, .latency_us = 100}};
+	const struct measured a = {.list = own, .n = 4}, b = {.list = head, .n = 4}, none = {0};
 	double median, noise = measured_noise(&a, &b, &median);
 
 	/* d = 10 30 -10: median 10, |d - 10| = 0 20 20: MAD 20, 2 * 20 / sqrt(3) */
@@ -411,7 +444,9 @@ Test(loop_gate, force_passes_the_gate_and_is_logged)
 	refused(&g, "v1", false, ERANGE, "K_GATE");
 	cr_expect_eq(promote(&g, "v1", true), 0, "%s", g.r.err.text);
 	expect_head(&g, "v1", "v0");
-	cr_expect_eq(in_log(&g.r, "\"promoted\",\"revision\":\"v1\",\"previous\":\"v0\",\"k\":null,\"forced\":true"), 1);
+	cr_expect_eq(in_log(&g.r, "\"promoted\",\"revision\":\"v1\",\"previous\":\"v0\",\"k\":null,"
+				  "\"forced\":true"),
+		1);
 	refused(&g, "v1", true, EALREADY, "HEAD is v1 already");
 	gate_end(&g);
 }
@@ -425,7 +460,8 @@ Test(loop_gate, forced_or_not_a_damaged_revision_stays_out)
 	dir = openat(g.tn.dir, "revisions/v1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_eq(replace_file(dir, "adapter_model.safetensors", "changed", 7, 0600, NULL), 0);
 	close(dir);
-	refused(&g, "v1", true, EKEYREJECTED, "v1/adapter_model.safetensors does not match its digest");
+	refused(&g, "v1", true, EKEYREJECTED,
+		"v1/adapter_model.safetensors does not match its digest");
 	gate_end(&g);
 }
 
@@ -484,7 +520,8 @@ Test(loop_gate, no_way_back_to_what_is_damaged)
 	expect_head(&g, "v2", "v1");
 	/* gone altogether */
 	cr_assert_eq(dir_remove(g.tn.dir, "revisions/v1", NULL), 0);
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), -EUCLEAN, "%s", g.r.err.text);
+	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), -EUCLEAN, "%s",
+		g.r.err.text);
 	expect_head(&g, "v2", "v1");
 	gate_end(&g);
 }
@@ -512,10 +549,14 @@ Test(loop_gate, settings_out_of_their_limits)
 
 	gate_start(&g);
 	struct rig r = g.r;
-	fails(loop_set(r.k, "gated", "gate.k_min", "1.1", &r.by, &r.err), ERANGE, "gate: number from 0 to 1");
-	fails(loop_set(r.k, "gated", "gate.k_min", "-1", &r.by, &r.err), ERANGE, "gate: number from 0 to 1");
-	fails(loop_set(r.k, "gated", "gate.k_min", "\"0.85\"", &r.by, &r.err), EINVAL, "gate: number from 0 to 1");
-	fails(loop_set(r.k, "gated", "gate.k_min", "null", &r.by, &r.err), EINVAL, "gate: number from 0 to 1");
+	fails(loop_set(r.k, "gated", "gate.k_min", "1.1", &r.by, &r.err), ERANGE,
+		"gate: number from 0 to 1");
+	fails(loop_set(r.k, "gated", "gate.k_min", "-1", &r.by, &r.err), ERANGE,
+		"gate: number from 0 to 1");
+	fails(loop_set(r.k, "gated", "gate.k_min", "\"0.85\"", &r.by, &r.err), EINVAL,
+		"gate: number from 0 to 1");
+	fails(loop_set(r.k, "gated", "gate.k_min", "null", &r.by, &r.err), EINVAL,
+		"gate: number from 0 to 1");
 	fails(loop_set(r.k, "gated", "nothing", "1", &r.by, &r.err), EINVAL, "nothing");
 	gate_end(&g);
 }

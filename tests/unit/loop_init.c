@@ -1,4 +1,5 @@
-/* loop_init - a slug is born whole or not at all: the rows B06 to B15 of BAD-INPUTS on the real runner and the real base model. */
+/* loop_init - a slug is born whole or not at all: the rows B06 to B15 of BAD-INPUTS on the real
+ * runner and the real base model. */
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -17,7 +18,10 @@ static struct init_options options(const struct rig *r)
 static void start(struct rig *r)
 {
 	rig_open(r);
-	compile(r, "echo", "function generate(input, lib) { return { text: lib.lm ? lib.lm.generate(input.text) : 'no model' }; }", ONE_CASE);
+	compile(r, "echo",
+		"function generate(input, lib) { return { text: lib.lm ? "
+		"lib.lm.generate(input.text) : 'no model' }; }",
+		ONE_CASE);
 }
 
 static int try_init(struct rig *r, const struct init_options *o)
@@ -37,10 +41,12 @@ static void refused(struct rig *r, const struct init_options *o, int no, const c
 	store_digest(r, before);
 	r->err = ERR_NONE;
 	rc = try_init(r, o);
-	cr_expect_eq(rc, -no, "artifact '%s' base '%s': %d (%s)", o->artifact, o->base, rc, r->err.text);
+	cr_expect_eq(
+		rc, -no, "artifact '%s' base '%s': %d (%s)", o->artifact, o->base, rc, r->err.text);
 	cr_expect_not_null(strstr(r->err.text, part), "\"%s\" has no \"%s\"", r->err.text, part);
 	store_digest(r, after);
-	cr_expect_str_eq(before, after, "artifact '%s' base '%s': the store changed", o->artifact, o->base);
+	cr_expect_str_eq(
+		before, after, "artifact '%s' base '%s': the store changed", o->artifact, o->base);
 	cr_expect_eq(in_log(r, "\"initialised\""), 0);
 }
 
@@ -58,7 +64,9 @@ static void write_at(const struct rig *r, const char *name, const char *text)
 
 Test(loop_init, a_good_one_makes_config_v0_and_head)
 {
-	static const char *const there[] = { "tune-config.json", "HEAD", "revisions/v0/adapter_config.json", "revisions/v0/adapter_model.safetensors", "revisions/v0/files.json" };
+	static const char *const there[] = {"tune-config.json", "HEAD",
+		"revisions/v0/adapter_config.json", "revisions/v0/adapter_model.safetensors",
+		"revisions/v0/files.json"};
 	struct init_options o;
 	char slug[SLUG_BYTES + 1], name[120], before[65], after[65];
 	struct config cf;
@@ -129,7 +137,7 @@ Test(loop_init, v0_is_the_same_bytes_every_time)
 
 Test(loop_init, artifacts_that_are_no_regular_file)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	struct init_options o;
 	struct rig r;
 	int sock;
@@ -158,7 +166,8 @@ Test(loop_init, artifacts_that_are_no_regular_file)
 	refused(&r, &o, ELOOP, "symbolic link");
 	(void)snprintf(o.artifact, sizeof(o.artifact), "%s/missing.kolm", r.path);
 	refused(&r, &o, ENOENT, "missing.kolm");
-	write_at(&r, "text.kolm", "this is no zip file at all, but it is long enough to be looked at\n");
+	write_at(&r, "text.kolm",
+		"this is no zip file at all, but it is long enough to be looked at\n");
 	(void)snprintf(o.artifact, sizeof(o.artifact), "%s/text.kolm", r.path);
 	refused(&r, &o, EBADMSG, "not a zip");
 	rig_close(&r);
@@ -182,7 +191,7 @@ Test(loop_init, artifact_that_may_not_be_read)
 
 Test(loop_init, artifact_gone_or_changed_after_init)
 {
-	struct run_request rq = { .slug = "echo", .text = "{\"text\":\"x\"}", .len = 12 };
+	struct run_request rq = {.slug = "echo", .text = "{\"text\":\"x\"}", .len = 12};
 	struct run_result rr;
 	struct artifact *af;
 	struct rig r;
@@ -201,7 +210,8 @@ Test(loop_init, artifact_gone_or_changed_after_init)
 	cr_expect_not_null(strstr(r.err.text, r.artifact));
 	fails(kolm_run(r.k, &rq, &rr, &r.err), ENOENT, "artifact is gone: ");
 	compile(&r, "echo", "function generate() { return 'another'; }", ONE_CASE);
-	fails(loop_eval(r.k, "echo", NULL, &r.by, &job, &r.err), ESTALE, "artifact changed since init");
+	fails(loop_eval(r.k, "echo", NULL, &r.by, &job, &r.err), ESTALE,
+		"artifact changed since init");
 	cr_expect_not_null(strstr(r.err.text, was));
 	fails(kolm_run(r.k, &rq, &rr, &r.err), ESTALE, "artifact changed since init");
 	rig_close(&r);
@@ -232,15 +242,15 @@ Test(loop_init, bases_that_are_no_local_path)
 		int no;
 		const char *part;
 	} rows[] = {
-		{ "http://example.org/m.gguf", EPERM, "airgap: base must be a local path" },
-		{ "hf://org/model", EPERM, "airgap: base must be a local path" },
-		{ "org/model", EPERM, "airgap: base must be a local path" },
-		{ "file:///x", EPERM, "airgap: base must be a local path" },
-		{ "/nowhere/at/all.gguf", ENOENT, "base model not found" },
-		{ "../model.gguf", EINVAL, "base model not found" },
-		{ "a/../model.gguf", EINVAL, "base model not found" },
-		{ "/dev/null", EINVAL, "neither a file nor a folder" },
-		{ "", EINVAL, "base=PATH is missing" },
+		{"http://example.org/m.gguf", EPERM, "airgap: base must be a local path"},
+		{"hf://org/model", EPERM, "airgap: base must be a local path"},
+		{"org/model", EPERM, "airgap: base must be a local path"},
+		{"file:///x", EPERM, "airgap: base must be a local path"},
+		{"/nowhere/at/all.gguf", ENOENT, "base model not found"},
+		{"../model.gguf", EINVAL, "base model not found"},
+		{"a/../model.gguf", EINVAL, "base model not found"},
+		{"/dev/null", EINVAL, "neither a file nor a folder"},
+		{"", EINVAL, "base=PATH is missing"},
 	};
 	struct init_options o;
 	struct rig r;

@@ -1,4 +1,5 @@
-/* loop_options - the words of step, init and index: what each bad one gets (BAD-INPUTS A06, A07, A21-A25, E04, B01-B03). */
+/* loop_options - the words of step, init and index: what each bad one gets (BAD-INPUTS A06, A07,
+ * A21-A25, E04, B01-B03). */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -7,7 +8,8 @@
 
 enum verb { INIT, STEP, INDEX };
 
-static int set(enum verb verb, const char *key, const char *value, struct step_options *so, struct err *err)
+static int set(enum verb verb, const char *key, const char *value, struct step_options *so,
+	struct err *err)
 {
 	struct index_options xo;
 	struct init_options io;
@@ -18,7 +20,8 @@ static int set(enum verb verb, const char *key, const char *value, struct step_o
 		return step_option(so, key, value, &seen, err);
 	init_options_default(&io);
 	index_options_default(&xo);
-	return verb == INIT ? init_option(&io, key, value, &seen, err) : index_option(&xo, key, value, &seen, err);
+	return verb == INIT ? init_option(&io, key, value, &seen, err)
+			    : index_option(&xo, key, value, &seen, err);
 }
 
 static void refused(enum verb verb, const char *key, const char *value, int no, const char *part)
@@ -33,7 +36,8 @@ static void refused(enum verb verb, const char *key, const char *value, int no, 
 	memcpy(&before, &so, sizeof(so));
 	rc = set(verb, key, value, &so, &err);
 	cr_expect_eq(rc, -no, "%s=%s: %d (%s)", key, value, rc, err.text);
-	cr_expect_not_null(strstr(err.text, part), "%s=%s: \"%s\" has no \"%s\"", key, value, err.text, part);
+	cr_expect_not_null(
+		strstr(err.text, part), "%s=%s: \"%s\" has no \"%s\"", key, value, err.text, part);
 	cr_expect_eq(memcmp(&so, &before, sizeof(so)), 0, "%s=%s changed the options", key, value);
 }
 
@@ -66,8 +70,10 @@ Test(loop_options, a_word_given_twice_is_refused)
 
 Test(loop_options, whole_numbers)
 {
-	static const char *const forms[] = { "1e1", "0x10", "+1", " 1", "1 ", "1.0", "\u0967", "", "1_000", "one", "--1" };
-	static const char *const outside[] = { "0", "-1", "1001", "99999999999999999999", "-99999999999999999999" };
+	static const char *const forms[] = {
+		"1e1", "0x10", "+1", " 1", "1 ", "1.0", "\u0967", "", "1_000", "one", "--1"};
+	static const char *const outside[] = {
+		"0", "-1", "1001", "99999999999999999999", "-99999999999999999999"};
 
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
 		refused(STEP, "epochs", forms[i], EINVAL, "epochs: whole number expected");
@@ -88,9 +94,9 @@ Test(loop_options, whole_numbers)
 
 Test(loop_options, real_numbers)
 {
-	static const char *const infinite[] = { "nan", "inf", "-inf", "NaN", "infinity" };
-	static const char *const outside[] = { "0", "-2e-4", "2", "1e-400", "1", "1e999" };
-	static const char *const forms[] = { "x", "", "0x1p-3", "1e", "0.1.2", "0,1", " 0.1" };
+	static const char *const infinite[] = {"nan", "inf", "-inf", "NaN", "infinity"};
+	static const char *const outside[] = {"0", "-2e-4", "2", "1e-400", "1", "1e999"};
+	static const char *const forms[] = {"x", "", "0x1p-3", "1e", "0.1.2", "0,1", " 0.1"};
 
 	for (size_t i = 0; i < sizeof(infinite) / sizeof(infinite[0]); i++)
 		refused(STEP, "lr", infinite[i], EDOM, "lr: finite number expected");
@@ -124,20 +130,24 @@ Test(loop_options, words_of_their_own)
 
 Test(loop_options, what_is_good_is_taken)
 {
-	static const char *const given[][2] = { { "epochs", "1000" }, { "lr", "2e-4" }, { "batch", "1" }, { "seed", "0" }, { "mem", "2G" }, { "airgap", "off" }, { "rows", "all" },
-		{ "from", "v12" } };
+	static const char *const given[][2] = {{"epochs", "1000"}, {"lr", "2e-4"}, {"batch", "1"},
+		{"seed", "0"}, {"mem", "2G"}, {"airgap", "off"}, {"rows", "all"}, {"from", "v12"}};
 	struct step_options so;
 	struct init_options io;
 	struct err err = ERR_NONE;
 	unsigned seen = 0;
 
 	step_options_default(&so);
-	cr_expect(so.epochs == 3 && so.batch == 4 && so.lr == 1e-3 && !so.all); /* DESIGN section 4 */
+	cr_expect(
+		so.epochs == 3 && so.batch == 4 && so.lr == 1e-3 && !so.all); /* DESIGN section 4 */
 	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++)
-		cr_expect_eq(step_option(&so, given[i][0], given[i][1], &seen, &err), 0, "%s: %s", given[i][0], err.text);
-	cr_expect(so.epochs == 1000 && so.batch == 1 && so.lr == 2e-4 && so.seed == 0 && so.mem == (uint64_t)2 << 30 && !so.airgap && so.all);
+		cr_expect_eq(step_option(&so, given[i][0], given[i][1], &seen, &err), 0, "%s: %s",
+			given[i][0], err.text);
+	cr_expect(so.epochs == 1000 && so.batch == 1 && so.lr == 2e-4 && so.seed == 0 &&
+		  so.mem == (uint64_t)2 << 30 && !so.airgap && so.all);
 	cr_expect_str_eq(so.from, "v12");
-	cr_expect_str_eq(so.given, " epochs=1000 lr=2e-4 batch=1 seed=0 mem=2G airgap=off rows=all from=v12");
+	cr_expect_str_eq(so.given,
+		" epochs=1000 lr=2e-4 batch=1 seed=0 mem=2G airgap=off rows=all from=v12");
 	init_options_default(&io);
 	cr_expect(io.rank == 8 && io.alpha == 16 && io.dropout == 0);
 	seen = 0;

@@ -1,6 +1,6 @@
 /*
- * rig - for each test: a folder of its own with a store in it, a real spawner (runner, cell and trainer from build/bin), small artifacts compiled on the
- * spot, and the base model of env MODEL.
+ * rig - for each test: a folder of its own with a store in it, a real spawner (runner, cell and
+ * trainer from build/bin), small artifacts compiled on the spot, and the base model of env MODEL.
  */
 #ifndef KOLM_LOOP_RIG_H
 #define KOLM_LOOP_RIG_H
@@ -39,28 +39,33 @@ struct rig {
 };
 
 /* one case no row of these tests is equal to */
-#define ONE_CASE "{\"id\":\"c1\",\"input\":{\"text\":\"a held-out case\"},\"expected\":{\"text\":\"x\"}}\n"
+#define ONE_CASE                                                                                   \
+	"{\"id\":\"c1\",\"input\":{\"text\":\"a held-out case\"},\"expected\":{\"text\":\"x\"}}\n"
 
-#define works(call)                                                                                                                        \
-	do {                                                                                                                               \
-		r.err = ERR_NONE;                                                                                                          \
-		int got_ = (call);                                                                                                         \
-		cr_assert_geq(got_, 0, "%s: %d (%s)", #call, got_, r.err.text);                                                            \
+#define works(call)                                                                                \
+	do {                                                                                       \
+		r.err = ERR_NONE;                                                                  \
+		int got_ = (call);                                                                 \
+		cr_assert_geq(got_, 0, "%s: %d (%s)", #call, got_, r.err.text);                    \
 	} while (0)
-#define fails(call, no, part)                                                                                                              \
-	do {                                                                                                                               \
-		r.err = ERR_NONE;                                                                                                          \
-		int got_ = (call);                                                                                                         \
-		cr_expect_eq(got_, -(no), "%s: %d (%s)", #call, got_, r.err.text);                                                         \
-		cr_expect_not_null(strstr(r.err.text, part), "%s: \"%s\" has no \"%s\"", #call, r.err.text, part);                         \
+#define fails(call, no, part)                                                                      \
+	do {                                                                                       \
+		r.err = ERR_NONE;                                                                  \
+		int got_ = (call);                                                                 \
+		cr_expect_eq(got_, -(no), "%s: %d (%s)", #call, got_, r.err.text);                 \
+		cr_expect_not_null(strstr(r.err.text, part), "%s: \"%s\" has no \"%s\"", #call,    \
+			r.err.text, part);                                                         \
 	} while (0)
 
 static inline void rig_open(struct rig *r)
 {
 	const char *model = getenv("MODEL"); /* tests/run sets it empty when it was not given */
 
-	*r = (struct rig){ .path = "/tmp/kolm-loop-XXXXXX" };
-	(void)snprintf(r->base, sizeof(r->base), "%s", model != NULL && *model != 0 ? model : "/root/.cache/kolm-models/SmolLM2-135M-Instruct-Q4_1.gguf");
+	*r = (struct rig){.path = "/tmp/kolm-loop-XXXXXX"};
+	(void)snprintf(r->base, sizeof(r->base), "%s",
+		model != NULL && *model != 0
+			? model
+			: "/root/.cache/kolm-models/SmolLM2-135M-Instruct-Q4_1.gguf");
 	if (access(r->base, R_OK) < 0)
 		cr_skip_test("skipped: no base model (env MODEL)");
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -80,15 +85,20 @@ static inline void rig_close(struct rig *r)
 	(void)dir_remove(AT_FDCWD, r->path, NULL);
 }
 
-static inline void compile_spec(struct rig *r, const char *name, const char *spec, const char *dir, const char *cases)
+static inline void compile_spec(
+	struct rig *r, const char *name, const char *spec, const char *dir, const char *cases)
 {
-	struct compile_options o = { .spec_dir = dir, .examples = cases, .examples_len = strlen(cases), .allow_below_gate = true };
+	struct compile_options o = {.spec_dir = dir,
+		.examples = cases,
+		.examples_len = strlen(cases),
+		.allow_below_gate = true};
 	struct compile_result res;
 	struct artifact_keys keys;
 	int rc;
 
 	(void)snprintf(r->artifact, sizeof(r->artifact), "%s/%s.kolm", r->path, name);
-	cr_assert_eq(artifact_keys_load(r->k->st.dir, r->k->st.path, true, &keys, &r->err), 0, "%s", r->err.text);
+	cr_assert_eq(artifact_keys_load(r->k->st.dir, r->k->st.path, true, &keys, &r->err), 0, "%s",
+		r->err.text);
 	rc = artifact_compile(spec, strlen(spec), r->artifact, &keys, &o, &res, &r->err);
 	cr_assert_eq(rc, 0, "compile: %s", r->err.text);
 }
@@ -98,7 +108,10 @@ static inline void compile(struct rig *r, const char *name, const char *source, 
 {
 	struct buf spec = BUF_INIT;
 
-	(void)buf_addf(&spec, "{\"job_id\":\"job_%s\",\"task\":\"a test\",\"base_model\":\"none\",\"comparator\":\"exact\",\"recipes\":[{\"id\":\"rcp_%s\",\"name\":\"%s\",\"source\":",
+	(void)buf_addf(&spec,
+		"{\"job_id\":\"job_%s\",\"task\":\"a "
+		"test\",\"base_model\":\"none\",\"comparator\":\"exact\",\"recipes\":[{\"id\":"
+		"\"rcp_%s\",\"name\":\"%s\",\"source\":",
 		name, name, name);
 	(void)json_put_text(&spec, source);
 	(void)buf_puts(&spec, "}]}");
@@ -106,7 +119,8 @@ static inline void compile(struct rig *r, const char *name, const char *source, 
 	buf_release(&spec);
 }
 
-/* file of a folder of examples/, whichever folder the tests were started from; released by the caller */
+/* file of a folder of examples/, whichever folder the tests were started from; released by the
+ * caller */
 static inline struct buf example(const char *folder, const char *name)
 {
 	struct buf text = BUF_INIT;
@@ -124,7 +138,8 @@ static inline struct buf example(const char *folder, const char *name)
 
 static inline void compile_example(struct rig *r, const char *name)
 {
-	struct buf spec = example(name, "spec.json"), cases = example(name, "cases.jsonl"), source = example(name, "recipe.js");
+	struct buf spec = example(name, "spec.json"), cases = example(name, "cases.jsonl"),
+		   source = example(name, "recipe.js");
 
 	{
 		int fd;
@@ -192,11 +207,13 @@ static inline size_t in_log(const struct rig *r, const char *what)
 
 static inline void capture(struct rig *r, const char *slug, const char *line)
 {
-	cr_assert_eq(loop_capture_append(r->k, slug, line, strlen(line), &r->err), 0, "%s: %s", line, r->err.text);
+	cr_assert_eq(loop_capture_append(r->k, slug, line, strlen(line), &r->err), 0, "%s: %s",
+		line, r->err.text);
 }
 
 /* lines ${from}..${from + n} of an example's corrected rows into a slug's captures */
-static inline void capture_example(struct rig *r, const char *slug, const char *name, size_t from, size_t n)
+static inline void capture_example(
+	struct rig *r, const char *slug, const char *name, size_t from, size_t n)
 {
 	struct buf rows = example(name, "corrected.jsonl");
 	size_t i = 0;
@@ -218,13 +235,18 @@ static inline struct job_record job_end(struct rig *r, const char *slug, uint64_
 	return jr;
 }
 
-/* sha256 of every file's path and bytes below the store: what must not change when a command fails */
+/* sha256 of every file's path and bytes below the store: what must not change when a command fails
+ */
 static inline void store_digest(const struct rig *r, char out[65])
 {
 	char line[256];
 	FILE *p;
 
-	(void)snprintf(line, sizeof(line), "cd %s && { find . -printf '%%y %%m %%p\\n' | sort; find . -type f ! -path ./logs/tune.jsonl ! -name '*.lock' -print0 | sort -z | xargs -0r sha256sum; } | sha256sum", r->store);
+	(void)snprintf(line, sizeof(line),
+		"cd %s && { find . -printf '%%y %%m %%p\\n' | sort; find . -type f ! -path "
+		"./logs/tune.jsonl ! -name '*.lock' -print0 | sort -z | xargs -0r sha256sum; } | "
+		"sha256sum",
+		r->store);
 	p = popen(line, "r");
 	cr_assert_not_null(p);
 	cr_assert_eq(fread(out, 1, 64, p), 64);

@@ -1,4 +1,5 @@
-/* loop_step - real training, small: eight corrected rows of the redactor, one epoch, on the real base model. */
+/* loop_step - real training, small: eight corrected rows of the redactor, one epoch, on the real
+ * base model. */
 #include <sys/mount.h>
 
 #include "loop_rig.h"
@@ -19,7 +20,8 @@ static int step(struct rig *r, const char *words, uint64_t *job)
 
 	step_options_default(&o);
 	(void)snprintf(text, sizeof(text), "%s", words);
-	for (char *save = NULL, *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save)) {
+	for (char *save = NULL, *w = strtok_r(text, " ", &save); w != NULL;
+		w = strtok_r(NULL, " ", &save)) {
 		char *eq = strchr(w, '=');
 
 		*eq = '\0';
@@ -40,7 +42,8 @@ static struct job_record good_end(struct rig *r, uint64_t job)
 		return jr;
 	(void)snprintf(name, sizeof(name), "tune/redactor/jobs/%llu/log", (unsigned long long)job);
 	text = store_text(r, name);
-	cr_assert_fail("job %llu: %s\n%s", (unsigned long long)job, jr.error, text.data + (text.len > 3000 ? text.len - 3000 : 0));
+	cr_assert_fail("job %llu: %s\n%s", (unsigned long long)job, jr.error,
+		text.data + (text.len > 3000 ? text.len - 3000 : 0));
 	return jr;
 }
 
@@ -63,7 +66,7 @@ static pid_t training(struct rig *r, uint64_t job)
 		(void)kolm_job_progress(r->k, "redactor", job, progress);
 		if (strstr(progress, " steps") != NULL && strncmp(progress, "0 ", 2) != 0)
 			return worker_of(r);
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 	}
 	cr_assert_fail("the trainer did not begin: \"%s\"", progress);
 	return -1;
@@ -92,13 +95,16 @@ static void keys_of(struct json_slice object, struct buf *out)
 
 /* PROTOCOLS section 4 */
 static const char train_keys[] =
-	"spec revision from base captures rows_used skipped rows_sha256 seed epochs batch_size lr schedule rank alpha dropout target_modules "
-	"template kernel engine worker network loss heldout best_epoch tokens elapsed_sec peak_bytes adapter_sha256";
+	"spec revision from base captures rows_used skipped rows_sha256 seed epochs batch_size lr "
+	"schedule rank alpha dropout target_modules "
+	"template kernel engine worker network loss heldout best_epoch tokens elapsed_sec "
+	"peak_bytes adapter_sha256";
 
 static void check_records(struct rig *r)
 {
-	struct buf train = store_text(r, "tune/redactor/revisions/v1/train.json"), files = store_text(r, "tune/redactor/revisions/v1/files.json"), keys = BUF_INIT;
-	struct json_slice root = { train.data, train.len }, v;
+	struct buf train = store_text(r, "tune/redactor/revisions/v1/train.json"),
+		   files = store_text(r, "tune/redactor/revisions/v1/files.json"), keys = BUF_INIT;
+	struct json_slice root = {train.data, train.len}, v;
 	char sha[65], part[100];
 
 	cr_assert_eq(json_check(train.data, train.len, &r->err), 0, "%s", r->err.text);
@@ -111,18 +117,22 @@ static void check_records(struct rig *r)
 	keys_of(v, &keys);
 	cr_expect_str_eq(keys.data, "rows bytes sha256");
 	cr_expect(json_member(root, "rows_used", &v) && json_double(v) == 8);
-	cr_expect(json_member(root, "loss", &v) && v.len > 2, "no loss was recorded: %s", train.data);
+	cr_expect(
+		json_member(root, "loss", &v) && v.len > 2, "no loss was recorded: %s", train.data);
 	cr_expect(json_member(root, "template", &v) && json_kind_of(v) != JSON_NULL);
-	cr_expect(json_member(root, "tokens", &v) && json_kind_of(v) == JSON_NUMBER && json_double(v) > 0);
+	cr_expect(json_member(root, "tokens", &v) && json_kind_of(v) == JSON_NUMBER &&
+		  json_double(v) > 0);
 	adapter_sha(r, "v1", sha);
 	(void)snprintf(part, sizeof(part), "\"adapter_sha256\": \"%s\"", sha);
 	cr_expect_not_null(strstr(train.data, part));
 
 	cr_assert_eq(json_check(files.data, files.len, &r->err), 0);
-	keys_of((struct json_slice){ files.data, files.len }, &keys);
+	keys_of((struct json_slice){files.data, files.len}, &keys);
 	cr_expect_str_eq(keys.data, "spec files");
 	cr_expect_not_null(strstr(files.data, "kolm-files-1"));
-	char *config = strstr(files.data, "adapter_config.json"), *weights = strstr(files.data, "adapter_model.safetensors"), *record = strstr(files.data, "train.json");
+	char *config = strstr(files.data, "adapter_config.json"),
+	     *weights = strstr(files.data, "adapter_model.safetensors"),
+	     *record = strstr(files.data, "train.json");
 	cr_expect(config != NULL && config < weights && weights < record, "%s", files.data);
 	cr_expect_null(strstr(files.data, "\"files.json\""));
 	buf_release(&train);
@@ -130,7 +140,8 @@ static void check_records(struct rig *r)
 	buf_release(&keys);
 }
 
-/* one story, since each step costs seconds: refusals, v1, the same again, then another base under the same path */
+/* one story, since each step costs seconds: refusals, v1, the same again, then another base under
+ * the same path */
 Test(loop_step, publishes_refuses_and_repeats)
 {
 	char own[200], sha[2][65], line[STORE_PATH_BYTES + 300];
@@ -149,8 +160,10 @@ Test(loop_step, publishes_refuses_and_repeats)
 	works(init(&r, NULL));
 
 	fails(step(&r, "epochs=1", &job), ENODATA, "no captures yet");
-	capture(&r, "redactor", "{\"input\":{\"text\":\"a\"},\"output\":{\"text\":\"a\"},\"rev\":\"v0\"}");
-	fails(step(&r, "epochs=1", &job), ENODATA, "1 rows the model answered itself wait for a look");
+	capture(&r, "redactor",
+		"{\"input\":{\"text\":\"a\"},\"output\":{\"text\":\"a\"},\"rev\":\"v0\"}");
+	fails(step(&r, "epochs=1", &job), ENODATA,
+		"1 rows the model answered itself wait for a look");
 	fails(step(&r, "from=v9", &job), ENOENT, "no revision v9");
 	cr_expect_not(store_has(&r, "tune/redactor/jobs/1"), "a refused step is no job");
 
@@ -158,7 +171,8 @@ Test(loop_step, publishes_refuses_and_repeats)
 	works(step(&r, "epochs=1", &job));
 	cr_expect_eq(job, 1);
 	fails(step(&r, "epochs=1", &other), EBUSY, "job 1 (step) is running");
-	fails(loop_eval(r.k, "redactor", NULL, &r.by, &other, &r.err), EBUSY, "job 1 (step) is running");
+	fails(loop_eval(r.k, "redactor", NULL, &r.by, &other, &r.err), EBUSY,
+		"job 1 (step) is running");
 	jr = good_end(&r, job);
 	cr_expect_str_eq(jr.rev, "v1");
 	cr_expect_str_eq(jr.verb, "step epochs=1");
@@ -252,8 +266,9 @@ Test(loop_step, a_server_that_stops_goes_on_with_the_same_step_and_the_same_byte
 	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
 	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
 	jr = job_end(&r, "redactor", job);
-	for (int i = 0; i < 100 && jr.outcome == JOB_INTERRUPTED; i++) { /* until it is queued once more */
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	for (int i = 0; i < 100 && jr.outcome == JOB_INTERRUPTED;
+		i++) { /* until it is queued once more */
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 		jr = job_end(&r, "redactor", job);
 	}
 	jr = good_end(&r, job);
@@ -289,7 +304,7 @@ Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
 	works(loop_cycle(r.k, "redactor", &r.by, &job, &r.err));
 	for (int i = 0; i < 1200 && strstr(progress, " cases") == NULL; i++) {
 		(void)kolm_job_progress(r.k, "redactor", job, progress);
-		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
 	kolm_close(r.k);
 	cr_assert_eq(in_log(&r, "\"step_complete\""), 1);
@@ -297,7 +312,7 @@ Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
 	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
 	jr = job_end(&r, "redactor", job);
 	for (int i = 0; i < 100 && jr.outcome == JOB_INTERRUPTED; i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 		jr = job_end(&r, "redactor", job);
 	}
 	cr_expect(jr.outcome == JOB_OK || jr.outcome == JOB_GATE, "%s", jr.error);
@@ -344,7 +359,8 @@ Test(loop_step, no_room_is_said_before_training)
 
 		(void)snprintf(small, sizeof(small), "%s/small", r.path);
 		cr_assert_eq(mkdir(small, 0700), 0);
-		if (mount("kolm-test", small, "tmpfs", MS_NOSUID | MS_NODEV, "size=12m,mode=0700") < 0) {
+		if (mount("kolm-test", small, "tmpfs", MS_NOSUID | MS_NODEV, "size=12m,mode=0700") <
+			0) {
 			r.k = NULL;
 			rig_close(&r);
 			cr_skip_test("skipped: cannot mount a small disk here");
@@ -357,7 +373,8 @@ Test(loop_step, no_room_is_said_before_training)
 	works(step(&r, "epochs=1", &job));
 	jr = job_end(&r, "redactor", job);
 	cr_expect_eq(jr.outcome, JOB_FAILED);
-	cr_expect(strncmp(jr.error, "needs ", 6) == 0 && strstr(jr.error, " MiB free") != NULL, "%s", jr.error);
+	cr_expect(strncmp(jr.error, "needs ", 6) == 0 && strstr(jr.error, " MiB free") != NULL,
+		"%s", jr.error);
 	cr_expect_not(store_has(&r, "tune/redactor/jobs/1/rows.jsonl"));
 	kolm_close(r.k);
 	(void)umount2(r.store, MNT_DETACH);

@@ -1,6 +1,6 @@
 /*
- * spawn_rig - a spawner, and a runner made of this same test program (argument --relay) that only carries bytes, so that a test can speak to a real cell as
- * the runner does.
+ * spawn_rig - a spawner, and a runner made of this same test program (argument --relay) that only
+ * carries bytes, so that a test can speak to a real cell as the runner does.
  */
 #ifndef KOLM_TEST_SPAWN_RIG_H
 #define KOLM_TEST_SPAWN_RIG_H
@@ -26,7 +26,8 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-	return "detect_leaks=0"; /* the relay and the probes end inside walls where the leak checker cannot work */
+	return "detect_leaks=0"; /* the relay and the probes end inside walls where the leak checker
+				    cannot work */
 }
 #endif
 
@@ -42,7 +43,8 @@ static inline long rig_ms(void)
 
 static inline void rig_relay(void)
 {
-	const int from[4] = {0, RUNNER_CELL_IN, 10, RUNNER_SPAWN_IN}, to[4] = {RUNNER_CELL_OUT, 1, RUNNER_SPAWN_OUT, 11};
+	const int from[4] = {0, RUNNER_CELL_IN, 10, RUNNER_SPAWN_IN},
+		  to[4] = {RUNNER_CELL_OUT, 1, RUNNER_SPAWN_OUT, 11};
 	struct pollfd fds[4];
 	char data[65536];
 
@@ -108,17 +110,26 @@ static inline void rig_open(struct rig *rig)
 {
 	int down[2], up[2], line[2], reply[2], fds[2];
 	const char *argv[] = {rig_self(), "--relay", NULL}, *env[] = {"PATH=/usr/bin:/bin", NULL};
-	struct spawn_request rq = {.kind = SPAWN_RUNNER, .argv = argv, .env = env, .cwd = "/", .err = 2, .nfds = 2, .fds = fds};
+	struct spawn_request rq = {.kind = SPAWN_RUNNER,
+		.argv = argv,
+		.env = env,
+		.cwd = "/",
+		.err = 2,
+		.nfds = 2,
+		.fds = fds};
 	struct err err = ERR_NONE;
 
 	memset(rig, 0, sizeof(*rig));
 	cr_assert_eq(spawner_start(&rig->sp, &err), 0, "%s", err.text);
-	cr_assert_eq(pipe2(down, O_CLOEXEC) | pipe2(up, O_CLOEXEC) | pipe2(line, O_CLOEXEC) | pipe2(reply, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(down, O_CLOEXEC) | pipe2(up, O_CLOEXEC) | pipe2(line, O_CLOEXEC) |
+			     pipe2(reply, O_CLOEXEC),
+		0);
 	rq.in = down[0];
 	rq.out = up[1];
 	fds[0] = line[0];
 	fds[1] = reply[1];
-	cr_assert_eq(spawner_spawn(rig->sp, &rq, &rig->pid, &rig->exit_fd, &err), 0, "%s", err.text);
+	cr_assert_eq(
+		spawner_spawn(rig->sp, &rq, &rig->pid, &rig->exit_fd, &err), 0, "%s", err.text);
 	close(down[0]);
 	close(up[1]);
 	close(line[0]);
@@ -182,7 +193,8 @@ static inline const char *rig_line(struct rig *rig, const char *line)
 	size_t n = 0;
 
 	cr_assert_eq(write_all(rig->line_out, line, strlen(line), NULL), 0);
-	while (n < sizeof(answer) - 1 && read(rig->line_in, answer + n, 1) == 1 && answer[n] != '\n')
+	while (n < sizeof(answer) - 1 && read(rig->line_in, answer + n, 1) == 1 &&
+		answer[n] != '\n')
 		n++;
 	answer[n] = 0;
 	return answer;
@@ -193,7 +205,8 @@ static inline void rig_load(struct rig *rig, const char *source, const char *mor
 {
 	struct buf frame = BUF_INIT, reply = BUF_INIT;
 
-	buf_puts(&frame, "{\"op\":\"load\",\"recipes\":[{\"id\":\"r1\",\"name\":\"one\",\"source\":");
+	buf_puts(&frame,
+		"{\"op\":\"load\",\"recipes\":[{\"id\":\"r1\",\"name\":\"one\",\"source\":");
 	json_put_text(&frame, source);
 	buf_addf(&frame, "}],\"pack\":null,\"index\":null,\"rag\":false,\"lm\":null%s}", more);
 	rig_send(rig, frame.data, frame.len);

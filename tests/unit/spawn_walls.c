@@ -1,4 +1,5 @@
-/* spawn_walls - the spawner: walls around native and foreign workers, exits, the canary's report, and that nothing outlives its parent. */
+/* spawn_walls - the spawner: walls around native and foreign workers, exits, the canary's report,
+ * and that nothing outlives its parent. */
 #include "spawn_rig.h"
 
 #include <dirent.h>
@@ -6,10 +7,19 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static void run(enum spawn_kind kind, const char *const *argv, const char *const *reads, const char *const *writes, struct spawn_exit *ex)
+static void run(enum spawn_kind kind, const char *const *argv, const char *const *reads,
+	const char *const *writes, struct spawn_exit *ex)
 {
 	const char *const env[] = {"PATH=/usr/bin:/bin", NULL};
-	struct spawn_request rq = {.kind = kind, .argv = argv, .env = env, .cwd = "/", .in = -1, .out = -1, .err = -1, .reads = reads, .writes = writes};
+	struct spawn_request rq = {.kind = kind,
+		.argv = argv,
+		.env = env,
+		.cwd = "/",
+		.in = -1,
+		.out = -1,
+		.err = -1,
+		.reads = reads,
+		.writes = writes};
 	struct err err = ERR_NONE;
 	struct spawner *sp;
 	pid_t pid;
@@ -65,9 +75,14 @@ Test(walls, files)
 	misbehave(SPAWN_TRAINER, "read", &ex);
 	cr_assert_eq(ex.status, 41);
 	writes[0] = dir;
-	/* 1: writes where it may; 2: nowhere else; 4: reads nothing else; fork and exec are a foreign worker's right */
-	snprintf(script, sizeof(script), "r=0; echo x > %s/a && mkdir %s/b && r=1; echo x > /tmp/kolm-walls-no 2>/dev/null || r=$((r+2)); "
-		 "cat /etc/hostname 2>/dev/null || r=$((r+4)); cat %s/a >/dev/null && r=$((r+8)); exit $r", dir, dir, dir);
+	/* 1: writes where it may; 2: nowhere else; 4: reads nothing else; fork and exec are a
+	 * foreign worker's right */
+	snprintf(script, sizeof(script),
+		"r=0; echo x > %s/a && mkdir %s/b && r=1; echo x > /tmp/kolm-walls-no 2>/dev/null "
+		"|| r=$((r+2)); "
+		"cat /etc/hostname 2>/dev/null || r=$((r+4)); cat %s/a >/dev/null && r=$((r+8)); "
+		"exit $r",
+		dir, dir, dir);
 	run(SPAWN_WORKER, sh, NULL, writes, &ex);
 	cr_assert(!ex.signalled && ex.status == 15, "status %d", ex.status);
 	cr_assert_eq(dir_remove(AT_FDCWD, dir, NULL), 0);
@@ -76,7 +91,13 @@ Test(walls, files)
 Test(walls, errors_of_start)
 {
 	const char *const argv[] = {"/nonexistent/program", NULL}, *const env[] = {NULL};
-	struct spawn_request rq = {.kind = SPAWN_TRAINER, .argv = argv, .env = env, .cwd = "/", .in = -1, .out = -1, .err = -1};
+	struct spawn_request rq = {.kind = SPAWN_TRAINER,
+		.argv = argv,
+		.env = env,
+		.cwd = "/",
+		.in = -1,
+		.out = -1,
+		.err = -1};
 	struct err err = ERR_NONE;
 	struct spawner *sp;
 	pid_t pid;
@@ -93,8 +114,15 @@ Test(walls, errors_of_start)
 
 Test(walls, kill_reaches_the_group)
 {
-	const char *const sh[] = {"/bin/sh", "-c", "sleep 100 & sleep 100", NULL}, *const env[] = {"PATH=/usr/bin:/bin", NULL};
-	struct spawn_request rq = {.kind = SPAWN_WORKER, .argv = sh, .env = env, .cwd = "/", .in = -1, .out = -1, .err = -1};
+	const char *const sh[] = {"/bin/sh", "-c", "sleep 100 & sleep 100", NULL},
+			  *const env[] = {"PATH=/usr/bin:/bin", NULL};
+	struct spawn_request rq = {.kind = SPAWN_WORKER,
+		.argv = sh,
+		.env = env,
+		.cwd = "/",
+		.in = -1,
+		.out = -1,
+		.err = -1};
 	struct spawn_exit ex;
 	struct err err = ERR_NONE;
 	struct spawner *sp;
@@ -118,8 +146,15 @@ Test(walls, nothing_outlives_the_parent)
 	cr_assert_eq(pipe(tell), 0);
 	parent = fork();
 	if (parent == 0) {
-		const char *const argv[] = {rig_self(), "--misbehave", "sleep", NULL}, *const env[] = {NULL};
-		struct spawn_request rq = {.kind = SPAWN_RUNNER, .argv = argv, .env = env, .cwd = "/", .in = -1, .out = -1, .err = -1};
+		const char *const argv[] = {rig_self(), "--misbehave", "sleep", NULL},
+				  *const env[] = {NULL};
+		struct spawn_request rq = {.kind = SPAWN_RUNNER,
+			.argv = argv,
+			.env = env,
+			.cwd = "/",
+			.in = -1,
+			.out = -1,
+			.err = -1};
 		struct spawner *sp;
 		int fd;
 
@@ -141,7 +176,8 @@ Test(walls, nothing_outlives_the_parent)
 
 Test(walls, canary_reports_every_layer)
 {
-	static const char *const layers[] = {"no_new_privs", "userns", "netns", "pidns", "mountns", "identity", "rlimits", "landlock", "seccomp", "probes"};
+	static const char *const layers[] = {"no_new_privs", "userns", "netns", "pidns", "mountns",
+		"identity", "rlimits", "landlock", "seccomp", "probes"};
 	struct buf report = BUF_INIT, again = BUF_INIT;
 	struct err err = ERR_NONE;
 	struct spawner *sp;
@@ -194,7 +230,8 @@ Test(mount, mounts_heals_and_unmounts)
 		cr_skip_test("skipped: no /dev/fuse");
 	cr_assert(mkdtemp(dir));
 	cr_assert_eq(spawner_start(&sp, &err), 0);
-	cr_assert_eq(spawner_mount(sp, dir, "fsname=a\\,b,ro,max_read=131072", &fd, &err), 0, "%s", err.text);
+	cr_assert_eq(spawner_mount(sp, dir, "fsname=a\\,b,ro,max_read=131072", &fd, &err), 0, "%s",
+		err.text);
 	close(fd); /* the server is dead: stale */
 	cr_assert_eq(stat(dir, &st), -1);
 	cr_assert_eq(errno, ENOTCONN);
