@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,8 +100,11 @@ void kolm_close(struct kolm *k)
 		next = n->next;
 		free(n);
 	}
-	if (k->server_lock >= 0)
+	if (k->server_lock >= 0) {
+		/* the spawner's copy would keep it taken; a clean end needs no cleaning up */
+		(void)flock(k->server_lock, LOCK_UN);
 		close(k->server_lock);
+	}
 	store_close(&k->st);
 	pthread_cond_destroy(&k->wake);
 	pthread_mutex_destroy(&k->lock);
