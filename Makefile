@@ -19,7 +19,7 @@ EXAMPLE ?= redactor
 
 PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash-dev libzstd-dev libcriterion-dev \
 	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev python3 python3-pip \
-	jq rsync busybox mandoc strace
+	jq rsync busybox mandoc procps
 
 PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
@@ -56,7 +56,7 @@ PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
 BINS     := $(PROGRAMS:%=$(B)/bin/%)
 
 FORCE:
-.PHONY: FORCE all help deps model check check-fault demo install uninstall clean fmt lint check-unit check-mount
+.PHONY: FORCE all help deps check check-fault demo install uninstall clean fmt lint model units
 all: $(BINS)
 
 help:
