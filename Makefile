@@ -3,6 +3,7 @@
 # One library per folder, one program per main file, one test binary per file of tests/unit. SAN=1 builds the same things
 # under build-san/ with the address and undefined-behaviour sanitizers. V=1 prints full commands.
 
+.DEFAULT_GOAL := all
 PREFIX  ?= /usr/local
 DESTDIR ?=
 CC      ?= cc
