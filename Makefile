@@ -10,7 +10,7 @@ CC      ?= cc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-B       := $(if $(SAN),build-san,build)
+B       := $(if $(FUZZ),build-fuzz,$(if $(SAN),build-san,build))
 Q       := $(if $(V),,@)
 JOBS    ?= $(shell nproc)
 SHARED  ?= $(abspath ../shared)
@@ -27,7 +27,8 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcon
 CFLAGS  ?= -O2 -g
 FLAGS    = -std=c11 -D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. -Ikolmfs $(WARN) -ffp-contract=off -fno-strict-aliasing -fstack-protector-strong \
 	-MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-SANFLAGS := $(if $(SAN),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
 VERSION := 0.1.0
 
 LIBDIRS  := base:kolmfs/base store:kolmfs/store artifact:kolmfs/artifact loop:kolmfs/loop rag:rag lm:trainer
@@ -37,6 +38,9 @@ define lib
 SRC_$(1) := $$(filter-out $$(MAINS),$$(wildcard $(2)/*.c))
 $$(B)/lib/$(1).a: $$(SRC_$(1):%.c=$$(B)/obj/%.o)
 endef
+# the file server without its main, for the fuzz targets
+SRC_fs := $(filter-out kolmfs/spawner.c kolmfs/main.c,$(wildcard kolmfs/*.c))
+$(B)/lib/fs.a: $(SRC_fs:%.c=$(B)/obj/%.o)
 # the spawner and the walls it builds around its children: the server's and the command line's
 SRC_spawn := kolmfs/spawner.c $(wildcard kolmfs/runner/sandbox*.c)
 $(B)/lib/spawn.a: $(SRC_spawn:%.c=$(B)/obj/%.o)
@@ -57,7 +61,8 @@ PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
 BINS     := $(PROGRAMS:%=$(B)/bin/%)
 
 FORCE:
-.PHONY: FORCE all help deps check check-fault demo install uninstall clean fmt lint model units
+.PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units fuzz fuzzers benches peers \
+	bench bench-rag bench-fs bench-peers
 all: $(BINS)
 
 help:
@@ -66,9 +71,13 @@ help:
 	'make deps       install what is missing with apt' \
 	'make check      install, build, run all tests (SAN=1: under sanitizers)' \
 	'make check-fault  the long fault and airgap suites' \
+	'make check-long   the same at length: hours' \
+	'make check-peers  against PEFT, transformers and llama.cpp (installs them under build/)' \
+	'make fuzz T=60  each fuzz target for T seconds (ONLY=name for one)' \
+	'make bench      speed and memory of the engine; bench-rag, bench-fs, bench-peers' \
 	'make demo       play the loop on examples/redactor (EXAMPLE=triage for the other)' \
 	'make install    PREFIX=/usr/local DESTDIR=' \
-	'make clean      remove build/ and build-san/'
+	'make clean      remove build/, build-san/ and build-fuzz/'
 
 deps:
 	@tools/deps $(PACKAGES)
@@ -76,13 +85,12 @@ deps:
 model:
 	@tools/get-model $(MODEL_DIR)
 
-SRC_kolmfs := $(filter-out kolmfs/spawner.c,$(wildcard kolmfs/*.c))
 SRC_runner := $(filter-out kolmfs/runner/cell%.c kolmfs/runner/js%.c kolmfs/runner/sandbox%.c,$(wildcard kolmfs/runner/*.c))
 SRC_cell   := $(wildcard kolmfs/runner/cell*.c kolmfs/runner/js*.c)
 SRC_tools  := $(wildcard tools/*.c)
 O          = $(1:%.c=$(B)/obj/%.o)
 
-$(B)/bin/kolmfs: $(call O,$(SRC_kolmfs)) $(call LIB,$(KOLM))
+$(B)/bin/kolmfs: $(call O,kolmfs/main.c) $(call LIB,fs $(KOLM))
 $(B)/bin/kolmfs: SYS = $(SYS_fuse) $(SYS_zip) $(SYS_rag) $(SYS_base)
 $(B)/bin/kolm: $(call O,$(SRC_tools)) $(call LIB,$(KOLM))
 $(B)/bin/kolm: SYS = $(SYS_zip) $(SYS_rag) $(SYS_base)
@@ -134,7 +142,48 @@ $(B)/test/%: tests/unit/%.c $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*)))
 	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< $(UNIT_OBJ_$*) \
 		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $$(pkg-config --libs criterion) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
 
-units: $(UNIT)
+# fuzz targets: tests/fuzz/AREA_name.c has LLVMFuzzerTestOneInput; tests/fuzz/seeds/AREA_name/ are its inputs, those that once crashed among them.
+# `make fuzz T=60` runs each with clang's libFuzzer; `make check` plays the seeds through the same code with gcc (and SAN=1 under the sanitizers).
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
+UNIT_fs  := fs loop store artifact rag spawn base
+T        ?= 60
+$(B)/fuzz/%: tests/fuzz/%.c $(if $(FUZZ),,tests/fuzz/replay/main.c) $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*))))
+	@mkdir -p $(@D)
+	@echo "  FUZZ    $@"
+	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -MF $@.d -o $@ $(filter %.c,$^) \
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(SYS_fuse) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+
+# measured programs: tests/bench/AREA_name.c
+BENCHES  := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+$(B)/bench/%: tests/bench/%.c $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*))))
+	@mkdir -p $(@D)
+	@echo "  BENCH   $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+		$(SYS_fuse) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+
+units: $(UNIT) $(FUZZERS)
+fuzzers: $(FUZZERS)
+benches: $(BENCHES)
+
+fuzz: deps
+	@tools/deps clang
+	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 CC=clang fuzzers
+	@tests/fuzz/run build-fuzz/fuzz $(T) $(ONLY)
+
+# bench: the engine; bench-rag, bench-fs, bench-peers: see `make help`. Ratios from one run; never a test.
+bench bench-rag bench-fs bench-peers: deps
+	@$(MAKE) --no-print-directory model
+	@$(MAKE) --no-print-directory -j$(JOBS) all benches
+	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/bench/$@.sh
+
+# the real packages in a virtual environment of their own: PEFT, transformers, llama.cpp (5.7 GB, once)
+peers:
+	@tools/get-peers $(B)/peers
+
+check-peers: deps
+	@$(MAKE) --no-print-directory model peers
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) PEERS=$(abspath $(B)/peers) tests/peers/run
 
 # recursion, so that a fresh machine has its packages (and pkg-config its answers) before anything is compiled
 check: deps
@@ -147,13 +196,19 @@ check-fault: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
 
+# the same suites at length: hours
+check-long: deps
+	@$(MAKE) --no-print-directory model
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@LONG=1 SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
+
 demo: deps
 	@$(MAKE) --no-print-directory model
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@MODEL=$(MODEL) BUILD=$(B) EXAMPLE=$(EXAMPLE) tools/demo
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/bin $(foreach s,1 5 7,$(DESTDIR)$(PREFIX)/share/man/man$(s))
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(wildcard man/*.5) $(DESTDIR)$(PREFIX)/share/man/man5
@@ -164,7 +219,7 @@ uninstall:
 		$(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man5/%,$(wildcard man/*.5))
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
 fmt:
 	clang-format -i $$(git ls-files '*.c' '*.h')
