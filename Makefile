@@ -61,7 +61,7 @@ PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
 BINS     := $(PROGRAMS:%=$(B)/bin/%)
 
 FORCE:
-.PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units fuzz fuzzers benches peers \
+.PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units fuzz fuzzers benches peers mpi \
 	bench bench-rag bench-fs bench-peers
 all: $(BINS)
 
@@ -75,6 +75,7 @@ help:
 	'make check-peers  against PEFT, transformers and llama.cpp (installs them under build/)' \
 	'make fuzz T=60  each fuzz target for T seconds (ONLY=name for one)' \
 	'make bench      speed and memory of the engine; bench-rag, bench-fs, bench-peers' \
+	'make mpi        kolm-trainer-mpi, the trainer over many machines' \
 	'make demo       play the loop on examples/redactor (EXAMPLE=triage for the other)' \
 	'make install    PREFIX=/usr/local DESTDIR=' \
 	'make clean      remove build/, build-san/ and build-fuzz/'
@@ -201,6 +202,16 @@ check-long: deps
 	@$(MAKE) --no-print-directory model
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@LONG=1 SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
+
+# the trainer over many machines, on the site's MPI
+mpi: deps
+	@tools/deps openmpi-bin libopenmpi-dev iproute2 procps
+	@$(MAKE) --no-print-directory $(B)/bin/kolm-trainer-mpi
+
+$(B)/bin/kolm-trainer-mpi: trainer/mpi/main.c $(call LIB,lm base)
+	@echo "  MPICC   $@"
+	$(Q)OMPI_CC=$(CC) mpicc $(FLAGS) $(CFLAGS) $(SANFLAGS) -MF $(B)/obj/trainer/mpi.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+		$(SYS_lm) $(SYS_base)
 
 demo: deps
 	@$(MAKE) --no-print-directory model

@@ -103,9 +103,12 @@ int lm_tokenize(struct lm *lm, const char *text, size_t len, bool special, int *
 	struct err *err);
 
 /*
- * lm_train_main(argc, argv): the worker of PROTOCOLS section 1 (kolm-trainer is this function):
- * flags, environment, JSON lines on standard output, exit status.
+ * lm_train_main(argc, argv, crew): the worker of PROTOCOLS section 1 (kolm-trainer is this
+ * function): flags, environment, JSON lines on standard output, exit status. ${crew}: the processes
+ * that share the work (crew.h), NULL for one alone. Only rank 0 speaks and writes; a crew talks
+ * over sockets, so it does not close them to itself, as one alone does.
  */
-int lm_train_main(int argc, char **argv);
+struct crew;
+int lm_train_main(int argc, char **argv, const struct crew *crew);
 
 #endif

@@ -5,5 +5,5 @@
 
 int main(int argc, char **argv)
 {
-	return lm_train_main(argc, argv);
+	return lm_train_main(argc, argv, NULL);
 }

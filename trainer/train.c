@@ -25,6 +25,7 @@ struct train {
 	int steps_per_epoch;
 	int step; /* done */
 	float *grads, *m1, *m2, *best, *turned;
+	float *total; /* of the groups so far; NULL when a step is one group */
 	double *loss; /* of each supervised position of a pass */
 	const struct sample **order;
 	int ordered; /* epoch ${order} is of, -1 none */
@@ -79,6 +80,11 @@ static int bind_adapter(struct train *tn, struct err *err)
 	tn->m1 = calloc(lo->params, sizeof(float));
 	tn->m2 = calloc(lo->params, sizeof(float));
 	tn->best = calloc(lo->params, sizeof(float));
+	if (tn->set.batch > CREW_GROUP_ROWS) {
+		tn->total = calloc(lo->params, sizeof(float));
+		if (!tn->total)
+			return err_nomem(err);
+	}
 	if (!tn->tr.at || !tn->grads || !tn->m1 || !tn->m2 || !tn->best)
 		return err_nomem(err);
 	size_t widest = 0;
@@ -106,8 +112,13 @@ static int rows_that_fit(const struct train *tn, const struct sample *const *row
 	return k;
 }
 
-/* as many tokens a pass as fit ${mem}, no more than a step (or the held-out rows) can use; a longer
- * row goes alone, in a lean pass */
+static int group_rows(int left)
+{
+	return left < CREW_GROUP_ROWS ? left : CREW_GROUP_ROWS;
+}
+
+/* as many tokens a pass as fit ${mem}, no more than a group of a step can use; a longer row goes
+ * alone, in a lean pass */
 static int plan_memory(struct train *tn, struct err *err)
 {
 	int span = tn->data->longest, low = 0, high, most = 0;
@@ -117,9 +128,13 @@ static int plan_memory(struct train *tn, struct err *err)
 		for (int i = 0; i < tn->data->trains; i += tn->set.batch) {
 			int n = tn->data->trains - i < tn->set.batch ? tn->data->trains - i
 								     : tn->set.batch;
-			int tokens = pack_tokens(tn->order + i, n, shares(tn));
 
-			most = tokens > most ? tokens : most;
+			for (int g = 0; g < n; g += CREW_GROUP_ROWS) {
+				int tokens = pack_tokens(
+					tn->order + i + g, group_rows(n - g), shares(tn));
+
+				most = tokens > most ? tokens : most;
+			}
 		}
 	}
 	high = most > span ? most : span;
@@ -206,10 +221,26 @@ static int save(struct train *tn, struct err *err)
 {
 	struct checkpoint cp = checkpoint_of(tn);
 
-	if (tn->set.checkpoint_dir < 0)
+	if (tn->set.checkpoint_dir < 0 || (tn->set.crew && tn->set.crew->rank > 0))
 		return 0;
 	tn->saved = now();
 	return checkpoint_write(tn->set.checkpoint_dir, &cp, err);
+}
+
+/* every rank must be about to do the same run from the same step */
+static int agree(struct train *tn, struct err *err)
+{
+	const struct crew *cw = tn->set.crew;
+	const uint64_t mine[2] = {tn->run, (uint64_t)tn->step};
+	uint64_t root[2] = {tn->run, (uint64_t)tn->step};
+
+	if (cw->broadcast(cw->arg, root, sizeof(root)) < 0)
+		return err_set(err, EIO, "the other ranks cannot be reached");
+	if (root[0] != mine[0] || root[1] != mine[1])
+		return err_set(err, ESTALE,
+			"rank %d has other rows, another base, kernel or checkpoint than rank 0",
+			cw->rank);
+	return 0;
 }
 
 int train_new(const struct model *m, struct threads *th, struct lora *lo, const struct data *data,
@@ -242,6 +273,8 @@ int train_new(const struct model *m, struct threads *th, struct lora *lo, const 
 		tn->run = run_hash(tn);
 		if (set->resume && set->checkpoint_dir >= 0)
 			rc = resume(tn, err);
+		if (rc == 0 && set->crew)
+			rc = agree(tn, err);
 	}
 	if (rc < 0) {
 		train_free(tn);
@@ -261,6 +294,7 @@ void train_free(struct train *tn)
 	free(tn->m1);
 	free(tn->m2);
 	free(tn->best);
+	free(tn->total);
 	free(tn->turned);
 	free(tn->loss);
 	free(tn->order);
@@ -315,6 +349,65 @@ static int passes(struct train *tn, const struct sample *const *rows, int n, dou
 	return 0;
 }
 
+/* what a group gave, from whoever computed it, added to the step's; on rank 0 */
+static int add_group(struct train *tn, int owner, double *loss, double *sum)
+{
+	const struct crew *cw = tn->set.crew;
+	size_t n = tn->lo->params;
+	int rc = 0;
+
+	if (owner != 0) {
+		rc = cw->receive(cw->arg, owner, loss, sizeof(*loss));
+		if (rc == 0)
+			rc = cw->receive(cw->arg, owner, tn->grads, n * sizeof(*tn->grads));
+	}
+	*sum += *loss;
+	for (size_t i = 0; i < n; i++)
+		tn->total[i] += tn->grads[i];
+	return rc;
+}
+
+/* the gradient of a step's rows: of its groups, added in their order (crew.h) */
+static int groups(struct train *tn, const struct sample *const *rows, int n, double weight,
+	double *sum, struct err *err)
+{
+	static const struct crew alone = {.size = 1};
+	const struct crew *cw = tn->set.crew ? tn->set.crew : &alone;
+	size_t bytes = tn->lo->params * sizeof(*tn->grads);
+	int rc = 0;
+
+	memset(tn->grads, 0, bytes);
+	if (!tn->total)
+		return passes(tn, rows, n, weight, sum, err);
+	memset(tn->total, 0, bytes);
+	*sum = 0;
+	for (int g = 0; rc == 0 && g * CREW_GROUP_ROWS < n; g++) {
+		const struct sample *const *of = rows + g * CREW_GROUP_ROWS;
+		int owner = g % cw->size;
+		double loss = 0;
+
+		if (owner == cw->rank) {
+			memset(tn->grads, 0, bytes);
+			rc = passes(tn, of, group_rows(n - g * CREW_GROUP_ROWS), weight, &loss, err);
+			if (rc < 0)
+				return rc;
+		}
+		if (cw->rank == 0)
+			rc = add_group(tn, owner, &loss, sum);
+		else if (owner == cw->rank) {
+			rc = cw->send(cw->arg, &loss, sizeof(loss));
+			if (rc == 0)
+				rc = cw->send(cw->arg, tn->grads, bytes);
+		}
+	}
+	if (rc == 0 && cw->size > 1)
+		rc = cw->broadcast(cw->arg, tn->total, bytes);
+	if (rc == 0 && cw->size > 1)
+		rc = cw->broadcast(cw->arg, sum, sizeof(*sum));
+	memcpy(tn->grads, tn->total, bytes);
+	return rc < 0 ? err_set(err, EIO, "the other ranks cannot be reached") : 0;
+}
+
 /* B's gradients were summed transposed: (rank,out) to (out,rank) */
 static void turn_gradients(struct train *tn)
 {
@@ -341,8 +434,7 @@ int train_step(
 	double sum;
 
 	tn->tr.drop_key = key;
-	memset(tn->grads, 0, tn->lo->params * sizeof(*tn->grads));
-	int rc = passes(tn, rows, n, 1.0 / supervised, &sum, err);
+	int rc = groups(tn, rows, n, 1.0 / supervised, &sum, err);
 
 	if (rc < 0)
 		return rc;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "trainer/crew.h"
 #include "trainer/data.h"
 #include "trainer/forward.h"
 #include "trainer/lora.h"
@@ -30,6 +31,7 @@ struct train_settings {
 	const volatile sig_atomic_t *stop; /* becomes true when the run shall stop; may be NULL */
 	int (*progress)(void *arg, const struct protocol_progress *pr); /* may be NULL */
 	void *arg;
+	const struct crew *crew; /* borrowed; NULL: alone */
 };
 
 struct train; /* a run; opaque */

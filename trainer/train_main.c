@@ -65,6 +65,7 @@ struct work {
 	struct lora *lo;
 	struct data data;
 	struct train *tn;
+	const struct crew *crew;
 	double began;
 };
 
@@ -143,7 +144,7 @@ static int prepare(struct work *wk, struct err *err)
 {
 	int rc = open_all(wk, err);
 
-	if (rc == 0)
+	if (rc == 0 && !wk->crew)
 		rc = wall_enter(WALL_WORKER, err);
 	if (rc == 0)
 		rc = model_open(wk->base, &wk->m, err);
@@ -155,6 +156,11 @@ static int prepare(struct work *wk, struct err *err)
 		return rc;
 	wk->th = threads_new(wk->rq.threads);
 	return wk->th ? 0 : err_set(err, EAGAIN, "cannot start %d threads", wk->rq.threads);
+}
+
+static bool speaks(const struct work *wk)
+{
+	return !wk->crew || wk->crew->rank == 0;
 }
 
 static int tell_progress(void *arg, const struct protocol_progress *pr)
@@ -234,7 +240,8 @@ static int work(struct work *wk, struct err *err)
 		.checkpoint_sec = wk->rq.checkpoint_sec,
 		.resume = wk->rq.resume,
 		.stop = &stop_asked,
-		.progress = tell_progress,
+		.progress = speaks(wk) ? tell_progress : NULL,
+		.crew = wk->crew,
 	};
 	int rc = worker_config(&wk->rq, err);
 
@@ -248,12 +255,14 @@ static int work(struct work *wk, struct err *err)
 	rc = train_new(wk->m, wk->th, wk->lo, &wk->data, &set, &wk->tn, err);
 	if (rc < 0)
 		return rc;
-	rc = protocol_plan(wk->lo->params, wk->data.tokens * wk->rq.epochs, train_steps(wk->tn),
-		train_bytes(wk->tn));
+	if (speaks(wk))
+		rc = protocol_plan(wk->lo->params, wk->data.tokens * wk->rq.epochs,
+			train_steps(wk->tn), train_bytes(wk->tn));
 	if (rc == 0)
 		rc = train_run(wk->tn, err);
-	if (rc == 0)
-		rc = adapter_dir_write(wk->m, wk->lo, wk->rq.base_model, wk->out, wk->tmp, err);
+	if (rc < 0 || !speaks(wk))
+		return rc;
+	rc = adapter_dir_write(wk->m, wk->lo, wk->rq.base_model, wk->out, wk->tmp, err);
 	return rc < 0 ? rc : tell_result(wk, err);
 }
 
@@ -272,7 +281,7 @@ static void close_all(struct work *wk)
 	worker_release(&wk->rq);
 }
 
-int lm_train_main(int argc, char **argv)
+int lm_train_main(int argc, char **argv, const struct crew *crew)
 {
 	struct work wk = {.base = -1,
 		.rows = -1,
@@ -280,6 +289,7 @@ int lm_train_main(int argc, char **argv)
 		.out = -1,
 		.tmp = -1,
 		.checkpoint = -1,
+		.crew = crew,
 		.began = now()};
 	struct err err = ERR_NONE;
 	int rc;
