@@ -82,6 +82,7 @@ int protocol_result(const struct protocol_result *rs)
 		"d",
 		rs->best_epoch, (long long)rs->tokens, rs->types, rs->skipped, rs->held_rows);
 	buf_addf(&line, ",\"peak_bytes\":%lld", (long long)used.ru_maxrss * 1024);
+	put_number(&line, "forgetting_kl", rs->forgetting_kl, 6);
 	return say(&line);
 }
 

@@ -22,7 +22,7 @@ struct protocol_result {
 	int rows, held_rows, epochs, best_epoch, skipped;
 	uint64_t trainable, total;
 	int64_t tokens;
-	double elapsed_sec;
+	double elapsed_sec, forgetting_kl;
 	bool airgap;
 };
 

@@ -10,6 +10,7 @@
 #include "trainer/adamw.h"
 #include "trainer/checkpoint.h"
 #include "trainer/counter.h"
+#include "trainer/forget.h"
 
 enum { COUNTER_DROPOUT = 3 };
 
@@ -463,6 +464,17 @@ int train_loss(
 	tn->tr.dropout = dropout;
 	if (rc == 0)
 		*loss = sum / pack_supervised(rows, n);
+	return rc;
+}
+
+int train_forgotten(struct train *tn, double *kl, struct err *err)
+{
+	float dropout = tn->tr.dropout;
+
+	tn->tr.dropout = 0;
+	int rc = forget_measure(tn->ps, kl, err);
+
+	tn->tr.dropout = dropout;
 	return rc;
 }
 

@@ -63,6 +63,9 @@ int train_step(
 int train_loss(
 	struct train *tn, const struct sample *const *rows, int n, double *loss, struct err *err);
 
+/* train_forgotten(tn, kl, err): how far the adapter moved the base on neutral text; forget.h. */
+int train_forgotten(struct train *tn, double *kl, struct err *err);
+
 /* train_gradient(tn): the gradient of the last step as it was applied (clipped), in the order of
  * lora's memory. */
 const float *train_gradient(const struct train *tn);

@@ -66,7 +66,7 @@ struct work {
 	struct data data;
 	struct train *tn;
 	const struct crew *crew;
-	double began;
+	double began, forgotten;
 };
 
 static double now(void)
@@ -221,6 +221,7 @@ static int tell_result(struct work *wk, struct err *err)
 		.total = model_params(wk->m),
 		.tokens = wk->data.tokens * wk->rq.epochs,
 		.elapsed_sec = now() - wk->began,
+		.forgetting_kl = wk->forgotten,
 		.airgap = wk->rq.airgap,
 	};
 	int rc = protocol_result(&rs);
@@ -262,7 +263,9 @@ static int work(struct work *wk, struct err *err)
 		rc = train_run(wk->tn, err);
 	if (rc < 0 || !speaks(wk))
 		return rc;
-	rc = adapter_dir_write(wk->m, wk->lo, wk->rq.base_model, wk->out, wk->tmp, err);
+	rc = train_forgotten(wk->tn, &wk->forgotten, err);
+	if (rc == 0)
+		rc = adapter_dir_write(wk->m, wk->lo, wk->rq.base_model, wk->out, wk->tmp, err);
 	return rc < 0 ? rc : tell_result(wk, err);
 }
 

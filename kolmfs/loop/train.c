@@ -347,8 +347,13 @@ static int write_train_json(struct train *t, int out, struct err *err)
 	put_said(&b, t, "tokens", "tokens");
 	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(time_now() - t->begun) / 1000);
 	put_said(&b, t, "peak_bytes", "peak_bytes");
-	(void)buf_addf(&b, ",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s}", sha,
-		t->fixed ? "true" : "false");
+	(void)buf_addf(&b,
+		",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s,\"policy\":\"%s\",\"mem\":%llu,"
+		"\"replayed_rows\":%d",
+		sha, t->fixed ? "true" : "false", o->all ? "all" : "teach",
+		(unsigned long long)o->mem, t->cf.sample_size);
+	put_said(&b, t, "forgetting_kl", "forgetting_kl");
+	(void)buf_putc(&b, '}');
 	if (b.failed || json_pretty((struct json_slice){b.data, b.len}, &pretty) < 0)
 		rc = err_nomem(err);
 	else
