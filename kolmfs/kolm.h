@@ -112,6 +112,10 @@ int loop_eval(struct kolm *k, const char *slug, const char *rev /* NULL: HEAD */
 	const struct by *by, uint64_t *job, struct err *err);
 int loop_cycle(
 	struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err);
+/* loop_replay: train ${rev} again from what its train.json says; the job fails (-EUCLEAN) when
+ * other bytes come out. ENODATA, ESTALE when what it was made from is not there any more. */
+int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct by *by,
+	uint64_t *job, struct err *err);
 int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *job,
 	struct err *err);
 /* loop_cancel(k, slug, job): 0: the running one; -ESRCH "no job is running" */

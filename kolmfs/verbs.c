@@ -188,6 +188,15 @@ static int eval_run(struct ctl_call *call, struct err *err)
 		&job);
 }
 
+static int replay_run(struct ctl_call *call, struct err *err)
+{
+	uint64_t job = 0;
+
+	return say_job(call,
+		loop_replay(call->sv->k, call->at->slug, call->word[1], &call->by, &job, err),
+		&job);
+}
+
 static int promote_run(struct ctl_call *call, struct err *err)
 {
 	bool is_forced = call->argc > 2 && strcmp(call->word[2], "force") == 0;
@@ -336,6 +345,7 @@ const struct verb root_verbs[] = {
 const struct verb slug_verbs[] = {
 	{ "step", "[epochs=N lr=X batch=N seed=N mem=BYTES airgap=on|off rows=teach|all from=vN]", 0, -1, .run = step_run },
 	{ "eval", "[vN]", 0, 1, .revision = true, .run = eval_run },
+	{ "replay", "vN", 1, 1, .revision = true, .needs = "a revision", .run = replay_run },
 	{ "promote", "vN [force]", 1, 2, .revision = true, .needs = "a revision", .run = promote_run },
 	{ "rollback", "", 0, 0, .run = rollback_run },
 	{ "cycle", "", 0, 0, .run = cycle_run },

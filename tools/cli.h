@@ -159,6 +159,7 @@ int cmd_capture_off(struct cli *c, struct err *err);
 int cmd_step(struct cli *c, struct err *err);
 int cmd_tune_eval(struct cli *c, struct err *err);
 int cmd_promote(struct cli *c, struct err *err);
+int cmd_replay(struct cli *c, struct err *err);
 int cmd_rollback(struct cli *c, struct err *err);
 int cmd_status(struct cli *c, struct err *err);
 int cmd_watch(struct cli *c, struct err *err);
@@ -172,6 +173,7 @@ int cmd_captures_confirm(struct cli *c, struct err *err);
 int cmd_captures_fix(struct cli *c, struct err *err);
 int cmd_captures_drop(struct cli *c, struct err *err);
 int cmd_log_verify(struct cli *c, struct err *err);
+int cmd_fsck(struct cli *c, struct err *err);
 int cmd_mount(struct cli *c, struct err *err);
 int cmd_umount(struct cli *c, struct err *err);
 

@@ -230,6 +230,29 @@ int cmd_tune_eval(struct cli *c, struct err *err)
 	return 0;
 }
 
+int cmd_replay(struct cli *c, struct err *err)
+{
+	const char *rev = flag_value(c, "--rev");
+	char slug[SLUG_BYTES + 1], elapsed[40];
+	struct job_record jr;
+	uint64_t id;
+	int rc;
+
+	if (rev == NULL)
+		return usage_error(err, "replay: needs a revision: --rev vN");
+	if (rev_check(rev, strlen(rev), err) < 0)
+		return usage_mark(err);
+	rc = slug_ready(c, slug, err);
+	if (rc == 0)
+		rc = loop_replay(c->k, slug, rev, &c->by, &id, err);
+	if (rc == 0)
+		rc = job_finish(c, slug, id, &jr, err);
+	if (rc == 0)
+		printf("ok replay of %s gave the same bytes, elapsed %s\n", rev,
+			say_elapsed(jr.elapsed, elapsed));
+	return rc;
+}
+
 int cmd_promote(struct cli *c, struct err *err)
 {
 	const char *rev = flag_value(c, "--rev");

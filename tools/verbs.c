@@ -65,6 +65,7 @@ static const struct flag step_flags[] = {
 static const struct flag tune_eval_flags[] = {
 	ARTIFACT, SLUG, { "--rev", "vN", "default: HEAD" }, END
 };
+static const struct flag rev_flags[] = { ARTIFACT, SLUG, { "--rev", "vN", "the revision" }, END };
 static const struct flag promote_flags[] = {
 	ARTIFACT, SLUG, { "--rev", "vN", "the revision" },
 	{ "--force", NULL, "do not ask the gate" }, END
@@ -92,6 +93,9 @@ static const struct flag fix_flags[] = {
 	ARTIFACT, SLUG,
 	{ "--output", "FILE|@FILE|-", "read the output from a file or standard input" },
 	END
+};
+static const struct flag fsck_flags[] = {
+	{ "--repair", NULL, "put right what is certain, move the rest to .lost" }, END
 };
 static const struct flag mount_flags[] = {
 	{ "-f", NULL, "stay in the foreground" }, { "-o", "OPTIONS", "passed to kolmfs" }, END
@@ -121,6 +125,8 @@ const struct verb verbs[] = {
 		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_step, step_flags },
 	{ "tune", "eval", "", "measure a revision on the artifact's cases, HEAD beside it",
 		NEED_SPAWN, 0, 0, 1, cmd_tune_eval, tune_eval_flags },
+	{ "tune", "replay", "", "train a revision again from its record and compare the bytes",
+		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_replay, rev_flags },
 	{ "tune", "promote", "", "make a revision HEAD if its eval passes the gate",
 		NEED_STORE, EXIT_USAGE, 0, 1, cmd_promote, promote_flags },
 	{ "tune", "rollback", "", "exchange HEAD and head.prev",
@@ -152,6 +158,8 @@ const struct verb verbs[] = {
 
 	{ "log", "verify", "", "check the chain of the audit log",
 		NEED_STORE, EXIT_RUN, 0, 0, cmd_log_verify, no_flags },
+	{ NULL, "fsck", "", "check every invariant of the store",
+		NEED_STORE, EXIT_RUN, 0, 0, cmd_fsck, fsck_flags },
 	{ NULL, "mount", "[MOUNTPOINT]", "serve the store as files (default /mnt/kolm)",
 		NEED_NOTHING, 0, 0, 1, cmd_mount, mount_flags },
 	{ NULL, "umount", "[MOUNTPOINT]", "end it",

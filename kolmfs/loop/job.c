@@ -22,7 +22,7 @@
 #include "loop/private.h"
 
 static const char *const kind_names[] = {
-	[JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index"};
+	[JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index", [JOB_REPLAY] = "replay"};
 
 /* the folder jobs.jsonl and jobs/ stand in */
 static int home_open(struct kolm *k, const char *slug, struct err *err)
@@ -185,6 +185,8 @@ static int run_body(struct job *jb, struct err *err)
 		return eval_run(jb, jb->rev, err);
 	case JOB_CYCLE:
 		return cycle_run(jb, err);
+	case JOB_REPLAY:
+		return replay_run(jb, err);
 	default:
 		return index_run(jb, err);
 	}

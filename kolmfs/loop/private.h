@@ -14,7 +14,7 @@
 #include "artifact/artifact.h"
 #include "kolm.h"
 
-enum job_kind { JOB_STEP, JOB_EVAL, JOB_CYCLE, JOB_INDEX };
+enum job_kind { JOB_STEP, JOB_EVAL, JOB_CYCLE, JOB_INDEX, JOB_REPLAY };
 
 /* an accepted job of this process; lives in kolm.jobs until its thread ends */
 struct job {
@@ -105,6 +105,7 @@ int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
 int step_run(struct job *jb, struct err *err);
 int eval_run(struct job *jb, const char *rev, struct err *err);
 int index_run(struct job *jb, struct err *err);
+int replay_run(struct job *jb, struct err *err);
 /* promote_gated(k, slug, rev, force, by, job, now, err): the gate and the transaction, without
  * looking for running jobs */
 int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,

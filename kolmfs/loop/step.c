@@ -363,6 +363,15 @@ static int make_captures(struct train *t, struct err *err)
 	return rc;
 }
 
+int train_rows(struct train *t, struct err *err)
+{
+	int rc;
+
+	job_progress(t->jb, "reading what the rows teach");
+	rc = make_rows(t, err);
+	return rc == 0 ? make_captures(t, err) : rc;
+}
+
 static int step_body(struct train *t, struct err *err)
 {
 	struct job *jb = t->jb;
@@ -374,12 +383,8 @@ static int step_body(struct train *t, struct err *err)
 	rc = open_all(t, err);
 	if (rc == 0)
 		rc = train_room(t, err);
-	if (rc == 0) {
-		job_progress(jb, "reading what the rows teach");
-		rc = make_rows(t, err);
-	}
 	if (rc == 0)
-		rc = make_captures(t, err);
+		rc = train_rows(t, err);
 	if (rc == 0)
 		rc = train_work(t, err);
 	if (rc == 0)

@@ -99,6 +99,8 @@ static void worker_env(struct train *t, struct env *e, const char *job_path)
 	if (o->mem != 0)
 		env_add(e, "KOLM_MEM=%llu", (unsigned long long)o->mem);
 	env_add(e, "KOLM_TARGETS=%s", t->cf.targets);
+	if (t->kernel[0] != '\0')
+		env_add(e, "KOLM_KERNEL=%s", t->kernel);
 	if (t->jb->resumed)
 		env_add(e, "KOLM_RESUME=1");
 	if (o->airgap) {
@@ -206,7 +208,7 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 
 	(void)snprintf(job_path, sizeof(job_path), "%s/tune/%s/jobs/%llu", t->jb->k->st.path,
 		t->jb->slug, (unsigned long long)t->jb->rec.id);
-	foreign = store_worker(&t->jb->k->st, t->jb->slug, &command, &t->cluster) &&
+	foreign = t->jb->kind != JOB_REPLAY && store_worker(&t->jb->k->st, t->jb->slug, &command, &t->cluster) &&
 		  strcmp(buf_str(&command), "native") != 0;
 	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&command) : "native");
 	rc = make_out(t->jb, err);

@@ -24,6 +24,7 @@ struct train {
 	struct buf loss, heldout; /* "[step,value],..." */
 	double last_step, last_heldout;
 	struct buf result; /* the worker's last line */
+	char kernel[24];   /* the family it must use; "" the best */
 	char worker[64];   /* "native" or the command */
 	bool cluster;
 };
@@ -33,6 +34,9 @@ struct train {
 int train_same_base(struct train *t, struct err *err);
 /* train_room(t): space for adapter, moments and checkpoint (I20). */
 int train_room(struct train *t, struct err *err);
+/* train_rows(t): rows.jsonl and captures.jsonl of the job, for ${t}'s captures, parent and
+ * options. step.c. */
+int train_rows(struct train *t, struct err *err);
 /* train_spawn(t, out, pid, exit_fd): start the worker with ${out} as its standard output. */
 int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err);
 /* train_work(t): start the worker and hear it to its end; ${t}'s result, loss and heldout are
