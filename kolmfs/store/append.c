@@ -105,6 +105,13 @@ static int write_line(int fd, off_t size, const char *line, size_t len, struct e
 	return err_sys(err, "cannot write");
 }
 
+int append_open(int dirfd, const char *name, struct err *err)
+{
+	struct stat st;
+
+	return open_locked(dirfd, name, &st, err);
+}
+
 int append_line(
 	int dirfd, const char *name, const char *line, size_t len, bool sync, struct err *err)
 {

@@ -57,29 +57,52 @@ int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err)
 	return 0;
 }
 
+/* a member of a line that is a revision; "" when it is not there */
+static void rev_member(struct json_slice line, const char *key, char out[REV_BYTES])
+{
+	struct json_slice v;
+
+	out[0] = '\0';
+	if (json_member(line, key, &v) && v.len > 2 && v.len - 2 < REV_BYTES &&
+		rev_check(v.text + 1, v.len - 2, NULL) == 0)
+		(void)snprintf(out, REV_BYTES, "%.*s", (int)v.len - 2, v.text + 1);
+}
+
+void head_logged(const struct tune *tn, struct head *out)
+{
+	static const char *const changes[] = {
+		"\"initialised\"", "\"promoted\"", "\"rolled_back\"", "\"head_found\""};
+	struct buf lines = BUF_INIT;
+
+	*out = (struct head){0};
+	(void)log_slug(tn->st, tn->slug, &lines, NULL);
+	for (const char *p = buf_str(&lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
+		struct json_slice line = {p, (size_t)(lf - p)}, event;
+
+		if (!json_member(line, "event", &event))
+			continue;
+		for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+			if (event.len == strlen(changes[i]) &&
+				memcmp(event.text, changes[i], event.len) == 0) {
+				rev_member(line, "revision", out->head);
+				rev_member(line, "previous", out->prev);
+			}
+	}
+	buf_release(&lines);
+}
+
 /* H04: what the audit log knows */
 static int head_missing(const struct tune *tn, struct err *err)
 {
-	char last[REV_BYTES] = "";
-	struct buf lines = BUF_INIT;
+	struct head last;
 	struct stat st;
 
 	if (fstatat(tn->dir, "revisions", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_set(err, ENOENT, "not initialised");
-	(void)log_slug(tn->st, tn->slug, &lines, NULL);
-	for (const char *p = buf_str(&lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
-		struct json_slice line = {p, (size_t)(lf - p)}, event, rev;
-
-		if (json_member(line, "event", &event) && event.len > 2 &&
-			json_member(line, "revision", &rev) && rev.len > 2 && rev.len < REV_BYTES &&
-			(strncmp(event.text, "\"promoted\"", event.len) == 0 ||
-				strncmp(event.text, "\"rolled_back\"", event.len) == 0))
-			(void)snprintf(last, sizeof(last), "%.*s", (int)rev.len - 2, rev.text + 1);
-	}
-	buf_release(&lines);
-	if (last[0] == '\0')
+	head_logged(tn, &last);
+	if (last.head[0] == '\0')
 		return err_set(err, EUCLEAN, "HEAD is missing; no promotion is in the log");
-	return err_set(err, EUCLEAN, "HEAD is missing; last promotion in the log is %s", last);
+	return err_set(err, EUCLEAN, "HEAD is missing; last promotion in the log is %s", last.head);
 }
 
 /*

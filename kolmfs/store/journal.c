@@ -20,7 +20,7 @@
 #include "store/private.h"
 
 #define JOURNAL_NAME "jobs.jsonl"
-enum { JOURNAL_LINE_BYTES = 64 * 1024, JOBS_SHOWN = 64 };
+enum { JOURNAL_LINE_BYTES = 64 * 1024, JOURNAL_BYTES = 4 << 20, JOBS_SHOWN = 64 };
 
 static const char *const states[] = {
 	[JOB_QUEUED] = "queued", [JOB_RUNNING] = "running", [JOB_DONE] = "done"};
@@ -62,36 +62,41 @@ static bool outcome_parse(const char *text, enum job_outcome *oc, int *sig)
 	return false;
 }
 
+static int record_render(const struct job_record *jr, struct buf *out)
+{
+	size_t from = out->len;
+	char when[TIME_TEXT_BYTES], name[40], num[NUM_TEXT_BYTES];
+	int64_t now = jr->state == JOB_RUNNING && jr->started_ms != 0 ? jr->started_ms : time_now();
+
+	(void)buf_addf(out, "{\"job\":%" PRIu64 ",\"state\":\"%s\",\"ts\":\"%s\",\"verb\":", jr->id,
+		states[jr->state], time_text(now, when));
+	(void)json_put_text(out, jr->verb);
+	if (jr->rev[0] != '\0')
+		(void)buf_addf(out, ",\"rev\":\"%s\"", jr->rev);
+	if (jr->state == JOB_DONE)
+		(void)buf_addf(out, ",\"outcome\":\"%s\"",
+			job_outcome_name(jr->outcome, jr->signal, name));
+	if (isfinite(jr->k))
+		(void)buf_addf(out, ",\"k\":%s", num_text(jr->k, num));
+	if (jr->total > 0)
+		(void)buf_addf(out, ",\"pass\":%d,\"total\":%d", jr->pass, jr->total);
+	if (jr->state == JOB_DONE)
+		(void)buf_addf(out, ",\"elapsed\":%s", num_text(jr->elapsed, num));
+	if (jr->error[0] != '\0') {
+		(void)buf_puts(out, ",\"error\":");
+		(void)json_put_text(out, jr->error);
+	}
+	(void)buf_puts(out, "}");
+	return crc_seal(out, from);
+}
+
 int journal_append(int dirfd, const struct job_record *jr, struct err *err)
 {
 	struct buf line = BUF_INIT;
-	char when[TIME_TEXT_BYTES], name[40], num[NUM_TEXT_BYTES];
-	int64_t now = jr->state == JOB_RUNNING && jr->started_ms != 0 ? jr->started_ms : time_now();
-	int rc;
+	int rc = record_render(jr, &line) < 0
+			 ? err_nomem(err)
+			 : append_line(dirfd, JOURNAL_NAME, line.data, line.len, true, err);
 
-	(void)buf_addf(&line,
-		"{\"job\":%" PRIu64 ",\"state\":\"%s\",\"ts\":\"%s\",\"verb\":", jr->id,
-		states[jr->state], time_text(now, when));
-	(void)json_put_text(&line, jr->verb);
-	if (jr->rev[0] != '\0')
-		(void)buf_addf(&line, ",\"rev\":\"%s\"", jr->rev);
-	if (jr->state == JOB_DONE)
-		(void)buf_addf(&line, ",\"outcome\":\"%s\"",
-			job_outcome_name(jr->outcome, jr->signal, name));
-	if (isfinite(jr->k))
-		(void)buf_addf(&line, ",\"k\":%s", num_text(jr->k, num));
-	if (jr->total > 0)
-		(void)buf_addf(&line, ",\"pass\":%d,\"total\":%d", jr->pass, jr->total);
-	if (jr->state == JOB_DONE)
-		(void)buf_addf(&line, ",\"elapsed\":%s", num_text(jr->elapsed, num));
-	if (jr->error[0] != '\0') {
-		(void)buf_puts(&line, ",\"error\":");
-		(void)json_put_text(&line, jr->error);
-	}
-	(void)buf_puts(&line, "}");
-	rc = crc_seal(&line, 0) < 0
-		     ? err_nomem(err)
-		     : append_line(dirfd, JOURNAL_NAME, line.data, line.len, true, err);
 	buf_release(&line);
 	return rc;
 }
@@ -153,7 +158,8 @@ static bool record_parse(const struct line *ln, struct job_record *jr)
 
 typedef bool journal_each(void *arg, const struct job_record *jr); /* false: enough */
 
-static int journal_scan(int dirfd, journal_each *each, void *arg, struct err *err)
+/* *${bad} grows by the whole lines that are no records */
+static int scan_lines(int dirfd, journal_each *each, void *arg, uint64_t *bad, struct err *err)
 {
 	struct job_record jr;
 	struct lines ls;
@@ -169,12 +175,41 @@ static int journal_scan(int dirfd, journal_each *each, void *arg, struct err *er
 		return err_set(err, EUCLEAN, "'" JOURNAL_NAME "' is not a regular file");
 	}
 	lines_init(&ls, fd, 0, UINT64_MAX, JOURNAL_LINE_BYTES);
-	while ((rc = lines_next(&ls, &ln, err)) > 0)
-		if (ln.whole && record_parse(&ln, &jr) && !each(arg, &jr))
+	while ((rc = lines_next(&ls, &ln, err)) > 0) {
+		if (!ln.whole)
+			continue;
+		if (!record_parse(&ln, &jr))
+			*bad += ln.len > 0;
+		else if (!each(arg, &jr))
 			break;
+	}
 	lines_release(&ls);
 	close(fd);
 	return rc < 0 ? rc : 0;
+}
+
+static int journal_scan(int dirfd, journal_each *each, void *arg, struct err *err)
+{
+	uint64_t bad = 0;
+
+	return scan_lines(dirfd, each, arg, &bad, err);
+}
+
+static bool any_one(void *arg, const struct job_record *jr)
+{
+	(void)arg;
+	(void)jr;
+	return true;
+}
+
+int journal_check(int dirfd, uint64_t *bad, struct err *err)
+{
+	uint64_t n = 0;
+	int rc = scan_lines(dirfd, any_one, NULL, &n, err);
+
+	if (rc == 0)
+		*bad = n;
+	return rc;
 }
 
 struct gather {
@@ -273,6 +308,70 @@ int journal_rev_max(int dirfd, long *out, struct err *err)
 	return rc;
 }
 
+/* ---- written anew ---- */
+
+/* the job with the highest revision number: a number is never given twice */
+static bool newest_rev(void *arg, const struct job_record *jr)
+{
+	struct job_record *at = arg;
+
+	if (jr->rev[0] != '\0' && rev_number(jr->rev) > rev_number(at->rev))
+		*at = *jr;
+	return true;
+}
+
+/* as two lines, because when it began stands in the line that says it runs */
+static int record_keep(const struct job_record *jr, struct buf *out)
+{
+	struct job_record running = *jr;
+	int rc = 0;
+
+	running.state = JOB_RUNNING;
+	running.error[0] = '\0';
+	if (jr->started_ms != 0 && jr->state == JOB_DONE) {
+		rc = record_render(&running, out);
+		(void)buf_putc(out, '\n');
+	}
+	if (rc == 0)
+		rc = record_render(jr, out);
+	return rc < 0 ? rc : buf_putc(out, '\n');
+}
+
+int journal_compact(int dirfd, struct err *err)
+{
+	struct job_record rev = {.rev = ""}, *list = NULL;
+	struct buf text = BUF_INIT;
+	size_t n = 0;
+	int fd, rc;
+
+	/* who appends waits for this lock, and then finds the new file */
+	fd = append_open(dirfd, JOURNAL_NAME, err);
+	if (fd < 0)
+		return fd;
+	rc = journal_load(dirfd, &list, &n, err);
+	if (rc == 0)
+		rc = journal_scan(dirfd, newest_rev, &rev, err);
+	if (rc == 0 && rev.id != 0 && n > 0 && rev.id < list[0].id)
+		rc = record_keep(&rev, &text) < 0 ? err_nomem(err) : 0;
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = record_keep(&list[i], &text) < 0 ? err_nomem(err) : 0;
+	if (rc == 0)
+		rc = replace_file(dirfd, JOURNAL_NAME, buf_str(&text), text.len, 0600, err);
+	close(fd);
+	free(list);
+	buf_release(&text);
+	return rc;
+}
+
+static void compact_if_large(int dirfd)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, JOURNAL_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		st.st_size > JOURNAL_BYTES)
+		(void)journal_compact(dirfd, NULL); /* it may grow when there is no room to */
+}
+
 static bool id_one(void *arg, const struct job_record *jr)
 {
 	uint64_t *max = arg;
@@ -311,6 +410,7 @@ int journal_new(int dirfd, struct job_record *jr, struct err *err)
 	jobs = dir_make(dirfd, "jobs", err);
 	if (jobs < 0)
 		return jobs;
+	compact_if_large(dirfd);
 	rc = journal_scan(dirfd, id_one, &max, err);
 	if (rc < 0)
 		goto out;

@@ -40,6 +40,14 @@ int journal_load(int dirfd, struct job_record **list, size_t *n, struct err *err
 int journal_get(int dirfd, uint64_t id, struct job_record *out, struct err *err);
 /* journal_rev_max(dirfd, out): highest revision number any line names. */
 int journal_rev_max(int dirfd, long *out, struct err *err);
+/* journal_check(dirfd, bad, err): how many whole lines are no records. */
+int journal_check(int dirfd, uint64_t *bad, struct err *err);
+/*
+ * journal_compact(dirfd, err): write it anew with the last state of the newest 64 jobs, and a line
+ * that remembers the highest job and revision numbers. journal_new() does it above 4 MiB. Under the
+ * caller's lock.
+ */
+int journal_compact(int dirfd, struct err *err);
 const char *job_outcome_name(
 	enum job_outcome oc, int signal, char out[40]); /* "ok", "crashed:SIGKILL" */
 

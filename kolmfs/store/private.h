@@ -55,6 +55,10 @@ int flock_wait(int fd, int op, struct err *err);
  * there. */
 int lock_open(int dirfd, const char *name, struct err *err);
 
+/* append_open(dirfd, name, err): the file locked as append_line() locks it, so that who replaces it
+ * loses no line; closing frees it. */
+int append_open(int dirfd, const char *name, struct err *err);
+
 /* ---- log.c ---- */
 /* log_ready(st, err): whether a line could be appended (K15). */
 int log_ready(const struct store *st, struct err *err);
@@ -88,6 +92,8 @@ void intent_release(struct intent *in);
 #define HEAD_NEXT ".HEAD.next"
 /* rev_file(dirfd, name, out, err): -ENOENT, -EUCLEAN. Trimmed. */
 int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err);
+/* head_logged(tn, out): what the audit log says HEAD and head.prev are; "" where it says nothing */
+void head_logged(const struct tune *tn, struct head *out);
 /* head_exchange(dirfd, a, b, err): swap two names at once; -ENOSYS where the file system cannot */
 int head_exchange(int dirfd, const char *a, const char *b, struct err *err);
 /* head_write(tn, name, rev, err): a new file ${name}, fsynced, not yet the directory */
@@ -102,6 +108,11 @@ bool reserve_free(const struct store *st);
 /* tune_foreign(tn): the store was made by the reference implementation: its config has no
  * artifact_sha256. */
 bool tune_foreign(const struct tune *tn);
+
+/* ---- recover.c ---- */
+typedef void stale_found(void *arg, const char *path, const char *text);
+/* store_stale(st, found, arg): tell what store_recover() would do, and do nothing */
+void store_stale(const struct store *st, stale_found *found, void *arg);
 
 /* name_is_temporary(name): a file or folder being made (".NAME.tmp.PID", ".NAME.tmp.PID.N") or
  * being removed (".NAME.removed", ".NAME.removed.PID") */

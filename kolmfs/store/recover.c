@@ -23,6 +23,15 @@
 #include "base/replace.h"
 #include "store/journal.h"
 
+/* a recovery, or a look at what one would do */
+struct recovery {
+	const struct store *st;
+	stale_found *found; /* NULL: do it; else only tell */
+	void *arg;
+	char at[STORE_PATH_BYTES / 8]; /* the folder looked at, below the store */
+	unsigned removed;
+};
+
 typedef void each_name(void *arg, int dirfd, const char *name);
 
 static void for_names(int dirfd, const char *sub, each_name *each, void *arg)
@@ -58,34 +67,63 @@ static bool owner_lives(const char *name)
 	       (pid_t)x != getpid() && kill((pid_t)x, 0) == 0;
 }
 
+static void tell(const struct recovery *r, const char *name, const char *text)
+{
+	char path[sizeof(r->at) + 300];
+
+	(void)snprintf(path, sizeof(path), "%s%s%s", r->at, r->at[0] != '\0' ? "/" : "", name);
+	r->found(r->arg, path, text);
+}
+
+/* remove ${name}, or tell of it */
+static void take(struct recovery *r, int dirfd, const char *name, const char *text)
+{
+	if (r->found != NULL)
+		tell(r, name, text);
+	else
+		r->removed += dir_remove(dirfd, name, NULL) == 0;
+}
+
 static void take_temporary(void *arg, int dirfd, const char *name)
 {
-	unsigned *n = arg;
-
-	if (name_is_temporary(name) && !owner_lives(name) && dir_remove(dirfd, name, NULL) == 0)
-		(*n)++;
+	if (name_is_temporary(name) && !owner_lives(name))
+		take(arg, dirfd, name, "left by a process that died");
 }
 
 static void take_in_revision(void *arg, int dirfd, const char *name)
 {
+	struct recovery *r = arg;
+	size_t n = strlen(r->at);
+
 	take_temporary(arg, dirfd, name);
-	if (rev_number(name) >= 0)
-		for_names(dirfd, name, take_temporary, arg);
+	if (rev_number(name) < 0)
+		return;
+	(void)snprintf(r->at + n, sizeof(r->at) - n, "/%s", name);
+	for_names(dirfd, name, take_temporary, arg);
+	r->at[n] = '\0';
 }
 
-static void say_removed(const struct store *st, const char *slug, unsigned n)
+static void in_folder(
+	struct recovery *r, const char *at, int dirfd, const char *sub, each_name *each)
+{
+	(void)snprintf(r->at, sizeof(r->at), "%s", at);
+	for_names(dirfd, sub, each, r);
+}
+
+static void say_removed(struct recovery *r, const char *slug)
 {
 	char fields[80];
 
-	if (n == 0)
+	if (r->removed == 0)
 		return;
-	(void)snprintf(
-		fields, sizeof(fields), "\"what\":\"temporary_names_removed\",\"count\":%u", n);
-	(void)log_recovered(st, slug, fields, NULL);
+	(void)snprintf(fields, sizeof(fields), "\"what\":\"temporary_names_removed\",\"count\":%u",
+		r->removed);
+	(void)log_recovered(r->st, slug, fields, NULL);
+	r->removed = 0;
 }
 
 /* jobs nobody runs any more */
-static void end_jobs(const struct store *st, int dirfd, const char *slug)
+static void end_jobs(struct recovery *r, int dirfd, const char *slug)
 {
 	struct job_record *list;
 	struct by by = by_self();
@@ -104,90 +142,125 @@ static void end_jobs(const struct store *st, int dirfd, const char *slug)
 
 		if (jr->state == JOB_DONE)
 			continue;
+		if (r->found != NULL) {
+			char name[40];
+
+			(void)snprintf(name, sizeof(name), "jobs/%" PRIu64, jr->id);
+			tell(r, name, "a job whose process died");
+			continue;
+		}
 		jr->state = JOB_DONE;
 		jr->outcome = JOB_INTERRUPTED;
 		/* a clock that jumped says nothing */
 		jr->elapsed = ran > 0 ? (double)ran / 1000 : 0;
 		(void)snprintf(jr->error, sizeof(jr->error), "the process that ran it ended");
 		if (journal_append(dirfd, jr, NULL) == 0)
-			(void)log_append(st, &entry, NULL);
+			(void)log_append(r->st, &entry, NULL);
 	}
 	free(list);
 }
 
+static void recover_head(struct recovery *r, const struct tune *tn)
+{
+	struct intent in = {0};
+	int rc;
+
+	if (r->found == NULL)
+		(void)head_recover(tn, NULL);
+	rc = intent_read(tn, &in, NULL);
+	if (rc == 0) {
+		if (r->found != NULL)
+			tell(r, ".intent", "a change of HEAD whose process died");
+		intent_release(&in);
+	} else if (rc == -ENOENT && faccessat(tn->dir, HEAD_NEXT, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+		/* without an intent nobody needs it */
+		take(r, tn->dir, HEAD_NEXT, "left by a process that died");
+	}
+}
+
 static void recover_slug(void *arg, int dirfd, const char *name)
 {
-	const struct store *st = arg;
+	struct recovery *r = arg;
 	struct tune tn, probe;
-	struct intent in = {0};
-	unsigned removed = 0;
+	char at[SLUG_BYTES + 16];
 	int lock, job;
 
 	if (slug_check(name, strlen(name), NULL) < 0) {
-		take_temporary(&removed, dirfd, name);
-		say_removed(st, NULL, removed);
+		take_temporary(r, dirfd, name);
 		return;
 	}
-	tn = (struct tune){.st = st, .dir = dir_open(st->tune, name, NULL)};
+	tn = (struct tune){.st = r->st, .dir = dir_open(r->st->tune, name, NULL)};
 	if (tn.dir < 0)
 		return;
+	say_removed(r, NULL);
 	(void)snprintf(tn.slug, sizeof(tn.slug), "%s", name);
+	(void)snprintf(at, sizeof(at), "tune/%s", name);
 	lock = lock_open(tn.dir, ".lock", NULL);
 	if (lock < 0 || flock_wait(lock, LOCK_EX | LOCK_NB, NULL) < 0)
 		goto out;
-	if (tune_open(st, name, &probe, NULL) < 0)
+	if (tune_open(r->st, name, &probe, NULL) < 0)
 		goto out;
 	tune_close(&probe);
-	(void)head_recover(&tn, NULL);
-	/* without an intent nobody needs it */
-	if (intent_read(&tn, &in, NULL) == -ENOENT)
-		removed += unlinkat(tn.dir, HEAD_NEXT, 0) == 0;
-	else
-		intent_release(&in);
-	for_names(st->tune, name, take_temporary, &removed);
+	(void)snprintf(r->at, sizeof(r->at), "%s", at);
+	recover_head(r, &tn);
+	in_folder(r, at, r->st->tune, name, take_temporary);
 	if (tune_lock_job(&tn, &job, NULL) == 0) {
-		for_names(tn.dir, "revisions", take_in_revision, &removed);
-		end_jobs(st, tn.dir, name);
+		end_jobs(r, tn.dir, name);
+		(void)snprintf(at + strlen(at), sizeof(at) - strlen(at), "/revisions");
+		in_folder(r, at, tn.dir, "revisions", take_in_revision);
 		close(job);
 	}
-	say_removed(st, name, removed);
+	say_removed(r, name);
 out:
 	if (lock >= 0)
 		close(lock);
 	tune_close(&tn);
+	(void)snprintf(r->at, sizeof(r->at), "tune");
 }
 
 /* rag/.NAME.JOB/: an index that was being built */
 static void take_half_index(void *arg, int dirfd, const char *name)
 {
 	const char *dot = name[0] == '.' ? strrchr(name, '.') : NULL;
-	unsigned *n = arg;
 	int64_t job;
 
 	if (name_is_temporary(name))
 		take_temporary(arg, dirfd, name);
-	else if (dot > name && num_whole(dot + 1, strlen(dot + 1), 1, INT64_MAX / 2, &job) == 0 &&
-		 dir_remove(dirfd, name, NULL) == 0)
-		(*n)++;
+	else if (dot > name && num_whole(dot + 1, strlen(dot + 1), 1, INT64_MAX / 2, &job) == 0)
+		take(arg, dirfd, name, "an index whose builder died");
+}
+
+static void recover_all(struct recovery *r)
+{
+	const struct store *st = r->st;
+	int lock;
+
+	in_folder(r, "", st->dir, ".", take_temporary);
+	in_folder(r, "logs", st->logs, ".", take_temporary);
+	in_folder(r, "tune", st->tune, ".", recover_slug);
+	/* index jobs hold it shared: store_lock_index() */
+	lock = lock_open(st->rag, ".job.lock", NULL);
+	if (lock >= 0 && flock_wait(lock, LOCK_EX | LOCK_NB, NULL) == 0) {
+		in_folder(r, "rag", st->rag, ".", take_half_index);
+		end_jobs(r, st->rag, NULL);
+	}
+	if (lock >= 0)
+		close(lock);
+	say_removed(r, NULL);
 }
 
 int store_recover(const struct store *st, struct err *err)
 {
-	unsigned removed = 0;
-	int lock;
+	struct recovery r = {.st = st};
 
 	(void)err;
-	for_names(st->dir, ".", take_temporary, &removed);
-	for_names(st->logs, ".", take_temporary, &removed);
-	for_names(st->tune, ".", recover_slug, (void *)(uintptr_t)st);
-	/* index jobs hold it shared: store_lock_index() */
-	lock = lock_open(st->rag, ".job.lock", NULL);
-	if (lock >= 0 && flock_wait(lock, LOCK_EX | LOCK_NB, NULL) == 0) {
-		for_names(st->rag, ".", take_half_index, &removed);
-		end_jobs(st, st->rag, NULL);
-	}
-	if (lock >= 0)
-		close(lock);
-	say_removed(st, NULL, removed);
+	recover_all(&r);
 	return 0;
+}
+
+void store_stale(const struct store *st, stale_found *found, void *arg)
+{
+	struct recovery r = {.st = st, .found = found, .arg = arg};
+
+	recover_all(&r);
 }

@@ -1,0 +1,216 @@
+/*
+ * fsck - the store as a whole: what dead processes left, the audit log, the indexes, then each slug
+ * (fsck_slug.c); see fsck.h.
+ */
+#include "store/fsck.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/replace.h"
+#include "store/fsck_private.h"
+
+void fsck_tell(struct fsck *f, enum fsck_kind kind, const char *path, const char *fmt, ...)
+{
+	char text[ERR_TEXT_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (kind == FSCK_DAMAGED)
+		f->damaged++;
+	f->say(f->arg, kind, path, text);
+}
+
+void fsck_mended(struct fsck *f, const char *slug, enum fsck_kind kind, const char *path,
+	const char *what, const char *fmt, ...)
+{
+	struct buf fields = BUF_INIT;
+	char text[ERR_TEXT_BYTES];
+	struct err why = ERR_NONE;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	f->say(f->arg, kind, path, text);
+	(void)buf_puts(&fields, "\"what\":");
+	(void)json_put_text(&fields, what);
+	(void)buf_puts(&fields, ",\"path\":");
+	(void)json_put_text(&fields, path);
+	rc = fields.failed ? err_nomem(&why) : log_recovered(f->st, slug, fields.data, &why);
+	if (rc < 0 && f->chain_holds)
+		fsck_tell(f, FSCK_DAMAGED, "logs/tune.jsonl",
+			"the repair has no line in it: %.300s", why.text);
+	buf_release(&fields);
+}
+
+void fsck_lose(struct fsck *f, const char *slug, int dirfd, const char *name, const char *path,
+	const char *why)
+{
+	struct err err = ERR_NONE;
+	char to[300];
+
+	if (!f->repair)
+		fsck_tell(f, FSCK_DAMAGED, path, "%s", why);
+	else if (lost_move(f->st, dirfd, name, path, to, &err) < 0)
+		fsck_tell(f, FSCK_DAMAGED, path, "%.300s; %.200s", why, err.text);
+	else
+		fsck_mended(f, slug, FSCK_LOST, path, "moved_to_lost", "%.300s; it is .lost/%s now",
+			why, to);
+}
+
+/* ---- what dead processes left ---- */
+
+static void each_stale(void *arg, const char *path, const char *text)
+{
+	struct fsck *f = arg;
+
+	if (f->repair)
+		fsck_tell(f, FSCK_REPAIRED, path, "%s; put right as a start does", text);
+	else
+		fsck_tell(f, FSCK_DAMAGED, path, "%s; the next start puts it right", text);
+}
+
+/* ---- logs ---- */
+
+static void check_regular(struct fsck *f, int dirfd, const char *name, const char *path)
+{
+	struct stat sb;
+
+	if (fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(sb.st_mode))
+		fsck_lose(f, NULL, dirfd, name, path, "it is not a regular file");
+}
+
+static void check_log(struct fsck *f)
+{
+	struct err why = ERR_NONE;
+	uint64_t lines;
+
+	f->chain_holds = log_verify(f->st, &lines, &why) == 0;
+	/* which of the lines is the true one nobody can know: it is for a person */
+	if (!f->chain_holds)
+		fsck_tell(f, FSCK_DAMAGED, "logs/tune.jsonl", "%.400s", why.text);
+	check_regular(f, f->st->logs, "runs.jsonl", "logs/runs.jsonl");
+}
+
+/* ---- indexes ---- */
+
+static const char *index_bad(int rag, const char *name, struct err *err)
+{
+	struct buf text = BUF_INIT;
+	const char *want, *bad = NULL;
+	char sha[HASH_HEX_BYTES];
+	cJSON *json = NULL;
+	int dir = dir_open(rag, name, err), fd = -1;
+
+	if (dir < 0)
+		return "it is not a folder";
+	if (read_file(dir, "manifest.json", 1 << 20, &text, err) < 0 ||
+		json_parse(buf_str(&text), text.len, &json, err) < 0) {
+		bad = "its manifest.json cannot be read";
+		goto out;
+	}
+	want = json_get_string(json, "sha256");
+	fd = openat(dir, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || sha256_fd(fd, 0, UINT64_MAX, sha, err) < 0)
+		bad = "its index.json cannot be read";
+	else if (want == NULL || strcmp(want, sha) != 0)
+		bad = "its index.json does not match the digest in manifest.json";
+out:
+	if (fd >= 0)
+		close(fd);
+	close(dir);
+	cJSON_Delete(json);
+	buf_release(&text);
+	return bad;
+}
+
+static void check_indexes(struct fsck *f)
+{
+	int fd = openat(f->st->rag, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *d;
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		fsck_tell(f, FSCK_DAMAGED, "rag", "it cannot be listed");
+		return;
+	}
+	while ((d = readdir(dir)) != NULL) {
+		char path[300], why[200];
+		struct err err = ERR_NONE;
+		const char *bad;
+
+		if (d->d_name[0] == '.' || strcmp(d->d_name, "jobs") == 0 ||
+			strcmp(d->d_name, "jobs.jsonl") == 0)
+			continue;
+		bad = index_bad(f->st->rag, d->d_name, &err);
+		if (bad == NULL)
+			continue;
+		(void)snprintf(path, sizeof(path), "rag/%s", d->d_name);
+		(void)snprintf(why, sizeof(why), "%s; rebuild it with rag index", bad);
+		fsck_lose(f, NULL, f->st->rag, d->d_name, path, why);
+	}
+	closedir(dir);
+}
+
+/* ---- slugs ---- */
+
+static void one_slug(void *arg, const char *slug)
+{
+	struct fsck *f = arg;
+	struct err err = ERR_NONE;
+	struct tune tn;
+	char path[100];
+	int lock, rc = tune_open(f->st, slug, &tn, &err);
+
+	(void)snprintf(path, sizeof(path), "tune/%s", slug);
+	if (rc == 0) {
+		rc = tune_lock(&tn, &lock, &err);
+		if (rc == 0) {
+			fsck_slug(f, &tn);
+			close(lock);
+		}
+		tune_close(&tn);
+	}
+	if (rc < 0)
+		fsck_tell(f, FSCK_DAMAGED, path, "%.400s", err.text);
+}
+
+int store_fsck(const struct store *st, bool repair, fsck_say *say, void *arg, unsigned *damaged,
+	struct err *err)
+{
+	struct fsck f = {.st = st, .repair = repair, .say = say, .arg = arg};
+	int lock = -1, rc = 0;
+
+	if (repair)
+		rc = store_lock_server(st, &lock, err);
+	if (rc < 0)
+		return rc;
+	store_stale(st, each_stale, &f);
+	if (repair)
+		rc = store_recover(st, err);
+	if (rc == 0) {
+		check_log(&f);
+		check_indexes(&f);
+		rc = tune_list(st, one_slug, &f, err);
+	}
+	if (lock >= 0)
+		close(lock);
+	*damaged = f.damaged;
+	return rc;
+}
