@@ -468,5 +468,7 @@ int infer_run(struct infer *in, struct kv *kv, const struct infer_adapter *ad,
 		}
 		done = run_head(&ps, done);
 	}
+	if (model_lost(m))
+		return err_set(err, ESTALE, "base model changed while it was in use");
 	return 0;
 }

@@ -54,7 +54,8 @@ int infer_adapter_init(
 void infer_adapter_release(struct infer_adapter *ad);
 
 /* infer_run(in, kv, ad, batch, err): rows are written behind kv->n, which the caller moves (and
- * kv->token fills) for what it keeps. ${ad} may be NULL. -ENOMEM. */
+ * kv->token fills) for what it keeps. ${ad} may be NULL. -ENOMEM; -ESTALE when the base
+ * was cut short. */
 int infer_run(struct infer *in, struct kv *kv, const struct infer_adapter *ad,
 	const struct infer_batch *batch, struct err *err);
 

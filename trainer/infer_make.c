@@ -4,6 +4,7 @@
  */
 #include "trainer/infer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -87,6 +88,8 @@ int infer_new(const struct model *m, struct threads *th, const struct qkern *kn,
 	rc = allocate(in, err);
 	if (rc == 0)
 		rc = pack_all(in, err);
+	if (rc == 0 && model_lost(m))
+		rc = err_set(err, ESTALE, "base model changed while it was read");
 	if (rc < 0) {
 		infer_free(in);
 		return rc;

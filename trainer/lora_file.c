@@ -179,8 +179,11 @@ static int matrix_check(const struct safetensors_entry *e, const char *name, cha
 static int matrix_read(const struct safetensors_entry *e, float *out, struct err *err)
 {
 	size_t n = (size_t)e->shape[0] * (size_t)e->shape[1];
+	int rc = safetensors_floats(e, out);
 
-	if (safetensors_floats(e, out) < 0)
+	if (rc == -ESTALE)
+		return err_set(err, ESTALE, "adapter changed while it was read");
+	if (rc < 0)
 		return err_set(err, EOPNOTSUPP,
 			"tensor \"%s\": %s is not read in an adapter (F32, F16, BF16 are)", e->name,
 			e->dtype);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "trainer/chat.h"
+#include "trainer/guard.h"
 #include "trainer/model_map.h"
 #include "trainer/tokenizer_load.h"
 
@@ -67,6 +68,7 @@ int model_map_file(struct model_map *mm, int fd, struct err *err)
 	struct model_piece *more;
 	struct stat st;
 	void *at;
+	int rc;
 
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "cannot look at the base model");
@@ -78,9 +80,9 @@ int model_map_file(struct model_map *mm, int fd, struct err *err)
 	if (!more)
 		return err_nomem(err);
 	mm->piece = more;
-	at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (at == MAP_FAILED)
-		return err_sys(err, "cannot map the base model");
+	rc = guard_map(fd, (size_t)st.st_size, &at, err);
+	if (rc < 0)
+		return rc;
 	mm->piece[mm->pieces] = (struct model_piece){at, (size_t)st.st_size};
 	return (int)mm->pieces++;
 }
@@ -89,6 +91,14 @@ void model_drop_pages(const struct model *m)
 {
 	for (size_t i = 0; i < m->map->pieces; i++)
 		(void)madvise(m->map->piece[i].at, m->map->piece[i].bytes, MADV_DONTNEED);
+}
+
+bool model_lost(const struct model *m)
+{
+	for (int i = 0; i < m->layers * MODULES; i++)
+		if (guard_lost(m->layer[i / MODULES].w[i % MODULES].data))
+			return true;
+	return guard_lost(m->embed.data) || guard_lost(m->head.data);
 }
 
 int model_rope(struct model *m, double theta, struct err *err)
@@ -292,6 +302,8 @@ static int open_checked(struct model *m, int fd, struct err *err)
 	rc = bind(m, arch, err);
 	if (rc < 0)
 		return rc;
+	if (model_lost(m))
+		return err_set(err, ESTALE, "base model changed while it was read");
 	if (tokenizer_size(m->tokenizer) > m->vocab)
 		return err_set(err, EBADMSG,
 			"tokenizer: %d ids, past the base model's vocabulary of %d",
@@ -329,7 +341,7 @@ void model_free(struct model *m)
 		if (m->map->headers)
 			m->map->headers_free(m->map->headers);
 		for (size_t i = 0; i < m->map->pieces; i++)
-			munmap(m->map->piece[i].at, m->map->piece[i].bytes);
+			guard_unmap(m->map->piece[i].at, m->map->piece[i].bytes);
 		free(m->map->piece);
 		free(m->map->memory);
 		buf_release(&m->map->template);

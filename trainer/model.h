@@ -75,6 +75,10 @@ struct model {
 int model_open(int fd, struct model **out, struct err *err);
 void model_free(struct model *m);
 
+/* model_lost(m): true when a file of the base was cut short since it was opened: what was computed
+ * from then on is worth nothing. */
+bool model_lost(const struct model *m);
+
 /* model_module_name(i): "q_proj" ... ; model_module_path(i): "self_attn.q_proj" ... (names of
  * Hugging Face). */
 const char *model_module_name(enum module i);

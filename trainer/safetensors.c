@@ -4,13 +4,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/num.h"
 #include "base/replace.h"
+#include "trainer/guard.h"
 
 struct item {
 	struct safetensors_entry pub;
@@ -210,7 +210,9 @@ int safetensors_open(int fd, struct safetensors **out, struct err *err)
 {
 	struct safetensors *st;
 	struct stat sb;
+	char *text;
 	uint64_t len;
+	void *at;
 	int rc;
 
 	if (fstat(fd, &sb) < 0)
@@ -225,19 +227,24 @@ int safetensors_open(int fd, struct safetensors **out, struct err *err)
 	if (!st)
 		return err_nomem(err);
 	st->size = (size_t)sb.st_size;
-	st->map = mmap(NULL, st->size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (st->map == MAP_FAILED) {
-		st->map = NULL;
-		rc = err_sys(err, "cannot map a safetensors file");
+	rc = guard_map(fd, st->size, &at, err);
+	if (rc < 0)
 		goto fail;
-	}
+	st->map = at;
 	len = load64(st->map);
 	if (len < 2 || len > SAFETENSORS_HEADER_MAX || len > st->size - 8) {
 		rc = err_set(err, EBADMSG, "header length %llu does not fit a file of %zu bytes",
 			(unsigned long long)len, st->size);
 		goto fail;
 	}
-	struct json_slice header = {(const char *)st->map + 8, (size_t)len};
+	/* a copy: what was checked must be what is read, whatever happens to the file */
+	text = malloc((size_t)len);
+	if (!text) {
+		rc = err_nomem(err);
+		goto fail;
+	}
+	memcpy(text, st->map + 8, (size_t)len);
+	struct json_slice header = {text, (size_t)len};
 
 	rc = json_check(header.text, header.len, err);
 	if (rc == 0)
@@ -249,6 +256,9 @@ int safetensors_open(int fd, struct safetensors **out, struct err *err)
 		rc = err_set(err, EBADMSG, "safetensors header is not a JSON object");
 	if (rc == 0)
 		rc = read_items(st, header, 8 + (size_t)len, err);
+	free(text);
+	if (rc == 0 && guard_lost(st->map))
+		rc = err_set(err, ESTALE, "the file was cut short while it was read");
 	if (rc < 0)
 		goto fail;
 	*out = st;
@@ -266,8 +276,7 @@ void safetensors_close(struct safetensors *st)
 	for (size_t i = 0; st->item && i < st->count; i++)
 		free(st->item[i].name);
 	free(st->item);
-	if (st->map)
-		munmap(st->map, st->size);
+	guard_unmap(st->map, st->size);
 	free(st);
 }
 
@@ -310,7 +319,7 @@ int safetensors_floats(const struct safetensors_entry *entry, float *out)
 
 	if (strcmp(entry->dtype, "F32") == 0) {
 		memcpy(out, p, entry->bytes);
-		return 0;
+		return guard_lost(p) ? -ESTALE : 0;
 	}
 	if (!is_half && strcmp(entry->dtype, "BF16") != 0)
 		return -EOPNOTSUPP;
@@ -323,7 +332,7 @@ int safetensors_floats(const struct safetensors_entry *entry, float *out)
 		else
 			memcpy(&out[i], &bits, sizeof(bits));
 	}
-	return 0;
+	return guard_lost(p) ? -ESTALE : 0;
 }
 
 int safetensors_write(int fd, const struct safetensors_put *put, size_t n, struct err *err)

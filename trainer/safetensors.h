@@ -41,7 +41,7 @@ const struct safetensors_entry *safetensors_at(const struct safetensors *st, siz
 const struct safetensors_entry *safetensors_find(const struct safetensors *st, const char *name);
 
 /* safetensors_floats(entry, out): all values as floats; -EOPNOTSUPP when it is none of F32, F16,
- * BF16. */
+ * BF16; -ESTALE when the file was cut short meanwhile. */
 int safetensors_floats(const struct safetensors_entry *entry, float *out);
 
 /* safetensors_shape(entry, out): "16x896", for messages. Returns out. */

@@ -343,6 +343,8 @@ static int passes(struct train *tn, const struct sample *const *rows, int n, dou
 				rc = pass_backward(tn->ps, err);
 		}
 		pack_release(&pk);
+		if (rc == 0 && model_lost(tn->m))
+			rc = err_set(err, ESTALE, "base model changed while training");
 		if (rc < 0)
 			return rc;
 		i += k;

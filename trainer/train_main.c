@@ -34,26 +34,12 @@ static void on_stop(int sig)
 	stop_asked = 1;
 }
 
-/* a mapped base that was cut short under us */
-static void on_bus_error(int sig)
-{
-	static const char line[] =
-		"{\"ok\":false,\"error\":\"base model changed while training\"}\n";
-
-	(void)sig;
-	if (write(STDOUT_FILENO, line, sizeof(line) - 1) < 0)
-		_exit(1);
-	_exit(1);
-}
-
 static void catch_signals(void)
 {
-	struct sigaction stop = {.sa_handler = on_stop}, bus = {.sa_handler = on_bus_error},
-			 ignore = {.sa_handler = SIG_IGN};
+	struct sigaction stop = {.sa_handler = on_stop}, ignore = {.sa_handler = SIG_IGN};
 
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGBUS, &bus, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 
