@@ -422,9 +422,9 @@ static int add_paths(int rules, const char *const *paths, uint64_t allowed, stru
 	return rc;
 }
 
-int landlock_enter(const char *const *reads, const char *const *writes, struct err *err)
+int landlock_enter(
+	const char *const *reads, const char *const *writes, bool sealed, struct err *err)
 {
-	const bool sealed = !reads && !writes;
 	struct landlock_rules handled = {.fs = LL_ABI_1};
 	int abi = landlock_abi(), rules, rc;
 	size_t size = sizeof(handled.fs);

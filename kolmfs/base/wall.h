@@ -5,6 +5,7 @@
 #ifndef KOLM_WALL_H
 #define KOLM_WALL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -25,11 +26,12 @@ int landlock_abi(void);
 /*
  * landlock_enter(reads, writes, err): from here on only these paths can be read (and executed), and
  * only these folders be written. Absolute, NULL-terminated, NULL for none; a path that does not
- * exist gives nothing. With neither list also no TCP, no signal and no abstract socket beyond this
- * process, as far as the kernel's Landlock knows them. Binds threads started later only, so call it
+ * exist gives nothing. ${sealed}: also no TCP, and no signal and no abstract socket to a process
+ * outside, as far as the kernel's Landlock knows them. Binds threads started later only, so call it
  * before there are any.
  */
-int landlock_enter(const char *const *reads, const char *const *writes, struct err *err);
+int landlock_enter(
+	const char *const *reads, const char *const *writes, bool sealed, struct err *err);
 
 /* The system calls that make or use a socket or could stand in for one (io_uring, pidfd_getfd): one
  * list for every filter. -1 ends it. */

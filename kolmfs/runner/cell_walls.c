@@ -10,11 +10,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -136,124 +134,10 @@ int cell_walls_early(struct err *err)
 	if (rc == 0)
 		rc = limits_early(err);
 	if (rc == 0)
-		rc = landlock_enter(random_only, NULL, err);
+		rc = landlock_enter(random_only, NULL, true, err);
 	if (rc == 0 && open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0)
 		rc = err_set(err, EOPNOTSUPP, "sandbox: Landlock is not in force");
 	return rc;
-}
-
-/* ---- the system-call filter ---- */
-
-/*
- * What the engine and libc call once everything is loaded, found by running the whole recipe
- * corpus, each bad input and the collector under a filter that kills (tests/unit/spawn_cell.c
- * repeats it). Everything not named here kills the process.
- */
-static const int cell_allowed[] = {
-	SCMP_SYS(read),
-	SCMP_SYS(write), /* the two pipes */
-	SCMP_SYS(exit_group),
-	SCMP_SYS(exit), /* to end */
-	SCMP_SYS(brk),
-	SCMP_SYS(munmap),
-	SCMP_SYS(mremap),  /* malloc; mmap and mprotect without PROT_EXEC are added apart */
-	SCMP_SYS(madvise), /* the collector and malloc give memory back */
-	SCMP_SYS(futex),
-	SCMP_SYS(sched_yield), /* locks between the engine's two threads */
-	SCMP_SYS(membarrier),  /* the collector's handshake between threads */
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(sigaltstack), /* the collector suspends threads by signal */
-	SCMP_SYS(tgkill),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid), /* which it sends this way; abort() */
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll), /* the watchdog thread sleeps on its own eventfd */
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(clock_nanosleep), /* Date, the watchdog's timer, when the vDSO cannot answer */
-	SCMP_SYS(getrandom),	   /* hash seeds, Math.random */
-	SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(sysinfo),
-	SCMP_SYS(getrusage), /* how many processors, how much memory: the collector's pace */
-	SCMP_SYS(prctl),     /* names of threads and mappings */
-	SCMP_SYS(close),
-	SCMP_SYS(fstat),
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(pread64), /* libc around the refused openat */
-	SCMP_SYS(rseq),
-	SCMP_SYS(set_robust_list),
-	SCMP_SYS(restart_syscall), /* libc's own, at thread ends and after stops */
-	-1,
-};
-
-/* files that libc and the engine look for and can do without: overcommit_memory (malloc), statm
- * (memory pressure), localtime (ICU) */
-static const int cell_absent[] = {
-	SCMP_SYS(openat),
-	SCMP_SYS(open),
-	SCMP_SYS(access),
-	SCMP_SYS(faccessat),
-	SCMP_SYS(faccessat2),
-	SCMP_SYS(readlink),
-	SCMP_SYS(readlinkat),
-	SCMP_SYS(stat),
-	SCMP_SYS(lstat),
-	SCMP_SYS(statx),
-	SCMP_SYS(getcwd),
-	-1,
-};
-
-static int add_calls(scmp_filter_ctx ctx, uint32_t action, const int *calls)
-{
-	for (; *calls != -1; calls++) {
-		int rc = *calls < 0 ? 0 : seccomp_rule_add(ctx, action, *calls, 0);
-
-		if (rc < 0 && rc != -EEXIST)
-			return rc;
-	}
-	return 0;
-}
-
-static int cell_filter(scmp_filter_ctx ctx)
-{
-	const scmp_datum_t exec = PROT_EXEC;
-	int rc = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-
-	if (rc == 0)
-		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-	if (rc == 0)
-		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (rc == 0)
-		rc = add_calls(ctx, SCMP_ACT_ALLOW, cell_allowed);
-	if (rc == 0)
-		rc = add_calls(ctx, SCMP_ACT_ERRNO(EACCES), cell_absent);
-	/* left to the spawner's filter, which is around this one: it records the call and kills;
-	 * killing here would leave no name */
-	if (rc == 0)
-		rc = add_calls(ctx, SCMP_ACT_ALLOW, wall_network_calls);
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
-	if (rc == 0)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
-	return rc;
-}
-
-static int load_filter(struct err *err)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int rc = ctx ? cell_filter(ctx) : -ENOMEM;
-
-	if (rc == 0)
-		rc = seccomp_load(ctx);
-	seccomp_release(ctx);
-	if (rc < 0)
-		return err_set(err, EOPNOTSUPP, "sandbox: system-call filter unavailable (%s)",
-			strerror(-rc));
-	return 0;
 }
 
 /* the spawner reads this process's size now and sets RLIMIT_DATA above it before it lets us go on
@@ -268,6 +152,7 @@ static int handshake(struct err *err)
 		return missing(err, "spawner");
 	close(CELL_SAY);
 	close(CELL_GO);
+	close(STDERR_FILENO);
 	return 0;
 }
 
@@ -279,5 +164,5 @@ int cell_walls_late(struct err *err)
 		rc = limit(RLIMIT_NOFILE, 2, err);
 	if (rc == 0)
 		rc = limit(RLIMIT_NPROC, 1, err);
-	return rc == 0 ? load_filter(err) : rc;
+	return rc == 0 ? cell_calls_lock(err) : rc;
 }

@@ -19,16 +19,29 @@ struct eval {
 	int nrevs;
 	int64_t id;
 	struct buf lines; /* one a measured case; written when the cell has ended well */
+	/* the case measured last: not a line before it is known how its cell went on */
+	struct held {
+		const char *rev; /* NULL: none */
+		size_t i;
+		bool pass;
+		struct outcome oc;
+		struct err why;
+	} held;
 };
 
-static void put_case(struct eval *ev, const char *rev, const struct artifact_case *c, bool pass,
-	const struct outcome *oc, const struct err *err)
+static void put_held(struct eval *ev)
 {
+	const struct artifact_case *c;
+	const struct outcome *oc = &ev->held.oc;
+	const struct err *err = &ev->held.why;
 	struct buf *b = &ev->lines;
 
-	(void)buf_addf(b, "{\"rev\":\"%s\",\"id\":", rev);
+	if (ev->held.rev == NULL)
+		return;
+	c = artifact_case(ev->rn->af, ev->held.i);
+	(void)buf_addf(b, "{\"rev\":\"%s\",\"id\":", ev->held.rev);
 	(void)json_put_text(b, c->id);
-	(void)buf_addf(b, ",\"pass\":%s,\"output\":", pass ? "true" : "false");
+	(void)buf_addf(b, ",\"pass\":%s,\"output\":", ev->held.pass ? "true" : "false");
 	(void)buf_add(b, oc->output.len > 0 ? oc->output.data : "null",
 		oc->output.len > 0 ? oc->output.len : 4);
 	(void)buf_puts(b, ",\"expected\":");
@@ -40,6 +53,8 @@ static void put_case(struct eval *ev, const char *rev, const struct artifact_cas
 	if (oc->egress.len > 0)
 		(void)buf_addf(b, ",\"egress\":%s", oc->egress.data);
 	(void)buf_puts(b, "}\n");
+	outcome_release(&ev->held.oc);
+	ev->held = (struct held){0};
 }
 
 static int tell(
@@ -84,13 +99,39 @@ static int one_case(struct eval *ev, const char *rev, size_t i, bool warm_up, st
 	pass = rc == 0 && oc.egress.len == 0 &&
 	       comparator_match(artifact_comparator(rn->af),
 		       (struct json_slice){buf_str(&oc.output), oc.output.len}, c->expected);
-	rc = 0;
-	if (!warm_up) {
-		put_case(ev, rev, c, pass, &oc, &why);
-		rc = tell(ev, rev, i, pass, oc.latency_us, err);
+	if (warm_up) {
+		/* not measured, but an attempt is one: the next outcome tells it */
+		if (oc.egress.len > 2)
+			(void)buf_add(&rn->egress, oc.egress.data + 1, oc.egress.len - 2);
+		outcome_release(&oc);
+		return 0;
 	}
-	outcome_release(&oc);
-	return rc;
+	put_held(ev);
+	ev->held = (struct held){rev, i, pass, oc, why};
+	return tell(ev, rev, i, pass, oc.latency_us, err);
+}
+
+/* no case passes before the spawner said how the cell ended; an attempt seen only now is the last
+ * case's */
+static int last_word(struct eval *ev, struct err *err)
+{
+	struct runner *rn = ev->rn;
+	struct err end = ERR_NONE;
+	int rc = rn->loaded ? cell_renew(rn, &end) : 0;
+
+	if (rc < 0 && rn->egress.len > 0 && ev->held.rev != NULL) {
+		buf_reset(&ev->held.oc.egress);
+		(void)buf_addf(&ev->held.oc.egress, "[%s]", rn->egress.data);
+		ev->held.pass = false;
+		ev->held.why = end;
+		rc = 0;
+	}
+	if (rc < 0) {
+		*err = end;
+		return rc;
+	}
+	put_held(ev);
+	return 0;
 }
 
 static int read_revs(struct eval *ev, struct json_slice request, struct err *err)
@@ -136,9 +177,8 @@ int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf
 		rc = program_open(rn, err);
 	if (rc == 0)
 		rc = all_cases(&ev, err);
-	/* no case passes before the spawner said how the cell ended */
-	if (rc == 0 && rn->loaded)
-		rc = cell_renew(rn, err);
+	if (rc == 0)
+		rc = last_word(&ev, err);
 	if (rc == 0)
 		rc = ev.lines.failed ? err_nomem(err)
 				     : write_all(out, ev.lines.data, ev.lines.len, err);
@@ -147,6 +187,7 @@ int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf
 		(void)buf_addf(answer, "%d,\"kernel\":", rn->lm != NULL ? lm_threads(rn->lm) : 0);
 		(void)json_put_text(answer, rn->lm != NULL ? lm_kernel(rn->lm) : NULL);
 	}
+	outcome_release(&ev.held.oc);
 	buf_release(&ev.lines);
 	return rc;
 }

@@ -140,6 +140,22 @@ struct ending {
 	char egress[64];
 };
 
+/* what no outcome has told yet: a frame that looks well does not undo an attempt */
+static void note_egress(struct runner *rn, const char *api)
+{
+	if (rn->egress.len > 0)
+		(void)buf_putc(&rn->egress, ',');
+	(void)json_put_text(&rn->egress, api);
+}
+
+static int egress_error(const char *api, struct err *err)
+{
+	char quoted[ERR_QUOTE_BYTES + 8];
+
+	(void)err_set(err, EPERM, "egress attempt: %s", err_quote(quoted, api, strlen(api)));
+	return err_code(err, "KOLM_E_EGRESS");
+}
+
 static int renew(struct runner *rn, struct ending *end, struct err *err)
 {
 	char line[SPAWNER_LINE_BYTES];
@@ -154,37 +170,26 @@ static int renew(struct runner *rn, struct ending *end, struct err *err)
 		return err_set(err, EOPNOTSUPP, "%.160s", line);
 	if (strcmp(end->egress, "-") == 0)
 		end->egress[0] = '\0';
+	else
+		note_egress(rn, end->egress);
 	return 0;
-}
-
-static int egress_error(const char *api, struct buf *egress, struct err *err)
-{
-	char quoted[ERR_QUOTE_BYTES + 8];
-
-	(void)buf_putc(egress, '[');
-	(void)json_put_text(egress, api);
-	(void)buf_putc(egress, ']');
-	(void)err_set(err, EPERM, "egress attempt: %s", err_quote(quoted, api, strlen(api)));
-	return err_code(err, "KOLM_E_EGRESS");
 }
 
 int cell_renew(struct runner *rn, struct err *err)
 {
 	struct ending end;
-	struct buf egress = BUF_INIT;
 	int rc = renew(rn, &end, err);
 
 	if (rc == 0 && end.egress[0] != '\0')
-		rc = egress_error(end.egress, &egress, err);
+		rc = egress_error(end.egress, err);
 	else if (rc == 0 && !(end.signalled ? end.status == 9 : end.status == 0))
 		rc = err_set(err, EIO, "recipe cell died (%s %d)",
 			end.signalled ? "signal" : "exit", end.status);
-	buf_release(&egress);
 	return rc;
 }
 
 /* the cell said nothing (any more): end it and find out why */
-static int silent(struct runner *rn, int why, struct buf *egress, struct err *err)
+static int silent(struct runner *rn, int why, struct err *err)
 {
 	struct ending end;
 	int rc = renew(rn, &end, err);
@@ -192,7 +197,7 @@ static int silent(struct runner *rn, int why, struct buf *egress, struct err *er
 	if (rc < 0)
 		return rc;
 	if (end.egress[0] != '\0')
-		return egress_error(end.egress, egress, err);
+		return egress_error(end.egress, err);
 	if (why == -ETIMEDOUT && end.signalled && end.status == 9) {
 		(void)err_set(err, ETIMEDOUT, "recipe stopped after 1000 ms");
 		return err_code(err, "KOLM_E_RECIPE_TIMEOUT");
@@ -257,32 +262,40 @@ static int answer_question(
 	return rc;
 }
 
-static int converse(struct runner *rn, const struct host *host, struct buf *reply,
-	struct buf *egress, int64_t left, struct err *err)
+/* the traps of the language have spoken; the spawner may know more */
+static int told_egress(struct runner *rn, struct json_slice frame, struct err *err)
+{
+	struct buf api = BUF_INIT;
+	struct json_slice v;
+	struct ending end;
+	int rc;
+
+	if (json_member(frame, "api", &v) && json_kind_of(v) == JSON_STRING)
+		(void)json_string(v, &api);
+	note_egress(rn, buf_str(&api));
+	rc = renew(rn, &end, err);
+	if (rc == 0)
+		rc = egress_error(buf_str(&api), err);
+	buf_release(&api);
+	return rc;
+}
+
+static int converse(struct runner *rn, const struct host *host, struct buf *reply, int64_t left,
+	struct err *err)
 {
 	int64_t whole = left;
 
 	for (;;) {
-		struct json_slice frame, v;
+		struct json_slice frame;
 		int rc = frame_read(&rn->frame, &left);
 
 		if (rc == -ENOMEM)
 			return err_nomem(err);
 		if (rc < 0)
-			return silent(rn, rc, egress, err);
+			return silent(rn, rc, err);
 		frame = (struct json_slice){rn->frame.data, rn->frame.len};
-		if (op_is(frame, "egress")) {
-			struct buf api = BUF_INIT;
-			struct ending end;
-
-			if (json_member(frame, "api", &v) && json_kind_of(v) == JSON_STRING)
-				(void)json_string(v, &api);
-			rc = renew(rn, &end, err);
-			if (rc == 0)
-				rc = egress_error(buf_str(&api), egress, err);
-			buf_release(&api);
-			return rc;
-		}
+		if (op_is(frame, "egress"))
+			return told_egress(rn, frame, err);
 		if (op_is(frame, "generate") || op_is(frame, "choose") || op_is(frame, "rag")) {
 			rc = answer_question(rn, host, frame, err);
 			if (rc < 0)
@@ -296,7 +309,7 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 }
 
 int cell_call(struct runner *rn, const struct buf *frame, const struct host *host,
-	struct buf *reply, struct buf *egress, struct err *err)
+	struct buf *reply, struct err *err)
 {
 	char line[SPAWNER_LINE_BYTES];
 	struct json_slice text = {frame->data, frame->len};
@@ -312,5 +325,5 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 	if (rc < 0)
 		return rc;
 	return converse(
-		rn, host, reply, egress, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
+		rn, host, reply, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
 }

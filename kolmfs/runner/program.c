@@ -155,7 +155,7 @@ static void put_load(struct runner *rn, bool eval, struct buf *out)
 
 int program_ready(struct runner *rn, bool eval, struct err *err)
 {
-	struct buf frame = BUF_INIT, reply = BUF_INIT, egress = BUF_INIT;
+	struct buf frame = BUF_INIT, reply = BUF_INIT;
 	int rc;
 
 	rc = follow_index(rn, err);
@@ -164,7 +164,7 @@ int program_ready(struct runner *rn, bool eval, struct err *err)
 	if (rn->loaded && rn->loaded_eval == eval && strcmp(rn->loaded_rev, rn->rev) == 0)
 		return 0;
 	put_load(rn, eval, &frame);
-	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, &egress, err);
+	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, err);
 	if (rc == 0) {
 		rn->loaded = true;
 		rn->loaded_eval = eval;
@@ -172,7 +172,6 @@ int program_ready(struct runner *rn, bool eval, struct err *err)
 	}
 	buf_release(&frame);
 	buf_release(&reply);
-	buf_release(&egress);
 	return rc;
 }
 
@@ -238,7 +237,7 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 	rn->lm_called = false;
 	rn->lm_err = ERR_NONE;
 	from = clock_us();
-	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, host, &reply, &out->egress, err);
+	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, host, &reply, err);
 	out->latency_us = clock_us() - from;
 	out->lm_us = rn->lm_us;
 	out->lm_called = rn->lm_called;
@@ -263,6 +262,10 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 			}
 		}
 	}
+	if (rn->egress.len > 0) {
+		(void)buf_addf(&out->egress, "[%s]", rn->egress.data);
+		buf_reset(&rn->egress);
+	}
 	buf_release(&frame);
 	buf_release(&reply);
 	return rc;
@@ -271,7 +274,7 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 int program_answer(struct runner *rn, struct json_slice input, struct json_slice output,
 	struct json_slice prompt, int call, struct buf *out, struct err *err)
 {
-	struct buf frame = BUF_INIT, reply = BUF_INIT, egress = BUF_INIT;
+	struct buf frame = BUF_INIT, reply = BUF_INIT;
 	struct err ignored = ERR_NONE;
 	struct json_slice text, v;
 	int rc;
@@ -283,7 +286,7 @@ int program_answer(struct runner *rn, struct json_slice input, struct json_slice
 	(void)buf_puts(&frame, ",\"prompt\":");
 	(void)buf_add(&frame, prompt.text, prompt.len);
 	(void)buf_addf(&frame, ",\"call\":%d}", call);
-	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, &egress, err);
+	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, err);
 	text = (struct json_slice){buf_str(&reply), reply.len};
 	if (rc == 0 && json_member(text, "answer", &v) && json_kind_of(v) == JSON_STRING) {
 		rc = json_string(v, out) < 0 ? err_nomem(err) : 1;
@@ -292,6 +295,5 @@ int program_answer(struct runner *rn, struct json_slice input, struct json_slice
 	}
 	buf_release(&frame);
 	buf_release(&reply);
-	buf_release(&egress);
 	return rc;
 }

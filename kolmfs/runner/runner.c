@@ -243,5 +243,6 @@ int main(int argc, char **argv)
 		rag_close(rn.rag);
 	artifact_free(rn.af);
 	buf_release(&rn.frame);
+	buf_release(&rn.egress);
 	return rc;
 }

@@ -63,6 +63,7 @@ struct runner {
 
 	/* link.c */
 	struct buf frame;
+	struct buf egress; /* attempts seen and not yet told by an outcome: JSON strings, commas */
 };
 
 /* result of one call */
@@ -79,9 +80,10 @@ void outcome_release(struct outcome *oc);
 /* ---- link.c ---- */
 /* cell_call(rn, frame, host, reply, err): send a frame, answer what it asks, take the frame that
  * ends it. Keeps the wall clock. When the cell had to be ended (limit, death, egress) a new one
- * stands, unloaded; egress: -EPERM with code KOLM_E_EGRESS and the attempts in ${egress}. */
+ * stands, unloaded; egress: -EPERM with code KOLM_E_EGRESS. Attempts are added to rn->egress,
+ * whoever saw them and whatever the cell answered. */
 int cell_call(struct runner *rn, const struct buf *frame, const struct host *host,
-	struct buf *reply, struct buf *egress, struct err *err);
+	struct buf *reply, struct err *err);
 /* cell_renew(rn, err): end the cell and start the next; fails when the old one did not end as ours
  * do. */
 int cell_renew(struct runner *rn, struct err *err);

@@ -107,11 +107,11 @@ static int first_steps(const struct setup *st, struct err *err)
 	return 0;
 }
 
-/* the program's files stay readable as they are for the server: root keeps the right to read what
- * root can read, inside Landlock, and nothing else */
+/* the program's files stay readable as they are for the server: root keeps the right to read (not
+ * to write) what belongs to others, inside Landlock, and nothing else */
 static int drop_capabilities(struct err *err)
 {
-	const unsigned keep = geteuid() == 0 ? 1u << CAP_DAC_OVERRIDE : 0;
+	const unsigned keep = geteuid() == 0 ? 1u << CAP_DAC_READ_SEARCH : 0;
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2] = {{keep, keep, 0}, {0, 0, 0}};
 

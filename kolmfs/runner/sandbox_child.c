@@ -223,15 +223,20 @@ static int start_program(
 		if (rc == 0) {
 			memcpy(fds + spec.nfds, theirs, sizeof(theirs));
 			spec.nfds += 4;
-			/* the cell first: without its walls no runner either */
 			rc = cell_start(sb, ch, NULL, ch->cell_in, ch->cell_out, &ch->cell, err);
 		}
-		if (rc == 0)
-			rc = cell_wait_ready(ch->cell, err);
 	}
 	spec.nfds += further_fds(rq, fds + spec.nfds);
 	if (rc == 0)
 		rc = sandbox_start(&spec, &ch->box, err);
+	/* both start at once; without the cell's walls no runner either */
+	if (rc == 0 && is_runner) {
+		rc = cell_wait_ready(ch->cell, err);
+		if (rc < 0) {
+			child_kill(ch);
+			waitpid(ch->box.pid, NULL, 0);
+		}
+	}
 	for (int i = 0; is_runner && i < 4; i++) {
 		if (theirs[i].from >= 0)
 			close(theirs[i].from);

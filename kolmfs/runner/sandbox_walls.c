@@ -87,7 +87,7 @@ int sandbox_files(const struct sandbox_spec *spec, struct err *err)
 	if (is_foreign)
 		n = append(writes, n, worker_writes);
 	append(writes, n, spec->writes);
-	return landlock_enter(reads, writes, err);
+	return landlock_enter(reads, writes, spec->kind != SPAWN_CLUSTER, err);
 }
 
 static int add_all(scmp_filter_ctx ctx, uint32_t action, const int *calls)

@@ -138,7 +138,7 @@ static int look_around(void)
 										   dir, NULL};
 	int home = open(dir, O_RDONLY | O_DIRECTORY), fd;
 
-	if (landlock_enter(reads, writes, NULL) < 0)
+	if (landlock_enter(reads, writes, false, NULL) < 0)
 		return 77;
 	fd = openat(home, "made", O_RDWR | O_CREAT, 0600);
 	if (fd < 0 || write(fd, "x", 1) != 1 || mkdirat(home, "sub", 0700) < 0 ||
@@ -166,4 +166,37 @@ Test(wall, landlock)
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0, "exit %d", WEXITSTATUS(status));
 	cr_assert_eq(dir_remove(AT_FDCWD, dir, NULL), 0);
+}
+
+/* sealed: no TCP, not even to this machine, and no signal to who is outside */
+static int reach_out(void)
+{
+	const char *const reads[] = {"/etc/passwd", NULL};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int fd;
+
+	if (landlock_enter(reads, NULL, true, NULL) < 0)
+		return 77;
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (landlock_abi() >= 4 &&
+		(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno != EACCES))
+		return 1;
+	if (landlock_abi() >= 6 && (kill(getppid(), 0) == 0 || errno != EPERM))
+		return 2;
+	return 0;
+}
+
+Test(wall, landlock_sealed)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (landlock_abi() < 4)
+		cr_skip_test("skipped: this kernel's Landlock knows no network");
+	pid = fork();
+	if (pid == 0)
+		_exit(reach_out());
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "exit %d", WEXITSTATUS(status));
 }
