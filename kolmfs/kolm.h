@@ -112,6 +112,12 @@ int loop_eval(struct kolm *k, const char *slug, const char *rev /* NULL: HEAD */
 	const struct by *by, uint64_t *job, struct err *err);
 int loop_cycle(
 	struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err);
+enum export_form { EXPORT_PEFT, EXPORT_GGUF, EXPORT_MERGED };
+/* loop_export: ${rev} to the absolute ${path}, which must not exist: a PEFT folder, a GGUF adapter,
+ * a GGUF of the base with the adapter folded in. ESTALE: the base is not the one it was trained on;
+ * EOPNOTSUPP: merged needs a GGUF base in one file. Waits for one kolm-runner. */
+int loop_export(struct kolm *k, const char *slug, const char *rev, enum export_form form,
+	const char *path, struct err *err);
 /* loop_replay: train ${rev} again from what its train.json says; the job fails (-EUCLEAN) when
  * other bytes come out. ENODATA, ESTALE when what it was made from is not there any more. */
 int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct by *by,

@@ -159,6 +159,7 @@ int cmd_capture_off(struct cli *c, struct err *err);
 int cmd_step(struct cli *c, struct err *err);
 int cmd_tune_eval(struct cli *c, struct err *err);
 int cmd_promote(struct cli *c, struct err *err);
+int cmd_export(struct cli *c, struct err *err);
 int cmd_replay(struct cli *c, struct err *err);
 int cmd_rollback(struct cli *c, struct err *err);
 int cmd_status(struct cli *c, struct err *err);

@@ -253,6 +253,36 @@ int cmd_replay(struct cli *c, struct err *err)
 	return rc;
 }
 
+int cmd_export(struct cli *c, struct err *err)
+{
+	static const char *const forms[] = {"peft", "gguf", "merged"};
+	static const char *const tails[] = {"", ".gguf", "-merged.gguf"};
+	const char *rev = flag_value(c, "--rev"), *to = flag_value(c, "--to"),
+		   *out = flag_value(c, "--out");
+	char slug[SLUG_BYTES + 1], name[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
+	size_t form = 0;
+	int rc;
+
+	if (rev == NULL || to == NULL)
+		return usage_error(err, "export: needs --rev vN and --to gguf, peft or merged");
+	if (rev_check(rev, strlen(rev), err) < 0)
+		return usage_mark(err);
+	while (form < 3 && strcmp(to, forms[form]) != 0)
+		form++;
+	if (form == 3)
+		return usage_error(err, "export: --to is gguf, peft or merged");
+	rc = slug_ready(c, slug, err);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(name, sizeof(name), "%s-%s%s", slug, rev, tails[form]);
+	rc = path_absolute(out != NULL ? out : name, path, err);
+	if (rc == 0)
+		rc = loop_export(c->k, slug, rev, (enum export_form)form, path, err);
+	if (rc == 0)
+		printf("ok wrote %s\n", out != NULL ? out : name);
+	return rc;
+}
+
 int cmd_promote(struct cli *c, struct err *err)
 {
 	const char *rev = flag_value(c, "--rev");

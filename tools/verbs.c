@@ -66,6 +66,11 @@ static const struct flag tune_eval_flags[] = {
 	ARTIFACT, SLUG, { "--rev", "vN", "default: HEAD" }, END
 };
 static const struct flag rev_flags[] = { ARTIFACT, SLUG, { "--rev", "vN", "the revision" }, END };
+static const struct flag export_flags[] = {
+	ARTIFACT, SLUG, { "--rev", "vN", "the revision" },
+	{ "--to", "gguf|peft|merged", "a llama.cpp adapter, a PEFT folder, base and adapter in one" },
+	{ "--out", "PATH", "default: SLUG-vN with the ending of its kind" }, END
+};
 static const struct flag promote_flags[] = {
 	ARTIFACT, SLUG, { "--rev", "vN", "the revision" },
 	{ "--force", NULL, "do not ask the gate" }, END
@@ -127,6 +132,8 @@ const struct verb verbs[] = {
 		NEED_SPAWN, 0, 0, 1, cmd_tune_eval, tune_eval_flags },
 	{ "tune", "replay", "", "train a revision again from its record and compare the bytes",
 		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_replay, rev_flags },
+	{ "tune", "export", "", "write a revision for other engines",
+		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_export, export_flags },
 	{ "tune", "promote", "", "make a revision HEAD if its eval passes the gate",
 		NEED_STORE, EXIT_USAGE, 0, 1, cmd_promote, promote_flags },
 	{ "tune", "rollback", "", "exchange HEAD and head.prev",

@@ -30,6 +30,8 @@ struct gguf_entry {
 struct gguf {
 	struct gguf_key *key; /* sorted by name */
 	size_t keys;
+	const uint8_t *raw_keys;
+	size_t raw_bytes;
 	struct gguf_entry *entry; /* in the order of the file */
 	struct gguf_entry **by_name;
 	size_t entries;
@@ -191,8 +193,7 @@ static int read_entry(struct reader *rd, struct gguf_entry *en, struct err *err)
 	if (type > INT32_MAX || !tensor_type_name((int)type))
 		return err_set(err, EOPNOTSUPP,
 			"tensor \"%s\": GGUF type %u is not read (F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 "
-			"Q8_0 "
-			"Q4_K Q5_K Q6_K IQ4_NL are)",
+			"Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS are)",
 			quoted, type);
 	if (!tensor_row_bytes((int)type, (int64_t)dim[0]))
 		return err_set(err, EBADMSG, "tensor \"%s\": shape of %llu columns does not fit %s",
@@ -277,12 +278,14 @@ static int read_header(struct reader *rd, uint64_t *tensors, uint64_t *keys, str
 
 static int read_keys(struct gguf *g, struct reader *rd, struct err *err)
 {
+	g->raw_keys = rd->at;
 	for (size_t i = 0; i < g->keys; i++) {
 		int rc = read_key(rd, &g->key[i], err);
 
 		if (rc < 0)
 			return rc;
 	}
+	g->raw_bytes = (size_t)(rd->at - g->raw_keys);
 	qsort(g->key, g->keys, sizeof(g->key[0]), compare_keys);
 	for (size_t i = 1; i < g->keys; i++) {
 		char quoted[ERR_QUOTE_BYTES + 8];
@@ -505,6 +508,19 @@ const struct tensor *gguf_tensor(const struct gguf *g, const char *name)
 
 	found = bsearch(&at, g->by_name, g->entries, sizeof(g->by_name[0]), compare_entries);
 	return found ? &(*found)->tensor : NULL;
+}
+
+const void *gguf_raw_keys(const struct gguf *g, size_t *len, uint64_t *count)
+{
+	*len = g->raw_bytes;
+	*count = g->keys;
+	return g->raw_keys;
+}
+
+const char *gguf_tensor_name(const struct gguf *g, size_t i, size_t *len)
+{
+	*len = g->entry[i].len;
+	return g->entry[i].name;
 }
 
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i)

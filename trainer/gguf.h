@@ -60,6 +60,11 @@ double gguf_next_real(struct gguf_array *array);
 /* gguf_tensor(g, name): NULL when there is none. A tensor of one dimension is a single row. */
 const struct tensor *gguf_tensor(const struct gguf *g, const char *name);
 
+/* gguf_raw_keys(g, len, count): the key-value pairs as they stand in the file. gguf_tensor_name(g, i,
+ * len): not terminated. */
+const void *gguf_raw_keys(const struct gguf *g, size_t *len, uint64_t *count);
+const char *gguf_tensor_name(const struct gguf *g, size_t i, size_t *len);
+
 /* gguf_tensor_at(g, i): tensors in the order of the file, NULL behind the last. */
 const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 

@@ -56,9 +56,36 @@ struct lm_init {
 int lm_adapter_init(
 	struct lm *lm, const struct lm_init *init, int fd, uint64_t *trainable, struct err *err);
 
+enum lm_export_form {
+	LM_EXPORT_ADAPTER, /* a GGUF adapter, as llama.cpp loads beside its base */
+	LM_EXPORT_MERGED,  /* a GGUF of the base with the adapter folded in; adapted matrices as F16 */
+};
+/* lm_export(lm, dirfd, form, fd, err): the PEFT folder ${dirfd} written to ${fd}; a base opened with
+ * headers_only will do. -EOPNOTSUPP: merged needs a GGUF base in one file. */
+int lm_export(struct lm *lm, int dirfd, enum lm_export_form form, int fd, struct err *err);
+
 /* lm_use(lm, ad): the adapter for the calls that follow; NULL: the base alone. Snapshots are kept
  * per adapter. */
 void lm_use(struct lm *lm, struct lm_adapter *ad);
+
+struct lm_grammar; /* what an answer may be, for one struct lm; opaque */
+
+enum lm_grammar_kind {
+	LM_GRAMMAR_REGEX,   /* a pattern, as a JSON string: the whole answer */
+	LM_GRAMMAR_SCHEMA,  /* a JSON schema: compact JSON, a blank allowed behind ':' and ',' */
+	LM_GRAMMAR_CHOICES, /* an array of texts: one of them */
+};
+
+/*
+ * lm_grammar(lm, kind, json, len, out, err): ${json} is checked JSON. -EINVAL names what is wrong or
+ * cannot be expressed, -E2BIG what is too large. Free before lm_close(). A grammar remembers what
+ * its answers needed: the second is faster.
+ */
+int lm_grammar(struct lm *lm, enum lm_grammar_kind kind, const char *json, size_t len,
+	struct lm_grammar **out, struct err *err);
+void lm_grammar_free(struct lm_grammar *g);
+/* lm_grammar_holds(g, text, len): ${text} is an answer it allows. */
+bool lm_grammar_holds(struct lm_grammar *g, const char *text, size_t len);
 
 struct lm_generate {
 	const char *system; /* NULL: as the template does without one */
@@ -67,6 +94,7 @@ struct lm_generate {
 		*stop; /* texts that end the answer (not included); NULL-terminated, may be NULL */
 	double temperature;  /* 0: greedy */
 	uint64_t seed;	     /* for temperature > 0 */
+	struct lm_grammar *grammar; /* NULL: any text. The answer is whole within max_tokens */
 	int64_t deadline_ms; /* CLOCK_MONOTONIC milliseconds; 0 none. Past it: -ETIMEDOUT "model
 				call stopped after ..." */
 };
@@ -74,7 +102,7 @@ struct lm_generate {
 /*
  * lm_generate(lm, prompt, len, opt, out, err): ${prompt} is the user's turn in the base's chat
  * template; the answer (without end of turn) is appended to ${out} as UTF-8. -EMSGSIZE when the
- * prompt does not fit the context. Greedy output does not depend on threads, snapshots or copy
+ * prompt does not fit the context; -ERANGE when ${grammar} needs more tokens. Greedy output does not depend on threads, snapshots or copy
  * speculation.
  */
 int lm_generate(struct lm *lm, const char *prompt, size_t len, const struct lm_generate *opt,

@@ -42,6 +42,11 @@ const char *model_module_path(enum module i)
 	return module_names[i][1];
 }
 
+const char *model_module_gguf(enum module i)
+{
+	return module_names[i][2];
+}
+
 uint64_t model_params(const struct model *m)
 {
 	return m->map->params;

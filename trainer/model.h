@@ -83,6 +83,7 @@ bool model_lost(const struct model *m);
  * Hugging Face). */
 const char *model_module_name(enum module i);
 const char *model_module_path(enum module i);
+const char *model_module_gguf(enum module i); /* "attn_q" */
 
 /* model_params(m): all weights of the base. */
 uint64_t model_params(const struct model *m);

@@ -405,3 +405,23 @@ int op_init(struct runner *rn, struct json_slice request, struct buf *answer, st
 	buf_release(&targets);
 	return rc;
 }
+
+/* ---- export: an adapter for other engines ---- */
+
+int op_export(struct runner *rn, struct json_slice request, struct err *err)
+{
+	struct lm_options opt = {.headers_only = true};
+	int base = (int)member_whole(request, "base", -1),
+	    adapter = (int)member_whole(request, "adapter", -1),
+	    out = (int)member_whole(request, "out", -1), rc;
+	struct json_slice v;
+	bool merged = json_member(request, "merged", &v) && v.len == 4;
+
+	if (base < 3 || adapter < 3 || out < 3)
+		return err_set(err, EINVAL, "export: base, adapter and out are descriptors");
+	rc = lm_open(base, &opt, &rn->lm, err);
+	if (rc == 0)
+		rc = lm_export(rn->lm, adapter, merged ? LM_EXPORT_MERGED : LM_EXPORT_ADAPTER, out,
+			err);
+	return rc;
+}

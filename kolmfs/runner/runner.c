@@ -122,6 +122,8 @@ static int dispatch(struct runner *rn, struct json_slice request, int64_t id, st
 		return op_rows(rn, request, answer, err);
 	if (op.len == 6 && memcmp(op.text, "\"init\"", 6) == 0)
 		return op_init(rn, request, answer, err);
+	if (op.len == 8 && memcmp(op.text, "\"export\"", 8) == 0)
+		return op_export(rn, request, err);
 	if (op.len == 7 && memcmp(op.text, "\"check\"", 7) == 0)
 		return op_check(answer, err);
 	return err_set(err, EINVAL, "unknown request");

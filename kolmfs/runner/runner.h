@@ -113,6 +113,7 @@ int model_head(struct runner *rn, struct err *err);
 struct host model_host(struct runner *rn);
 void model_close(struct runner *rn);
 int op_init(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err);
+int op_export(struct runner *rn, struct json_slice request, struct err *err);
 
 /* ---- eval.c, rows.c: append the members behind "ok":true ---- */
 int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer,
