@@ -4,14 +4,17 @@
  * as it is what the model would have said. Exact, because a batch gives the bits of single tokens.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "trainer/chat.h"
+#include "trainer/constrain.h"
 #include "trainer/lm.h"
 #include "trainer/tokenizer.h"
 
+enum { PASSED_OVER_MAX = 32 }; /* tokens that leave no room to end, before the straight way home */
 enum { ANSWER_TOKENS = 256, DRAFT_MAX = 8, DRAFT_START = 4, DRAFT_KEY_MAX = 3, DRAFT_KEY_MIN = 2 };
 
 struct answer {
@@ -23,6 +26,7 @@ struct answer {
 	int limit; /* of ${n} */
 	struct buf text;
 	int drafts; /* how many tokens to try: more while they are right */
+	struct constrain con; /* with opt->grammar */
 	bool ended;
 };
 
@@ -80,7 +84,54 @@ static int accept(struct answer *an, int id, struct err *err)
 	if (tokenizer_decode(an->lm->m->tokenizer, &id, 1, &an->text) < 0)
 		return err_nomem(err);
 	an->ended = stopped(an, before) || an->n == an->limit;
+	if (an->opt->grammar) {
+		constrain_take(&an->con, id);
+		an->ended |= constrain_is_over(&an->con);
+	}
 	return 0;
+}
+
+static int sample(const struct answer *an, const float *logits)
+{
+	const int vocab = an->lm->m->vocab;
+
+	return an->opt->temperature > 0 ? sample_draw(logits, vocab, an->opt->temperature,
+						  an->opt->seed, (uint64_t)(an->n - an->ss.n))
+					: sample_greedy(logits, vocab);
+}
+
+/* the next token by its logits, which a grammar overwrites where it forbids */
+static int pick(struct answer *an, float *logits, int *id, struct err *err)
+{
+	int left = an->limit - an->n - 1, rc;
+
+	if (!an->opt->grammar) {
+		*id = sample(an, logits);
+		return 0;
+	}
+	rc = constrain_mask(&an->con, logits, err);
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < PASSED_OVER_MAX; i++) {
+		*id = sample(an, logits);
+		if (constrain_fits(&an->con, *id, left))
+			return 0;
+		logits[*id] = -INFINITY;
+	}
+	*id = constrain_home(&an->con);
+	return *id >= 0 ? 0 : err_set(err, EILSEQ, "the grammar's answer cannot be ended");
+}
+
+static int guess(struct answer *an, int *out)
+{
+	int n;
+
+	if (an->opt->temperature > 0)
+		return 0;
+	if (!an->opt->grammar)
+		return draft(an, out);
+	n = constrain_draft(&an->con, out, an->drafts);
+	return n ? n : constrain_follow(&an->con, out, draft(an, out));
 }
 
 /* run what is not in the snapshot yet and a draft behind it; accept what the logits say */
@@ -91,8 +142,7 @@ static int advance(struct answer *an, struct err *err)
 	int *token = an->token + kv->n, want[1 + DRAFT_MAX], drafted = 0, right = 0, rc;
 	struct infer_batch batch = {.token = token, .want = want, .logits = an->lm->logits};
 
-	if (!(an->opt->temperature > 0))
-		drafted = draft(an, token + fresh);
+	drafted = guess(an, token + fresh);
 	if (drafted > an->limit - an->n)
 		drafted = an->limit - an->n;
 	batch.n = fresh + drafted;
@@ -103,14 +153,12 @@ static int advance(struct answer *an, struct err *err)
 		return rc;
 	session_keep(&an->ss, token, fresh);
 	for (int i = 0; i <= drafted && rc == 0 && !an->ended; i++) {
-		const float *logits = an->lm->logits + (long)i * vocab;
-		int guess = i < drafted ? an->token[an->n] : -1, id;
+		int tried = i < drafted ? an->token[an->n] : -1, id = -1;
 
-		id = an->opt->temperature > 0 ? sample_draw(logits, vocab, an->opt->temperature,
-							an->opt->seed, (uint64_t)(an->n - an->ss.n))
-					      : sample_greedy(logits, vocab);
-		rc = accept(an, id, err);
-		if (id != guess)
+		rc = pick(an, an->lm->logits + (long)i * vocab, &id, err);
+		if (rc == 0)
+			rc = accept(an, id, err);
+		if (rc < 0 || id != tried)
 			break;
 		session_keep(&an->ss, &id, 1);
 		right++;
@@ -160,6 +208,11 @@ static int run(struct answer *an, struct buf *out, struct err *err)
 	memcpy(an->token, an->ss.prompt, (size_t)an->ss.n * sizeof(int));
 	an->n = an->ss.n;
 	an->drafts = DRAFT_START;
+	if (an->opt->grammar) {
+		rc = constrain_begin(&an->con, an->opt->grammar, most, err);
+		if (rc < 0)
+			return rc;
+	}
 	rc = lm_logit_rows(an->lm, 1 + DRAFT_MAX, err);
 	while (rc == 0 && !an->ended)
 		rc = advance(an, err);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "trainer/chat.h"
+#include "trainer/constrain.h"
 #include "trainer/gemm.h"
 #include "trainer/lm.h"
 #include "trainer/model_map.h"
@@ -75,6 +76,7 @@ void lm_close(struct lm *lm)
 	infer_free(lm->infer);
 	threads_free(lm->th);
 	model_free(lm->m);
+	words_free(lm->words);
 	free(lm->logits);
 	free(lm);
 }

@@ -26,6 +26,7 @@ struct lm {
 	uint64_t uses;
 	float *logits; /* room for ${logit_rows} positions */
 	int logit_rows;
+	struct words *words; /* of lm_grammar(), made by the first */
 };
 
 /* a prompt being answered: its place in a snapshot and when to stop */
