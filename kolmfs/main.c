@@ -1,5 +1,5 @@
 /*
- * kolmfs - the file server: options, start, signals, end. One process per store.
+ * kolmfs - the file server: start, signals, end. One process per store.
  *
  * Order of a start: the spawner is forked first, while there is nothing to inherit; the store is
  * opened and repaired; the spawner mounts and hands the /dev/fuse descriptor over; the walls go up;
@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,133 +26,20 @@
 #include "base/wall.h"
 #include "entries.h"
 #include "mount.h"
-#include "names.h"
 #include "node.h"
 #include "notify.h"
+#include "opens.h"
+#include "options.h"
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
 #include "work.h"
 
-enum {
-	EXIT_USAGE = 1,
-	EXIT_MISSING = 3,
-	EXIT_RUN = 4,
-	WORK_END_SEC = 3,
-	RUN_END_SEC = 35,
-	LAST_CLOSE_SEC = 2
-};
-
-struct options {
-	char store[STORE_PATH_BYTES];
-	const char *mountpoint;
-	bool foreground, debug, others;
-	int ready; /* the pipe to who waits for the start, -1 */
-};
-
-static const char usage_text[] =
-	"usage: kolmfs [-f] [-d] [-o OPTIONS] [STORE [MOUNTPOINT]]\n"
-	"Serve the store STORE (default $KOLM_HOME or ~/.kolm) as files at MOUNTPOINT (default "
-	"/mnt/kolm).\n"
-	"  -f           stay in the foreground\n"
-	"  -d           print every request (implies -f)\n"
-	"  -o OPTIONS   allow_other: others may read; the usual options of mount are accepted\n"
-	"  --names      print every file of the mount with its mode and meaning\n"
-	"  --version, --help\n"
-	"Exit: 0 serving (or ended well), 1 bad arguments, 3 something is missing (FUSE, a sandbox "
-	"layer), 4 failed.\n";
+enum { WORK_END_SEC = 3, RUN_END_SEC = 35, LAST_CLOSE_SEC = 2 };
 
 static int exit_status(int no)
 {
 	return no == EOPNOTSUPP || no == ENODEV ? EXIT_MISSING : EXIT_RUN;
-}
-
-/* ---- options ---- */
-
-static int mount_options(struct options *op, char *text)
-{
-	/* what mount(8) and fstab pass along and what means nothing to us */
-	static const char *const ignored[] = {"rw", "dev", "nodev", "suid", "nosuid", "exec",
-		"noexec", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev",
-		"nofail", "defaults", "noatime", "relatime", "nodiratime", "default_permissions",
-		NULL};
-	char *save = NULL;
-
-	for (char *word = strtok_r(text, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-		bool is_known = strncmp(word, "x-", 2) == 0 || strncmp(word, "fsname=", 7) == 0 ||
-				strncmp(word, "subtype=", 8) == 0 ||
-				strncmp(word, "comment=", 8) == 0;
-
-		if (strcmp(word, "allow_other") == 0)
-			op->others = is_known = true;
-		for (size_t i = 0; ignored[i] && !is_known; i++)
-			is_known = strcmp(ignored[i], word) == 0;
-		if (!is_known) {
-			fprintf(stderr, "kolmfs: unknown mount option \"%s\"\n", word);
-			return -1;
-		}
-	}
-	return 0;
-}
-
-/* -1: go on; otherwise the exit status */
-static int parse_options(int argc, char **argv, struct options *op)
-{
-	static const struct option longs[] = {
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{"names", no_argument, NULL, 'N'},
-		{NULL, 0, NULL, 0},
-	};
-	struct err err = ERR_NONE;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "fdo:hVsn", longs, NULL)) != -1) {
-		switch (c) {
-		case 'd':
-			op->debug = true;
-			op->foreground = true;
-			break;
-		case 'f':
-			op->foreground = true;
-			break;
-		case 'o':
-			if (mount_options(op, optarg) < 0)
-				return EXIT_USAGE;
-			break;
-		case 's': /* mount(8) may pass them */
-		case 'n':
-			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return 0;
-		case 'V':
-			puts("kolmfs " KOLM_VERSION);
-			return 0;
-		case 'N':
-			names_print(stdout);
-			return 0;
-		default:
-			fputs(usage_text, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (argc - optind > 2) {
-		fputs(usage_text, stderr);
-		return EXIT_USAGE;
-	}
-	op->mountpoint = argc - optind > 1 ? argv[optind + 1] : "/mnt/kolm";
-	if (argc - optind > 0) {
-		if (strlen(argv[optind]) >= sizeof(op->store)) {
-			fputs("kolmfs: store path too long\n", stderr);
-			return EXIT_USAGE;
-		}
-		memcpy(op->store, argv[optind], strlen(argv[optind]) + 1);
-	} else if (store_default_path(op->store, &err) < 0) {
-		fprintf(stderr, "kolmfs: %s\n", err.text);
-		return EXIT_RUN;
-	}
-	return -1;
 }
 
 /* ---- signals ---- */
@@ -249,6 +135,8 @@ static int make_parts(struct server *sv, struct err *err)
 	int rc = nodes_new(&sv->nodes, err);
 
 	if (rc == 0)
+		rc = opens_new(&sv->opens, err);
+	if (rc == 0)
 		rc = park_new(&sv->park, err);
 	if (rc == 0)
 		rc = work_new(&sv->work, err);
@@ -263,8 +151,7 @@ static int make_parts(struct server *sv, struct err *err)
 
 static void free_parts(struct server *sv)
 {
-	if (sv->nodes)
-		nodes_drop_opens(sv);
+	opens_free(sv);
 	notify_free(sv->notify);
 	entries_free(sv->entries);
 	replies_free(sv->replies);
@@ -274,9 +161,9 @@ static void free_parts(struct server *sv)
 }
 
 /* "fsname=STORE,...": a comma or backslash in the store's path is escaped */
-static int mount_words(const struct server *sv, struct buf *out)
+static int mount_words(const struct server *sv, bool over, struct buf *out)
 {
-	buf_puts(out, "fsname=");
+	buf_puts(out, over ? "over,fsname=" : "fsname=");
 	for (const char *p = sv->st->path; *p; p++) {
 		if (*p == ',' || *p == '\\')
 			buf_putc(out, '\\');
@@ -287,10 +174,10 @@ static int mount_words(const struct server *sv, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
-static int mount_it(struct server *sv, bool debug, struct err *err)
+static int mount_it(struct server *sv, const struct options *op, struct err *err)
 {
 	struct buf words = BUF_INIT;
-	int fd = -1, rc = mount_words(sv, &words);
+	int fd = -1, rc = mount_words(sv, op->over, &words);
 
 	if (rc == 0)
 		rc = spawner_mount(sv->sp, sv->mountpoint, buf_str(&words), &fd, err);
@@ -300,7 +187,7 @@ static int mount_it(struct server *sv, bool debug, struct err *err)
 	if (rc < 0)
 		return rc;
 	atomic_store(&sv->is_mounted, true);
-	rc = session_new(sv, fd, debug, err);
+	rc = session_new(sv, fd, op->debug, err);
 	if (rc < 0) {
 		close(fd);
 		unmount(sv);
@@ -341,6 +228,7 @@ static int serve(struct server *sv, const struct options *op, struct err *err)
 		if (!op->foreground)
 			leave_terminal();
 		ready_tell(op->ready, 0, "");
+		manager_tell(&sv->manager);
 		rc = session_run(sv);
 		sem_post(&sv->served);
 		if (rc < 0)
@@ -356,14 +244,19 @@ static int serve(struct server *sv, const struct options *op, struct err *err)
 
 static int run(struct server *sv, const struct options *op, struct err *err)
 {
-	int rc = kolm_open(op->store, true, sv->sp, &sv->k, err), busy;
+	struct stat st;
+	int rc, busy;
 
+	/* a dead server's mount over the store hides it */
+	if (op->over && stat(op->store, &st) < 0 && errno == ENOTCONN)
+		spawner_unmount(sv->sp, op->store, NULL);
+	rc = kolm_open(op->store, true, sv->sp, &sv->k, err);
 	if (rc < 0)
 		return rc;
 	sv->st = kolm_store(sv->k);
 	rc = make_parts(sv, err);
 	if (rc == 0)
-		rc = mount_it(sv, op->debug, err);
+		rc = mount_it(sv, op, err);
 	if (rc < 0) {
 		kolm_close(sv->k);
 		free_parts(sv);
@@ -386,16 +279,18 @@ static int server_main(const struct options *op)
 {
 	struct err err = ERR_NONE;
 	struct server sv = {.owner = geteuid(),
-		.group = getegid(),
+		.group = op->has_group ? op->group : getegid(),
 		.started_ms = time_now(),
-		.others = op->others};
+		.others = op->others,
+		.has_group = op->has_group};
 	int rc;
 
 	umask(077);
+	sv.manager = manager_open();
 	sem_init(&sv.served, 0, 0);
 	prepare_signals();
 	raise_limits();
-	rc = mount_resolve(op->store, op->mountpoint, sv.mountpoint, &err);
+	rc = mount_resolve(op->store, op->mountpoint, op->over, sv.mountpoint, &err);
 	if (rc == 0)
 		rc = spawner_start(&sv.sp, &err);
 	if (rc == 0) {
@@ -426,7 +321,7 @@ static int wait_for(int fd, const char *mountpoint)
 int main(int argc, char **argv)
 {
 	struct options op = {.ready = -1};
-	int status = parse_options(argc, argv, &op), pipe_fds[2];
+	int status = options_parse(argc, argv, &op), pipe_fds[2];
 	pid_t pid;
 
 	if (status >= 0)

@@ -4,9 +4,13 @@
 #include "mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -57,20 +61,52 @@ static int real_path(const char *path, char out[STORE_PATH_BYTES], struct err *e
 	return n < STORE_PATH_BYTES ? 0 : err_set(err, ENAMETOOLONG, "path too long");
 }
 
-int mount_resolve(
-	const char *store, const char *mountpoint, char out[STORE_PATH_BYTES], struct err *err)
+/* is the store's path the root of a mount of ours? It would serve itself. */
+static bool is_served(const char *store)
+{
+	char path[STORE_PATH_BYTES + 16], text[8] = "";
+	struct statfs fs;
+	int fd;
+
+	if (statfs(store, &fs) < 0 || fs.f_type != FUSE_MAGIC)
+		return false;
+	snprintf(path, sizeof(path), "%s/version", store);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		*text = '\0';
+	close(fd);
+	return strcmp(text, "kolmfs ") == 0;
+}
+
+int mount_resolve(const char *store, const char *mountpoint, bool over, char out[STORE_PATH_BYTES],
+	struct err *err)
 {
 	char real_store[STORE_PATH_BYTES];
+	bool is_same;
 	int rc = real_path(store, real_store, err);
 
 	if (rc == 0)
 		rc = real_path(mountpoint, out, err);
 	if (rc < 0)
 		return rc;
+	if (is_served(real_store))
+		return err_set(err, EBUSY,
+			"store \"%s\" is a mount of kolmfs already; use it, or unmount it first",
+			real_store);
+	is_same = strcmp(real_store, out) == 0;
+	if (over)
+		return is_same ? 0
+			       : err_set(err, EINVAL,
+					 "-o over mounts on the store itself; leave the mountpoint "
+					 "\"%s\" away",
+					 out);
 	if (is_below(real_store, out) || is_below(out, real_store))
 		return err_set(err, EINVAL,
-			"store \"%s\" and mountpoint \"%s\" must not lie in each other", real_store,
-			out);
+			"store \"%s\" and mountpoint \"%s\" must not lie in each other; %s",
+			real_store, out,
+			is_same ? "-o over mounts on the store itself" : "choose another folder");
 	return 0;
 }
 
@@ -114,4 +150,39 @@ int ready_wait(int fd, const char *mountpoint, struct err *err)
 		return EXIT_RUNTIME;
 	}
 	return 0;
+}
+
+int manager_open(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if ((len > 0 && path[0] != '/' && path[0] != '@') || len < 2 || len >= sizeof(at.sun_path))
+		return -1;
+	memcpy(at.sun_path, path, len);
+	if (path[0] == '@')
+		at.sun_path[0] = '\0'; /* an abstract name */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&at,
+			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+void manager_tell(int *fd)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n", (int)getpid());
+
+	if (*fd < 0)
+		return;
+	/* write(2): the walls know no socket call any more */
+	if (write(*fd, text, (size_t)n) < 0)
+		fputs("kolmfs: the service manager does not listen\n", stderr);
+	close(*fd);
+	*fd = -1;
 }

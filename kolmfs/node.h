@@ -61,6 +61,9 @@ void node_forget(struct server *sv, uint64_t id, uint64_t n);
 int node_stat(
 	struct server *sv, struct node *nd, int64_t max_age_ms, struct stat *st, struct err *err);
 
+/* node_mode(sv, at): the permission bits of a place, with what -o allow_other and group give. */
+mode_t node_mode(const struct server *sv, const struct place *at);
+
 /* node_text(sv, nd, max_age_ms, out, err): its text, rendered anew when older; counted. */
 int node_text(
 	struct server *sv, struct node *nd, int64_t max_age_ms, struct text **out, struct err *err);
@@ -73,16 +76,12 @@ void node_closed(struct server *sv, struct node *nd);
 /* node_known(sv, path): does the kernel know this path? The number of its node, 0 no. */
 uint64_t node_known(struct server *sv, const char *path);
 
-/* nodes_add_open(), nodes_remove_open(): the list of all opens, for notification.
- * nodes_each_open(): ${fn} with a counted open, without locks. */
-int nodes_add_open(struct server *sv, struct open *o, struct err *err); /* -ENFILE */
-void nodes_remove_open(struct server *sv, struct open *o);
-void nodes_each_open(struct server *sv, bool (*want)(void *arg, const struct open *o),
-	void (*fn)(void *arg, struct open *o), void *arg);
-
-/* nodes_drop_opens(sv): at the very end: files that were open when the connection was cut; the
- * kernel says nothing of them any more. */
-void nodes_drop_opens(struct server *sv);
+/* for node_show.c: node_intern(): finds or makes the node of a place; counted once for the caller
+ * and once for the kernel. node_query_seen(): a query was looked at and perhaps is never opened. */
+struct node *node_intern(struct server *sv, uint64_t parent, const char *path,
+	const struct place *at, const char *stamp);
+bool node_is_query(const struct node *nd);
+void node_query_seen(struct server *sv, struct node *nd);
 
 int64_t clock_ms(void); /* monotonic */
 

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "open.h"
+#include "opens.h"
 #include "park.h"
 #include "reply.h"
 
@@ -245,7 +245,7 @@ static void tell_change(struct server *sv, const struct change *cg)
 {
 	struct change copy = *cg;
 
-	nodes_each_open(sv, shows, tell, &copy);
+	opens_each(sv, shows, tell, &copy);
 	if ((cg->what & CHANGE_SLUGS) && *cg->key && strncmp(cg->key, "rag", 3) != 0)
 		forget_slug(sv, cg->key);
 }
@@ -336,7 +336,7 @@ static void *notify_thread(void *arg)
 			pthread_mutex_unlock(&nt->lock);
 			if (park_waiting(nt->sv->park))
 				park_wake(nt->sv, NULL);
-			nodes_each_open(nt->sv, is_any_stream, tell_if_ready, NULL);
+			opens_each(nt->sv, is_any_stream, tell_if_ready, NULL);
 			pthread_mutex_lock(&nt->lock);
 		}
 		wait_more(nt);

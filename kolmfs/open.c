@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "notify.h"
+#include "opens.h"
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
@@ -106,7 +107,7 @@ int open_new(struct server *sv, struct node *nd, int flags, const struct by *by,
 	pthread_mutex_init(&o->writing, NULL);
 	rc = take_snapshot(o, err);
 	if (rc == 0)
-		rc = nodes_add_open(sv, o, err);
+		rc = opens_add(sv, o, err);
 	if (rc < 0) {
 		open_put(o);
 		return rc;
@@ -393,7 +394,7 @@ void open_flush(struct open *o)
 void open_close(struct open *o)
 {
 	flush(o, true);
-	nodes_remove_open(o->sv, o);
+	opens_remove(o->sv, o);
 	node_closed(o->sv, o->nd);
 	open_put(o);
 }

@@ -40,7 +40,7 @@ struct open {
 	struct by by;
 	struct fuse_pollhandle *ph;
 
-	struct open *next, *prev; /* of all opens, under nodes.lock */
+	struct open *next, *prev; /* of all opens, under opens.lock */
 };
 
 struct open *open_get(struct open *o);

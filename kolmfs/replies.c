@@ -103,12 +103,11 @@ int replies_render(struct replies *rs, const char *key, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
-void refused(struct server *sv, const char *key, const struct by *by, const struct err *err)
+void log_refusal(const char *key, const struct by *by, const struct err *err)
 {
 	char comm[ERR_QUOTE_BYTES + 8], text[ERR_QUOTE_BYTES + 8], now[TIME_TEXT_BYTES];
 	char line[ERR_TEXT_BYTES + 256];
 
-	replies_set(sv, key, err->text);
 	/* sentences quote what came from outside escaped; once more does no harm, and the sentence
 	 * is cut only in the log */
 	err_quote(text, err->text, strlen(err->text));
@@ -116,4 +115,10 @@ void refused(struct server *sv, const char *key, const struct by *by, const stru
 		time_text(time_now(), now), key, (unsigned)by->uid, (int)by->pid,
 		err_quote(comm, by->comm, strlen(by->comm)), err_name(err->no), text);
 	fputs(line, stderr);
+}
+
+void refused(struct server *sv, const char *key, const struct by *by, const struct err *err)
+{
+	replies_set(sv, key, err->text);
+	log_refusal(key, by, err);
 }

@@ -16,5 +16,7 @@ int replies_render(struct replies *rs, const char *key, struct buf *out);
 
 /* refused(sv, key, by, err): a command failed: into `error`, and into the server's own log. */
 void refused(struct server *sv, const char *key, const struct by *by, const struct err *err);
+/* log_refusal(): into the log alone: of somebody who has no business in `error`. */
+void log_refusal(const char *key, const struct by *by, const struct err *err);
 
 #endif

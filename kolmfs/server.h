@@ -2,8 +2,8 @@
  * server - what every part of the file server shares: the store's loop, the tables of nodes and
  * waiting requests, the threads. One per process, made by main.c.
  *
- * Lock order: open.lock, node.lock, nodes.lock, then one of the short inner ones (park, notify,
- * work, last errors). None is held across a reply or a call into libkolm.
+ * Lock order: open.lock, node.lock, nodes.lock, then one of the short inner ones (opens, park,
+ * notify, work, last errors). None is held across a reply or a call into libkolm.
  */
 #ifndef KOLM_SERVER_H
 #define KOLM_SERVER_H
@@ -19,6 +19,7 @@
 struct entries;
 struct nodes;
 struct notify;
+struct opens;
 struct park;
 struct replies;
 struct session;
@@ -34,10 +35,13 @@ struct server {
 	gid_t group;
 	int64_t started_ms;
 	bool others;	     /* -o allow_other: everybody may read, the owner commands */
+	bool has_group;	     /* -o group=G: not everybody but ${group}, and all that is listed */
 	atomic_bool closing; /* no command is taken any more */
 	atomic_bool is_mounted;
 	sem_t served; /* posted when the session is over */
+	int manager;  /* socket to the service manager until it was told, or -1 */
 	struct nodes *nodes;
+	struct opens *opens;
 	struct park *park;
 	struct notify *notify;
 	struct work *work;

@@ -173,7 +173,7 @@ static bool is_empty(const char *path)
 }
 
 /* a dead server's mount answers ENOTCONN to everybody, also to us */
-static int check_place(const char *path, struct err *err)
+static int check_place(const char *path, bool may_be_full, struct err *err)
 {
 	struct stat st;
 	int rc;
@@ -190,8 +190,9 @@ static int check_place(const char *path, struct err *err)
 			err, EBUSY, "mount point '%s' has something mounted on it already", path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, ENOTDIR, "mount point '%s' is not a folder", path);
-	if (!is_empty(path))
-		return err_set(err, ENOTEMPTY, "mount point '%s' is not empty", path);
+	if (!may_be_full && !is_empty(path))
+		return err_set(err, ENOTEMPTY,
+			"mount point '%s' is not empty; give an empty folder", path);
 	return 0;
 }
 
@@ -367,17 +368,20 @@ static void forget(struct sandbox *sb, size_t i)
 int sandbox_mount(
 	struct sandbox *sb, const char *mountpoint, const char *options, int *fd, struct err *err)
 {
+	/* a word of ours: the store itself is the mount point */
+	bool over = strncmp(options, "over,", 5) == 0;
 	char path[PATH_MAX];
 	size_t slot = 0;
 	int rc;
 
+	options += over ? 5 : 0;
 	while (slot < MOUNT_MAX && sb->mounts[slot].asked)
 		slot++;
 	if (slot == MOUNT_MAX)
 		return err_set(err, EAGAIN, "too many mounts");
 	rc = real_path(mountpoint, true, path, err);
 	if (rc == 0)
-		rc = check_place(path, err);
+		rc = check_place(path, over, err);
 	if (rc < 0)
 		return rc;
 	sb->mounts[slot].asked = strdup(mountpoint);

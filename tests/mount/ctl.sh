@@ -14,7 +14,7 @@ for tail in '' '\n'; do
 	[ -n "$tail" ] && poke "$C" EINVAL '  \n \n' "empty command" # A02
 	poke "$C" EINVAL "   $tail" "empty command"
 	poke "$C" EINVAL "frobnicate$tail" 'unknown command "frobnicate"' # A03
-	poke "$C" EINVAL "frobnicate$tail" 'known: step eval promote'
+	poke "$C" EINVAL "frobnicate$tail" 'known: step eval '
 	poke "$C" EINVAL "promote$tail" "promote: needs a revision"      # A04
 	poke "$C" EINVAL "promote v1 x$tail" "promote: too many arguments" # A05
 	poke "$C" EINVAL "rollback now$tail" "rollback: too many arguments"
