@@ -147,24 +147,25 @@ static int make_out(struct job *jb, struct err *err)
 /* what a foreign command may read besides: programs and their libraries */
 static const char *const foreign_reads[] = {"/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"};
 
-static int spawn_with(struct train *t, char *command, const char *job_path, struct env *e, int out,
-	pid_t *pid, int *exit_fd, struct err *err)
+static int spawn_with(struct train *t, struct store_worker *w, const char *job_path, struct env *e,
+	int out, pid_t *pid, int *exit_fd, struct err *err)
 {
 	const struct step_options *o = &t->jb->step;
 	struct kolm *k = t->jb->k;
-	const char *argv[WORKER_ARGS_MAX + 20], *reads[12], *writes[2] = {NULL, NULL};
+	const char *argv[WORKER_ARGS_MAX + 20], *reads[16 + WORKER_READS_MAX], *writes[2] = {NULL, NULL};
 	char captures[STORE_PATH_BYTES + 160], out_dir[STORE_PATH_BYTES + 160],
 		tune[STORE_PATH_BYTES + 80], epochs[16], batch[16], lr[32];
 	size_t n = 0, r = 0;
-	bool native = command == NULL;
+	bool native = w == NULL;
 
 	if (native)
 		argv[n++] = spawner_program(k->sp, "kolm-trainer");
 	else
-		n = split_command(command, argv, WORKER_ARGS_MAX);
+		n = split_command(w->command.data, argv, WORKER_ARGS_MAX);
 	if (n == 0)
 		return err_set(err, ENOEXEC,
-			"the worker of \"%s\" in config.json is an empty command", t->jb->slug);
+			"the worker of \"%s\" in config.json is no command, or what it "
+			"reads are no absolute paths", t->jb->slug);
 	(void)snprintf(tune, sizeof(tune), "%s/tune/%s", k->st.path, t->jb->slug);
 	(void)snprintf(captures, sizeof(captures), "%s/captures.jsonl", job_path);
 	(void)snprintf(out_dir, sizeof(out_dir), "%s/out", job_path);
@@ -182,6 +183,8 @@ static int spawn_with(struct train *t, char *command, const char *job_path, stru
 	reads[r++] = t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model;
 	for (size_t i = 0; !native && i < sizeof(foreign_reads) / sizeof(foreign_reads[0]); i++)
 		reads[r++] = foreign_reads[i];
+	for (size_t i = 0; !native && i < w->nreads; i++)
+		reads[r++] = w->reads[i].data;
 	reads[r] = NULL;
 	writes[0] = out_dir;
 	struct spawn_request rq = {.kind = native		      ? SPAWN_TRAINER
@@ -200,7 +203,7 @@ static int spawn_with(struct train *t, char *command, const char *job_path, stru
 
 int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err)
 {
-	struct buf command = BUF_INIT;
+	struct store_worker w = {0};
 	struct env e = {0};
 	char job_path[STORE_PATH_BYTES + 100];
 	bool foreign;
@@ -208,19 +211,19 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 
 	(void)snprintf(job_path, sizeof(job_path), "%s/tune/%s/jobs/%llu", t->jb->k->st.path,
 		t->jb->slug, (unsigned long long)t->jb->rec.id);
-	foreign = t->jb->kind != JOB_REPLAY && store_worker(&t->jb->k->st, t->jb->slug, &command, &t->cluster) &&
-		  strcmp(buf_str(&command), "native") != 0;
-	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&command) : "native");
+	foreign = t->jb->kind != JOB_REPLAY && store_worker(&t->jb->k->st, t->jb->slug, &w);
+	t->cluster = foreign && w.cluster;
+	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&w.command) : "native");
 	rc = make_out(t->jb, err);
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
 		rc = e.failed ? err_nomem(err)
-			      : spawn_with(t, foreign ? command.data : NULL, job_path, &e, out, pid,
+			      : spawn_with(t, foreign ? &w : NULL, job_path, &e, out, pid,
 					exit_fd, err);
 	}
 	for (size_t i = 0; i < e.n; i++)
 		free(e.list[i]);
-	buf_release(&command);
+	store_worker_release(&w);
 	return rc;
 }
 

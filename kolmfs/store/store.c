@@ -152,14 +152,29 @@ void store_close(struct store *st)
 	}
 }
 
-bool store_worker(const struct store *st, const char *slug, struct buf *command, bool *cluster)
+static bool add_reads(const cJSON *list, struct store_worker *out)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, list)
+	{
+		if (!cJSON_IsString(item) || item->valuestring[0] != '/' ||
+			out->nreads == WORKER_READS_MAX ||
+			buf_puts(&out->reads[out->nreads++], item->valuestring) < 0)
+			return false;
+	}
+	return true;
+}
+
+bool store_worker(const struct store *st, const char *slug, struct store_worker *out)
 {
 	const cJSON *workers, *entry;
 	struct buf text = BUF_INIT;
 	cJSON *json = NULL;
 	const char *words = NULL;
+	bool is_good = true;
 
-	*cluster = false;
+	*out = (struct store_worker){0};
 	if (read_file(st->dir, "config.json", 1024 * 1024, &text, NULL) < 0 ||
 		json_parse(buf_str(&text), text.len, &json, NULL) < 0)
 		goto out;
@@ -171,16 +186,24 @@ bool store_worker(const struct store *st, const char *slug, struct buf *command,
 		const char *network = json_get_string(entry, "network");
 
 		words = json_get_string(entry, "command");
-		*cluster = network != NULL && strcmp(network, "cluster") == 0;
+		out->cluster = network != NULL && strcmp(network, "cluster") == 0;
+		is_good = add_reads(cJSON_GetObjectItemCaseSensitive(entry, "reads"), out);
 	}
 	if (words != NULL && (words[0] == '\0' || strcmp(words, "native") == 0))
 		words = NULL;
-	if (words != NULL && buf_puts(command, words) < 0)
+	if (words != NULL && is_good && buf_puts(&out->command, words) < 0)
 		words = NULL;
 	if (words == NULL)
-		*cluster = false;
+		out->cluster = false;
 out:
 	cJSON_Delete(json);
 	buf_release(&text);
 	return words != NULL;
+}
+
+void store_worker_release(struct store_worker *w)
+{
+	buf_release(&w->command);
+	for (size_t i = 0; i < w->nreads; i++)
+		buf_release(&w->reads[i]);
 }

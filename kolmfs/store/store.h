@@ -95,9 +95,17 @@ int tune_lock_job(const struct tune *tn, int *fd, struct err *err);
  */
 int store_recover(const struct store *st, struct err *err);
 
-/* store_worker(st, slug, command, cluster): the command of config.json's workers.<slug> (or of
- * workers.<slug>.command when an object; .network "cluster" sets
- * *${cluster}); false when it is absent or "native". */
-bool store_worker(const struct store *st, const char *slug, struct buf *command, bool *cluster);
+enum { WORKER_READS_MAX = 8 };
+struct store_worker {
+	struct buf command;
+	struct buf reads[WORKER_READS_MAX]; /* absolute paths it may read besides */
+	size_t nreads;
+	bool cluster; /* "network": "cluster" */
+};
+/* store_worker(st, slug, out): config.json's workers.<slug>, a command or an object of command,
+ * network and reads; false when it is absent, empty or "native". Reads that are no absolute paths
+ * leave the command empty: it must not run with less than it was given. Release either way. */
+bool store_worker(const struct store *st, const char *slug, struct store_worker *out);
+void store_worker_release(struct store_worker *w);
 
 #endif

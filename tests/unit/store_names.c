@@ -174,23 +174,29 @@ Test(store, slugs)
 
 Test(store, workers_come_from_the_stores_own_config)
 {
-	struct buf command = BUF_INIT;
-	bool cluster;
+	struct store_worker w;
 	struct rig r;
 
 	rig_open(&r);
-	cr_assert_not(store_worker(&r.st, "demo", &command, &cluster));
+	cr_assert_not(store_worker(&r.st, "demo", &w));
 	put_text(r.st.dir, "config.json",
 		"{\"workers\":{\"demo\":\"python3 /w/t.py\",\"big\":{\"command\":\"torchrun "
-		"t.py\",\"network\":\"cluster\"},\"own\":\"native\"}}");
-	cr_assert(store_worker(&r.st, "demo", &command, &cluster));
-	cr_assert_str_eq(buf_str(&command), "python3 /w/t.py");
-	cr_assert_not(cluster);
-	buf_reset(&command);
-	cr_assert(store_worker(&r.st, "big", &command, &cluster));
-	cr_assert(cluster);
-	cr_assert_not(store_worker(&r.st, "own", &command, &cluster));
-	cr_assert_not(store_worker(&r.st, "none", &command, &cluster));
-	buf_release(&command);
+		"t.py\",\"network\":\"cluster\",\"reads\":[\"/opt/venv\",\"/srv\"]},"
+		"\"own\":\"native\",\"bad\":{\"command\":\"t.py\",\"reads\":[\"venv\"]}}}");
+	cr_assert(store_worker(&r.st, "demo", &w));
+	cr_assert_str_eq(buf_str(&w.command), "python3 /w/t.py");
+	cr_assert_not(w.cluster);
+	cr_assert_eq(w.nreads, 0);
+	store_worker_release(&w);
+	cr_assert(store_worker(&r.st, "big", &w));
+	cr_assert(w.cluster);
+	cr_assert_eq(w.nreads, 2);
+	cr_assert_str_eq(w.reads[1].data, "/srv");
+	store_worker_release(&w);
+	cr_assert(store_worker(&r.st, "bad", &w));
+	cr_assert_eq(w.command.len, 0);
+	store_worker_release(&w);
+	cr_assert_not(store_worker(&r.st, "own", &w));
+	cr_assert_not(store_worker(&r.st, "none", &w));
 	rig_close(&r);
 }
