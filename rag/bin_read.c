@@ -1,6 +1,7 @@
 #include "bin.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -9,9 +10,14 @@ static const char *const section_names[RAG_SECTION_END] = {
 	[RAG_FRAMES] = "FRAMES",
 	[RAG_DOCS] = "DOCS",
 	[RAG_PATHS_TEXT] = "PATHS",
-	[RAG_TERMS] = "TERMS",
-	[RAG_DICT] = "DICT",
+	[RAG_LENS] = "LENS",
+	[RAG_PIECES] = "PIECES",
+	[RAG_TITLES] = "TITLES",
 	[RAG_POST] = "POST",
+	[RAG_HEADS] = "HEADS",
+	[RAG_DICT] = "DICT",
+	[RAG_ORDER] = "ORDER",
+	[RAG_SUMS] = "SUMS",
 };
 
 static int check_header(const unsigned char *data, size_t len, struct err *err)
@@ -26,19 +32,18 @@ static int check_header(const unsigned char *data, size_t len, struct err *err)
 	memcpy(&sum, data + RAG_HEADER_BYTES - sizeof(sum), sizeof(sum));
 	if (sum != XXH3_64bits(data, RAG_HEADER_BYTES - sizeof(sum)))
 		return err_set(err, EUCLEAN, "the header of index.bin does not match its checksum");
-	if (h->major != RAG_BIN_MAJOR ||
-		strncmp(h->analyser, RAG_ANALYSER, sizeof(h->analyser)) != 0)
+	if (h->major != RAG_BIN_MAJOR)
 		return err_set(err, EUCLEAN, "index.bin has version %u, this program reads %d",
 			h->major, RAG_BIN_MAJOR);
 	if (h->file_bytes != len)
 		return err_set(err, EUCLEAN, "index.bin has %zu bytes and should have %llu", len,
 			(unsigned long long)h->file_bytes);
-	if (h->n_sections > RAG_SECTIONS_MAX)
+	if (h->n_sections > RAG_SECTIONS_MAX || !memchr(h->analyser, '\0', sizeof(h->analyser)))
 		return err_set(err, EUCLEAN, "index.bin names %u sections", h->n_sections);
 	return 0;
 }
 
-static int check_sections(
+static int find_sections(
 	const unsigned char *data, size_t len, struct rag_bin *bin, struct err *err)
 {
 	const struct rag_bin_header *h = bin->header;
@@ -48,13 +53,9 @@ static int check_sections(
 
 		if (sec->id == 0 || sec->id >= RAG_SECTION_END)
 			continue;
-		if (sec->offset % RAG_SECTION_ALIGN || sec->offset > len ||
-			sec->len > len - sec->offset || bin->section[sec->id])
+		if (sec->offset % RAG_SECTION_ALIGN || sec->offset < RAG_HEADER_BYTES ||
+			sec->offset > len || sec->len > len - sec->offset || bin->section[sec->id])
 			return err_set(err, EUCLEAN, "section %s of index.bin lies outside it",
-				section_names[sec->id]);
-		if (sec->xxh3 != XXH3_64bits(data + sec->offset, sec->len))
-			return err_set(err, EUCLEAN,
-				"section %s of index.bin does not match its checksum",
 				section_names[sec->id]);
 		bin->section[sec->id] = data + sec->offset;
 		bin->len[sec->id] = sec->len;
@@ -72,8 +73,12 @@ static int check_counts(struct rag_bin *bin, struct err *err)
 
 	if (h->n_docs >= UINT32_MAX ||
 		h->n_docs * sizeof(struct rag_bin_doc) != bin->len[RAG_DOCS] ||
-		h->n_terms >= UINT32_MAX ||
-		(h->n_terms + 1) * sizeof(struct rag_bin_term) != bin->len[RAG_DICT] ||
+		h->n_docs * sizeof(uint32_t) != bin->len[RAG_LENS] ||
+		(bin->len[RAG_PIECES] &&
+			h->n_docs * sizeof(struct rag_bin_piece) != bin->len[RAG_PIECES]) ||
+		h->n_terms >= UINT32_MAX || bin->len[RAG_POST] < RAG_POST_SLACK ||
+		(h->n_terms + RAG_HEAD_TERMS - 1) / RAG_HEAD_TERMS * sizeof(struct rag_bin_head) !=
+			bin->len[RAG_HEADS] ||
 		bin->len[RAG_FRAMES] % sizeof(struct rag_bin_frame))
 		return err_set(err, EUCLEAN, "the counts of index.bin do not fit its sections");
 	/* the negations catch what is not a number */
@@ -83,75 +88,194 @@ static int check_counts(struct rag_bin *bin, struct err *err)
 	return 0;
 }
 
-int rag_bin_open(const void *data, size_t len, struct rag_bin *out, struct err *err)
+static int open_pages(struct rag_bin *bin, struct err *err)
+{
+	const struct rag_bin_header *h = bin->header;
+	size_t behind = (size_t)(bin->section[RAG_SUMS] - (const unsigned char *)h) -
+			RAG_HEADER_BYTES,
+	       n = (behind + RAG_PAGE_BYTES - 1) / RAG_PAGE_BYTES;
+	uint64_t sum = XXH3_64bits(bin->section[RAG_SUMS], bin->len[RAG_SUMS]);
+
+	for (uint32_t i = 0; i < h->n_sections; i++)
+		if (h->sections[i].id == RAG_SUMS && h->sections[i].xxh3 != sum)
+			return err_set(err, EUCLEAN,
+				"section SUMS of index.bin does not match its checksum");
+	/* all that is used has to lie in front of SUMS */
+	for (int id = 1; id < RAG_SUMS; id++)
+		if (bin->section[id] + bin->len[id] > bin->section[RAG_SUMS])
+			return err_set(err, EUCLEAN, "section %s of index.bin lies behind its sums",
+				section_names[id]);
+	if (bin->len[RAG_SUMS] != n * sizeof(uint32_t))
+		return err_set(err, EUCLEAN, "the counts of index.bin do not fit its sections");
+	bin->pages = calloc(1, sizeof(*bin->pages) + n);
+	if (!bin->pages)
+		return err_nomem(err);
+	bin->pages->sums = (const void *)bin->section[RAG_SUMS];
+	bin->pages->n = n;
+	return 0;
+}
+
+int rag_bin_open(
+	const void *data, size_t len, bool is_checked, struct rag_bin *out, struct err *err)
 {
 	struct rag_bin bin = {.header = data};
 	int rc = check_header(data, len, err);
 
 	if (rc == 0)
-		rc = check_sections(data, len, &bin, err);
+		rc = find_sections(data, len, &bin, err);
 	if (rc == 0)
 		rc = check_counts(&bin, err);
+	if (rc == 0 && is_checked)
+		rc = open_pages(&bin, err);
 	if (rc < 0)
 		return rc;
 	bin.docs = (const void *)bin.section[RAG_DOCS];
-	bin.dict = (const void *)bin.section[RAG_DICT];
+	bin.lens = (const void *)bin.section[RAG_LENS];
+	bin.heads = (const void *)bin.section[RAG_HEADS];
 	bin.n_frames = bin.len[RAG_FRAMES] / sizeof(struct rag_bin_frame);
+	bin.n_heads = bin.len[RAG_HEADS] / sizeof(struct rag_bin_head);
 	*out = bin;
 	return 0;
 }
 
-/* order of term ${i} and ${word}; INT_MIN-like: -2 when the dictionary is damaged there */
-static int term_order(const struct rag_bin *bin, size_t i, const char *word, size_t len)
+void rag_bin_close(struct rag_bin *bin)
 {
-	const struct rag_bin_term *t = &bin->dict[i];
-	size_t n;
-	int order;
-
-	if (t[0].text > t[1].text || t[1].text > bin->len[RAG_TERMS])
-		return -2;
-	n = t[1].text - t[0].text;
-	order = memcmp(bin->section[RAG_TERMS] + t->text, word, n < len ? n : len);
-	if (order == 0)
-		order = n < len ? -1 : n > len;
-	return order < 0 ? -1 : order > 0;
+	free(bin->pages);
+	bin->pages = NULL;
 }
 
-int rag_bin_find(const struct rag_bin *bin, const char *word, size_t len, struct rag_post *post)
+static bool is_section_good(const struct rag_bin *bin, const struct rag_bin_section *sec)
 {
-	size_t low = 0, high = bin->header->n_terms;
+	return sec->xxh3 == XXH3_64bits(bin->section[sec->id], sec->len);
+}
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		const struct rag_bin_term *t = &bin->dict[mid];
-		int order = term_order(bin, mid, word, len);
+/* remember which section it is that a bad page spoils; several may lie on it */
+static void mark_bad(const struct rag_bin *bin, size_t page)
+{
+	const struct rag_bin_header *h = bin->header;
+	const unsigned char *at = (const unsigned char *)h + RAG_HEADER_BYTES + page * RAG_PAGE_BYTES;
 
-		if (order == -2)
-			return -EUCLEAN;
-		if (order == 0) {
-			if (t[0].post > t[1].post || t[1].post > bin->len[RAG_POST] ||
-				t->df > bin->header->n_docs || t->df == 0)
-				return -EUCLEAN;
-			rag_post_init(post, bin->section[RAG_POST] + t->post, t[1].post - t->post,
-				t->df, bin->header->n_docs);
-			return 1;
+	for (uint32_t i = 0; i < h->n_sections; i++) {
+		const struct rag_bin_section *sec = &h->sections[i];
+
+		if (sec->id && sec->id < RAG_SECTION_END &&
+			bin->section[sec->id] < at + RAG_PAGE_BYTES &&
+			bin->section[sec->id] + sec->len > at && !is_section_good(bin, sec))
+			atomic_store(&bin->pages->bad, (int)sec->id);
+	}
+}
+
+bool rag_pages_look(const struct rag_bin *bin, size_t first, size_t last)
+{
+	struct rag_pages *pages = bin->pages;
+	const unsigned char *from = (const unsigned char *)bin->header + RAG_HEADER_BYTES;
+	size_t all = (size_t)(bin->section[RAG_SUMS] - from);
+
+	for (size_t i = first; i <= last; i++) {
+		size_t at = i * RAG_PAGE_BYTES, n = RAG_PAGE_BYTES;
+
+		if (i >= pages->n)
+			return false;
+		if (atomic_load_explicit(&pages->good[i], memory_order_relaxed))
+			continue;
+		n = all - at < n ? all - at : n;
+		if ((uint32_t)XXH3_64bits(from + at, n) != pages->sums[i]) {
+			mark_bad(bin, i);
+			return false;
 		}
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
+		atomic_store_explicit(&pages->good[i], 1, memory_order_relaxed);
+	}
+	return true;
+}
+
+int rag_bin_check(const struct rag_bin *bin, struct err *err)
+{
+	const struct rag_bin_header *h = bin->header;
+
+	for (uint32_t i = 0; i < h->n_sections; i++) {
+		const struct rag_bin_section *sec = &h->sections[i];
+
+		if (sec->id && sec->id < RAG_SECTION_END && !is_section_good(bin, sec))
+			return err_set(err, EUCLEAN,
+				"section %s of index.bin does not match its checksum",
+				section_names[sec->id]);
 	}
 	return 0;
 }
+
+int rag_bin_what(const struct rag_bin *bin, struct err *err)
+{
+	int bad = bin->pages ? atomic_load(&bin->pages->bad) : 0;
+
+	if (bad)
+		return err_set(err, EUCLEAN, "section %s of index.bin does not match its checksum",
+			section_names[bad]);
+	return err_set(err, EUCLEAN, "a list or a document of index.bin is not one");
+}
+
+/* ---- documents ---- */
 
 int rag_bin_path(const struct rag_bin *bin, uint32_t doc, const char **path, size_t *len)
 {
 	const struct rag_bin_doc *d = &bin->docs[doc];
 
-	if (d->path > bin->len[RAG_PATHS_TEXT] || d->path_len > bin->len[RAG_PATHS_TEXT] - d->path)
+	if (!rag_bin_good(bin, d, sizeof(*d)) || d->path > bin->len[RAG_PATHS_TEXT] ||
+		d->path_len > bin->len[RAG_PATHS_TEXT] - d->path)
 		return -EUCLEAN;
 	*path = (const char *)bin->section[RAG_PATHS_TEXT] + d->path;
 	*len = d->path_len;
+	return rag_bin_good(bin, *path, *len) ? 0 : -EUCLEAN;
+}
+
+int rag_bin_piece(const struct rag_bin *bin, uint32_t doc, struct rag_piece *out)
+{
+	const struct rag_bin_piece *p =
+		(const struct rag_bin_piece *)(const void *)bin->section[RAG_PIECES] + doc;
+
+	*out = (struct rag_piece){.title = ""};
+	if (bin->len[RAG_PIECES] == 0)
+		return 0;
+	if (!rag_bin_good(bin, p, sizeof(*p)) || p->title > bin->len[RAG_TITLES] ||
+		p->title_len > bin->len[RAG_TITLES] - p->title)
+		return -EUCLEAN;
+	out->from = p->from;
+	out->to = p->to;
+	out->title = (const char *)bin->section[RAG_TITLES] + p->title;
+	out->title_len = p->title_len;
+	return rag_bin_good(bin, out->title, out->title_len) ? 0 : -EUCLEAN;
+}
+
+int rag_bin_frame(const struct rag_bin *bin, uint32_t frame, struct rag_bin_frame *out)
+{
+	const struct rag_bin_frame *f =
+		(const struct rag_bin_frame *)(const void *)bin->section[RAG_FRAMES] + frame;
+
+	if (frame >= bin->n_frames || !rag_bin_good(bin, f, sizeof(*f)))
+		return -EUCLEAN;
+	if (f->offset > bin->len[RAG_STORE] || f->packed > bin->len[RAG_STORE] - f->offset ||
+		f->raw > 3u * RAG_FILE_BYTES_MAX + RAG_FRAME_BYTES_MAX ||
+		!rag_bin_good(bin, bin->section[RAG_STORE] + f->offset, f->packed))
+		return -EUCLEAN;
+	*out = *f;
+	return 0;
+}
+
+int rag_bin_unpack(const struct rag_bin *bin, uint32_t frame, struct buf *out)
+{
+	struct rag_bin_frame f;
+	const unsigned char *packed;
+
+	if (rag_bin_frame(bin, frame, &f) < 0)
+		return -EUCLEAN;
+	packed = bin->section[RAG_STORE] + f.offset;
+	if (ZSTD_getFrameContentSize(packed, f.packed) != f.raw)
+		return -EUCLEAN;
+	buf_reset(out);
+	if (buf_reserve(out, (size_t)f.raw + 1) < 0)
+		return -ENOMEM;
+	if (ZSTD_decompress(out->data, f.raw, packed, f.packed) != f.raw)
+		return -EUCLEAN;
+	out->len = f.raw;
 	return 0;
 }
 
@@ -159,25 +283,16 @@ int rag_bin_text(
 	const struct rag_bin *bin, uint32_t doc, struct buf *frame, const char **text, size_t *len)
 {
 	const struct rag_bin_doc *d = &bin->docs[doc];
-	const struct rag_bin_frame *f;
-	const unsigned char *packed;
+	int rc;
 
+	if (!rag_bin_good(bin, d, sizeof(*d)))
+		return -EUCLEAN;
 	if (d->frame == RAG_NO_FRAME)
 		return -ENODATA;
-	if (d->frame >= bin->n_frames)
-		return -EUCLEAN;
-	f = (const struct rag_bin_frame *)(const void *)bin->section[RAG_FRAMES] + d->frame;
-	if (f->offset > bin->len[RAG_STORE] || f->packed > bin->len[RAG_STORE] - f->offset ||
-		d->frame_pos > f->raw || d->text_len > f->raw - d->frame_pos ||
-		f->raw > 3u * RAG_FILE_BYTES_MAX + RAG_FRAME_BYTES)
-		return -EUCLEAN;
-	packed = bin->section[RAG_STORE] + f->offset;
-	if (ZSTD_getFrameContentSize(packed, f->packed) != f->raw)
-		return -EUCLEAN;
-	buf_reset(frame);
-	if (buf_reserve(frame, f->raw) < 0)
-		return -ENOMEM;
-	if (ZSTD_decompress(frame->data, f->raw, packed, f->packed) != f->raw)
+	rc = rag_bin_unpack(bin, d->frame, frame);
+	if (rc < 0)
+		return rc;
+	if (d->frame_pos > frame->len || d->text_len > frame->len - d->frame_pos)
 		return -EUCLEAN;
 	*text = frame->data + d->frame_pos;
 	*len = d->text_len;

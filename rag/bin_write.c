@@ -1,3 +1,5 @@
+/* bin_write - the sections of an index.bin, in the order of the file; see bin.h. The lists are made
+ * in list_write.c. */
 #include "bin.h"
 
 #include <errno.h>
@@ -7,13 +9,14 @@
 #include <zstd.h>
 
 #include "base/replace.h"
+#include "list_write.h"
 
-enum { PENDING_BYTES = 1 << 20, ZSTD_LEVEL = 3 };
+enum { PENDING_BYTES = 1 << 20, ZSTD_LEVEL = 1 };
 
 _Static_assert(sizeof(struct rag_bin_header) <= RAG_HEADER_BYTES - sizeof(uint64_t),
 	"the header has its room");
-_Static_assert(sizeof(struct rag_bin_doc) == 48 && sizeof(struct rag_bin_frame) == 16 &&
-		       sizeof(struct rag_bin_term) == 16,
+_Static_assert(sizeof(struct rag_bin_doc) == 40 && sizeof(struct rag_bin_frame) == 16 &&
+		       sizeof(struct rag_bin_piece) == 32 && sizeof(struct rag_bin_head) == 24,
 	"no padding in what is mapped");
 
 static int flush(struct rag_writer *w, struct err *err)
@@ -30,6 +33,40 @@ static int flush(struct rag_writer *w, struct err *err)
 	return rc;
 }
 
+/* the sums of pages; the header's bytes are not among them */
+static int sum_pages(struct rag_writer *w, const char *data, size_t len, struct err *err)
+{
+	while (len > 0) {
+		size_t n = RAG_PAGE_BYTES - w->page_len;
+
+		n = n < len ? n : len;
+		XXH3_64bits_update(w->page, data, n);
+		data += n;
+		len -= n;
+		w->page_len += n;
+		if (w->page_len == RAG_PAGE_BYTES) {
+			uint32_t sum = (uint32_t)XXH3_64bits_digest(w->page);
+
+			if (buf_add(&w->sums, &sum, sizeof(sum)) < 0)
+				return err_nomem(err);
+			XXH3_64bits_reset(w->page);
+			w->page_len = 0;
+		}
+	}
+	return 0;
+}
+
+/* bytes of the file, whatever they are for */
+static int put_plain(struct rag_writer *w, const void *data, size_t len, struct err *err)
+{
+	int rc = sum_pages(w, data, len, err);
+
+	if (rc == 0 && buf_add(&w->pending, data, len) < 0)
+		rc = err_nomem(err);
+	w->off += len;
+	return rc == 0 && w->pending.len >= PENDING_BYTES ? flush(w, err) : rc;
+}
+
 static int put(struct rag_writer *w, const void *data, size_t len, struct err *err)
 {
 	if (len == 0)
@@ -37,175 +74,339 @@ static int put(struct rag_writer *w, const void *data, size_t len, struct err *e
 	XXH3_64bits_update(w->sum, data, len);
 	if (w->identity)
 		XXH3_128bits_update(w->identity, data, len);
-	if (buf_add(&w->pending, data, len) < 0)
-		return err_nomem(err);
-	w->off += len;
-	return w->pending.len >= PENDING_BYTES ? flush(w, err) : 0;
+	return put_plain(w, data, len, err);
 }
 
-static int pad(struct rag_writer *w, size_t align, struct err *err)
+static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
 {
-	static const char zeros[RAG_SECTION_ALIGN];
-	size_t n = (align - (size_t)(w->off % align)) % align;
-
-	if (buf_add(&w->pending, zeros, n) < 0)
-		return err_nomem(err);
-	w->off += n;
-	return 0;
+	return put(arg, data, len, err);
 }
 
 static int section_begin(struct rag_writer *w, enum rag_section id, struct err *err)
 {
-	int rc = pad(w, RAG_SECTION_ALIGN, err);
+	static const char zeros[RAG_SECTION_ALIGN];
+	size_t n = (RAG_SECTION_ALIGN - (size_t)(w->off % RAG_SECTION_ALIGN)) % RAG_SECTION_ALIGN;
+	int rc = put_plain(w, zeros, n, err);
 
-	if (rc < 0)
-		return rc;
-	XXH3_64bits_reset(w->sum);
-	w->header.sections[w->header.n_sections] =
+	w->header.sections[w->header.n_sections++] =
 		(struct rag_bin_section){.id = id, .offset = w->off};
-	return 0;
+	XXH3_64bits_reset(w->sum);
+	return rc;
 }
 
 static void section_end(struct rag_writer *w)
 {
-	struct rag_bin_section *sec = &w->header.sections[w->header.n_sections++];
+	struct rag_bin_section *sec = &w->header.sections[w->header.n_sections - 1];
 
 	sec->len = w->off - sec->offset;
 	sec->xxh3 = XXH3_64bits_digest(w->sum);
 }
 
-static int section_put(
-	struct rag_writer *w, enum rag_section id, const struct buf *bf, struct err *err)
+static int put_section(struct rag_writer *w, enum rag_section id, struct buf *bf, struct err *err)
 {
 	int rc = section_begin(w, id, err);
 
 	if (rc == 0)
 		rc = put(w, bf->data, bf->len, err);
 	section_end(w);
+	buf_release(bf);
 	return rc;
 }
 
-int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, struct err *err)
+static int put_spool(struct rag_writer *w, enum rag_section id, struct rag_spool *sp, struct err *err)
+{
+	int rc = section_begin(w, id, err);
+
+	if (rc == 0)
+		rc = rag_spool_each(sp, put_spooled, w, err);
+	section_end(w);
+	rag_spool_release(sp);
+	return rc;
+}
+
+int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
+	const struct rag_mode *mode, struct err *err)
 {
 	static const char zeros[RAG_HEADER_BYTES];
+	struct rag_spool *const spools[] = {
+		&w->frames, &w->docs, &w->paths, &w->pieces, &w->titles, &w->dict, &w->order};
 
 	*w = (struct rag_writer){.fd = fd, .mem = mem};
+	for (size_t i = 0; i < sizeof(spools) / sizeof(*spools); i++)
+		rag_spool_init(spools[i], tmpfd);
+	memcpy(w->header.magic, RAG_BIN_MAGIC, sizeof(w->header.magic));
+	memcpy(w->header.analyser, mode->analyser, sizeof(w->header.analyser));
+	w->header.major = RAG_BIN_MAJOR;
+	w->header.zstd_version = ZSTD_versionNumber();
+	w->bm = (struct rag_bm25){.k1 = mode->k1, .b = mode->b};
 	w->sum = XXH3_createState();
+	w->page = XXH3_createState();
 	w->zstd = ZSTD_createCCtx();
-	if (!w->sum || !w->zstd || buf_add(&w->pending, zeros, sizeof(zeros)) < 0)
+	if (!w->sum || !w->page || !w->zstd || buf_add(&w->pending, zeros, sizeof(zeros)) < 0)
 		return err_nomem(err);
+	XXH3_64bits_reset(w->page);
 	w->off = RAG_HEADER_BYTES;
 	return section_begin(w, RAG_STORE, err);
 }
 
 void rag_writer_release(struct rag_writer *w)
 {
+	struct buf *const bufs[] = {&w->pending, &w->frame, &w->packed, &w->lens, &w->path, &w->sums,
+		&w->heads, &w->term, &w->list_bytes, &w->list.skip, &w->list.blocks};
+	struct rag_spool *const spools[] = {
+		&w->frames, &w->docs, &w->paths, &w->pieces, &w->titles, &w->dict, &w->order};
+
+	if (!w->sum && !w->page) /* never initialised */
+		return;
 	XXH3_freeState(w->sum);
+	XXH3_freeState(w->page);
 	XXH3_freeState(w->identity);
 	ZSTD_freeCCtx(w->zstd);
-	buf_release(&w->pending);
-	buf_release(&w->frame);
-	buf_release(&w->frames);
-	buf_release(&w->docs);
-	buf_release(&w->paths);
+	for (size_t i = 0; i < sizeof(bufs) / sizeof(*bufs); i++)
+		buf_release(bufs[i]);
+	for (size_t i = 0; i < sizeof(spools) / sizeof(*spools); i++)
+		rag_spool_release(spools[i]);
+	w->sum = w->identity = w->page = NULL;
+	w->zstd = NULL;
+}
+
+/* ---- documents ---- */
+
+static int put_frame(
+	struct rag_writer *w, const void *packed, size_t len, uint32_t raw, struct err *err)
+{
+	struct rag_bin_frame head = {
+		.offset = w->store_len, .packed = (uint32_t)len, .raw = raw};
+	int rc = put(w, packed, len, err);
+
+	w->store_len += len;
+	return rc < 0 ? rc : rag_spool_add(&w->frames, &head, sizeof(head), err);
 }
 
 static int frame_flush(struct rag_writer *w, struct err *err)
 {
-	struct rag_bin_frame head = {.offset = w->store_len, .raw = (uint32_t)w->frame.len};
-	struct buf packed = BUF_INIT;
 	size_t n, bound = ZSTD_compressBound(w->frame.len);
 	int rc;
 
 	if (w->frame.len == 0)
 		return 0;
-	if (buf_reserve(&packed, bound) < 0)
+	buf_reset(&w->packed);
+	if (buf_reserve(&w->packed, bound) < 0)
 		return err_nomem(err);
-	n = ZSTD_compressCCtx(w->zstd, packed.data, bound, w->frame.data, w->frame.len, ZSTD_LEVEL);
-	if (ZSTD_isError(n)) {
-		rc = err_set(err, EIO, "cannot compress a document: %s", ZSTD_getErrorName(n));
-		goto out;
-	}
-	head.packed = (uint32_t)n;
-	rc = put(w, packed.data, n, err);
-	if (rc == 0 && buf_add(&w->frames, &head, sizeof(head)) < 0)
-		rc = err_nomem(err);
-	w->store_len += n;
+	n = ZSTD_compressCCtx(
+		w->zstd, w->packed.data, bound, w->frame.data, w->frame.len, ZSTD_LEVEL);
+	if (ZSTD_isError(n))
+		return err_set(err, EIO, "cannot compress a document: %s", ZSTD_getErrorName(n));
+	rc = put_frame(w, w->packed.data, n, (uint32_t)w->frame.len, err);
 	/* one huge document must not keep its memory for the rest of the build */
-	if (w->frame.cap > 16 * RAG_FRAME_BYTES)
+	if (w->frame.cap > 16 * RAG_FRAME_BYTES_MAX) {
 		buf_release(&w->frame);
+		buf_release(&w->packed);
+	}
 	buf_reset(&w->frame);
-out:
-	buf_release(&packed);
 	return rc;
 }
 
-int rag_writer_doc(struct rag_writer *w, const char *path, size_t path_len, uint32_t words,
-	const unsigned char content[16], const char *text, size_t len, struct err *err)
+static uint32_t frames_done(const struct rag_writer *w)
 {
-	struct rag_bin_doc doc = {.path = w->paths.len,
-		.path_len = (uint32_t)path_len,
-		.len = words,
-		.frame = RAG_NO_FRAME};
+	return (uint32_t)(w->frames.len / sizeof(struct rag_bin_frame));
+}
 
-	memcpy(doc.content, content, sizeof(doc.content));
-	if (text) {
-		doc.frame = (uint32_t)(w->frames.len / sizeof(struct rag_bin_frame));
+/* the pieces of one file share its path */
+static int put_path(struct rag_writer *w, const char *path, size_t len, uint64_t *at, struct err *err)
+{
+	int rc = 0;
+
+	if (w->paths.len == 0 || w->path.len != len || memcmp(w->path.data, path, len) != 0) {
+		w->path_at = w->paths.len;
+		buf_reset(&w->path);
+		rc = rag_spool_add(&w->paths, path, len, err);
+		if (rc == 0 && buf_add(&w->path, path, len) < 0)
+			rc = err_nomem(err);
+	}
+	*at = w->path_at;
+	return rc;
+}
+
+static int put_piece(struct rag_writer *w, const struct rag_piece *pc, struct err *err)
+{
+	struct rag_bin_piece piece = {.from = pc->from,
+		.to = pc->to,
+		.title = w->titles.len,
+		.title_len = (uint32_t)pc->title_len};
+	int rc = rag_spool_add(&w->pieces, &piece, sizeof(piece), err);
+
+	return rc < 0 || pc->title_len == 0
+		       ? rc
+		       : rag_spool_add(&w->titles, pc->title, pc->title_len, err);
+}
+
+static int put_doc(struct rag_writer *w, const struct rag_writer_doc *in, struct rag_bin_doc *doc,
+	struct err *err)
+{
+	int rc;
+
+	if (w->header.n_docs >= UINT32_MAX - 1)
+		return err_set(err, EFBIG, "too many documents for one index");
+	doc->path_len = (uint32_t)in->path_len;
+	memcpy(doc->content, in->content, sizeof(doc->content));
+	rc = put_path(w, in->path, in->path_len, &doc->path, err);
+	if (rc == 0)
+		rc = rag_spool_add(&w->docs, doc, sizeof(*doc), err);
+	if (rc == 0 && buf_add(&w->lens, &in->words, sizeof(in->words)) < 0)
+		rc = err_nomem(err);
+	if (rc == 0 && in->piece)
+		rc = put_piece(w, in->piece, err);
+	w->header.n_docs++;
+	w->header.total_words += in->words;
+	return rc;
+}
+
+int rag_writer_doc(struct rag_writer *w, const struct rag_writer_doc *in, struct err *err)
+{
+	struct rag_bin_doc doc = {.frame = RAG_NO_FRAME};
+	int rc;
+
+	if (in->text) {
+		doc.frame = frames_done(w);
 		doc.frame_pos = (uint32_t)w->frame.len;
-		doc.text_len = (uint32_t)len;
-		if (buf_add(&w->frame, text, len) < 0)
+		doc.text_len = (uint32_t)in->text_len;
+		if (buf_add(&w->frame, in->text, in->text_len) < 0)
 			return err_nomem(err);
 	}
-	if (buf_add(&w->paths, path, path_len) < 0 || buf_add(&w->docs, &doc, sizeof(doc)) < 0)
+	rc = put_doc(w, in, &doc, err);
+	return rc == 0 && in->text && rag_frame_ends(w->frame.len, in->content)
+		       ? frame_flush(w, err)
+		       : rc;
+}
+
+bool rag_writer_at_frame(const struct rag_writer *w)
+{
+	return w->frame.len == 0;
+}
+
+int rag_writer_frame(
+	struct rag_writer *w, const void *packed, size_t len, uint32_t raw, struct err *err)
+{
+	return put_frame(w, packed, len, raw, err);
+}
+
+int rag_writer_doc_in(struct rag_writer *w, const struct rag_writer_doc *in, uint32_t frame_pos,
+	struct err *err)
+{
+	struct rag_bin_doc doc = {.frame = frames_done(w) - 1,
+		.frame_pos = frame_pos,
+		.text_len = (uint32_t)in->text_len};
+
+	return put_doc(w, in, &doc, err);
+}
+
+int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
+{
+	struct rag_bin_header *h = &w->header;
+	int rc = frame_flush(w, err);
+
+	section_end(w);
+	buf_release(&w->frame);
+	buf_release(&w->packed);
+	if (avgdl < 0)
+		avgdl = h->n_docs ? (double)h->total_words / (double)h->n_docs : 0;
+	w->bm.avgdl = avgdl;
+	if (rc == 0)
+		rc = put_spool(w, RAG_FRAMES, &w->frames, err);
+	w->identity = XXH3_createState();
+	if (!w->identity)
 		return err_nomem(err);
-	w->header.n_docs++;
-	w->header.total_words += words;
-	return w->frame.len >= RAG_FRAME_BYTES ? frame_flush(w, err) : 0;
+	XXH3_128bits_reset(w->identity);
+	XXH3_128bits_update(w->identity, h->analyser, sizeof(h->analyser));
+	XXH3_128bits_update(w->identity, &h->n_docs, sizeof(h->n_docs));
+	XXH3_128bits_update(w->identity, &w->bm, sizeof(w->bm));
+	if (rc == 0)
+		rc = put_spool(w, RAG_DOCS, &w->docs, err);
+	if (rc == 0)
+		rc = put_spool(w, RAG_PATHS_TEXT, &w->paths, err);
+	if (rc == 0)
+		rc = section_begin(w, RAG_LENS, err);
+	if (rc == 0)
+		rc = put(w, w->lens.data, w->lens.len, err);
+	section_end(w);
+	if (rc == 0)
+		rc = put_spool(w, RAG_PIECES, &w->pieces, err);
+	if (rc == 0)
+		rc = put_spool(w, RAG_TITLES, &w->titles, err);
+	return rc < 0 ? rc : section_begin(w, RAG_POST, err);
 }
 
-/* whom the comparison of terms asks: qsort_r's argument */
-static int term_compare(const void *a, const void *b, void *arg)
-{
-	const struct rag_terms *ts = arg;
-	const struct rag_term *x = &ts->at[*(const uint32_t *)a],
-			      *y = &ts->at[*(const uint32_t *)b];
-	int order = memcmp(ts->text.data + x->text, ts->text.data + y->text,
-		x->len < y->len ? x->len : y->len);
+/* ---- terms ---- */
 
-	return order ? order : (int)x->len - (int)y->len;
+int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err)
+{
+	uint32_t len;
+
+	memcpy(&len, w->lens.data + (size_t)doc * sizeof(len), sizeof(len));
+	w->header.n_pairs++;
+	return rag_list_pair(&w->list, &w->bm, doc, tf, len) < 0 ? err_nomem(err) : 0;
 }
 
-static int put_terms(
-	struct rag_writer *w, const struct rag_terms *ts, const uint32_t *order, struct err *err)
+static uint64_t prefix_of(const char *word, size_t len)
 {
-	struct rag_bin_term term = {0};
-	struct buf dict = BUF_INIT;
-	uint64_t text = 0, post = 0;
-	int rc = section_begin(w, RAG_TERMS, err);
+	unsigned char bytes[8] = {0};
+	uint64_t x;
 
-	for (size_t i = 0; rc == 0 && i <= ts->n; i++) {
-		const struct rag_term *t = i < ts->n ? &ts->at[order[i]] : NULL;
+	memcpy(bytes, word, len < sizeof(bytes) ? len : sizeof(bytes));
+	memcpy(&x, bytes, sizeof(x));
+	return __builtin_bswap64(x);
+}
 
-		term = (struct rag_bin_term){
-			.post = post, .text = (uint32_t)text, .df = t ? t->df : 0};
-		if (buf_add(&dict, &term, sizeof(term)) < 0)
-			rc = err_nomem(err);
-		else if (t)
-			rc = put(w, ts->text.data + t->text, t->len, err);
-		text += t ? t->len : 0;
-		post += t ? t->post_len : 0;
+/* the term's name, less what it shares with the one before; starts a new head in each sixteenth */
+static int put_name(struct rag_writer *w, const char *word, size_t len, struct err *err)
+{
+	size_t shared = 0;
+	uint8_t counts[2];
+	int rc;
+
+	if (w->header.n_terms % RAG_HEAD_TERMS == 0) {
+		struct rag_bin_head head = {.prefix = prefix_of(word, len),
+			.dict = w->dict.len,
+			.post = w->post_len};
+
+		if (buf_add(&w->heads, &head, sizeof(head)) < 0)
+			return err_nomem(err);
+	} else {
+		while (shared < len && shared < w->term.len && w->term.data[shared] == word[shared])
+			shared++;
 	}
-	section_end(w);
-	if (rc == 0 && text > UINT32_MAX)
-		rc = err_set(err, EFBIG, "too many different words for one index");
+	counts[0] = (uint8_t)shared;
+	counts[1] = (uint8_t)(len - shared);
+	rc = rag_spool_add(&w->dict, counts, sizeof(counts), err);
 	if (rc == 0)
-		rc = section_put(w, RAG_DICT, &dict, err);
-	buf_release(&dict);
+		rc = rag_spool_add(&w->dict, word + shared, len - shared, err);
+	buf_reset(&w->term);
+	if (rc == 0 && buf_add(&w->term, word, len) < 0)
+		rc = err_nomem(err);
+	return rc;
+}
+
+int rag_writer_term(
+	struct rag_writer *w, const char *word, size_t len, uint32_t rank, struct err *err)
+{
+	uint8_t said[RAG_LIST_SAID_BYTES], order[10];
+	size_t n_said;
+	int rc = put_name(w, word, len, err);
+
+	if (w->header.n_terms >= UINT32_MAX - 1)
+		return err_set(err, EFBIG, "too many different words for one index");
+	buf_reset(&w->list_bytes);
+	if (rc == 0 && rag_list_end(&w->list, &w->list_bytes, said, &n_said) < 0)
+		rc = err_nomem(err);
 	if (rc == 0)
-		rc = section_begin(w, RAG_POST, err);
-	for (size_t i = 0; rc == 0 && i < ts->n; i++)
-		rc = put(w, ts->at[order[i]].post, ts->at[order[i]].post_len, err);
-	section_end(w);
+		rc = rag_spool_add(&w->dict, said, n_said, err);
+	if (rc == 0)
+		rc = rag_spool_add(&w->order, order, rag_vbyte_put(order, rank), err);
+	if (rc == 0)
+		rc = put(w, w->list_bytes.data, w->list_bytes.len, err);
+	w->post_len += w->list_bytes.len;
+	w->header.n_terms++;
 	return rc;
 }
 
@@ -227,60 +428,46 @@ static int put_header(struct rag_writer *w, struct err *err)
 	return 0;
 }
 
-static int put_sections(struct rag_writer *w, const struct rag_terms *ts, struct err *err)
+int rag_writer_finish(struct rag_writer *w, struct err *err)
 {
-	uint32_t *order = malloc((ts->n + 1) * sizeof(*order));
-	int rc;
-
-	w->identity = XXH3_createState();
-	if (!order || !w->identity) {
-		rc = err_nomem(err);
-		goto out;
-	}
-	for (size_t i = 0; i < ts->n; i++)
-		order[i] = (uint32_t)i;
-	qsort_r(order, ts->n, sizeof(*order), term_compare, (void *)(uintptr_t)ts);
-	XXH3_128bits_reset(w->identity);
-	XXH3_128bits_update(w->identity, w->header.analyser, sizeof(w->header.analyser));
-	XXH3_128bits_update(w->identity, &w->header.n_docs, sizeof(uint64_t));
-	XXH3_128bits_update(w->identity, &w->header.avgdl, 3 * sizeof(double));
-	rc = section_put(w, RAG_DOCS, &w->docs, err);
-	if (rc == 0)
-		rc = section_put(w, RAG_PATHS_TEXT, &w->paths, err);
-	if (rc == 0)
-		rc = put_terms(w, ts, order, err);
-out:
-	free(order);
-	return rc;
-}
-
-int rag_writer_finish(struct rag_writer *w, const struct rag_terms *ts, const struct rag_bm25 *bm,
-	struct err *err)
-{
+	static const char slack[RAG_POST_SLACK];
 	XXH128_canonical_t canonical;
-	int rc = frame_flush(w, err);
+	struct buf sums = BUF_INIT;
+	uint32_t last;
+	int rc = put(w, slack, sizeof(slack), err);
 
 	section_end(w);
-	memcpy(w->header.magic, RAG_BIN_MAGIC, sizeof(w->header.magic));
-	memcpy(w->header.analyser, RAG_ANALYSER, sizeof(RAG_ANALYSER));
-	w->header.major = RAG_BIN_MAJOR;
-	w->header.n_terms = ts->n;
-	w->header.avgdl = bm->avgdl;
-	w->header.k1 = bm->k1;
-	w->header.b = bm->b;
+	w->header.avgdl = w->bm.avgdl;
+	w->header.k1 = w->bm.k1;
+	w->header.b = w->bm.b;
 	if (rc == 0)
-		rc = section_put(w, RAG_FRAMES, &w->frames, err);
+		rc = put_section(w, RAG_HEADS, &w->heads, err);
 	if (rc == 0)
-		rc = put_sections(w, ts, err);
+		rc = put_spool(w, RAG_DICT, &w->dict, err);
+	if (rc == 0)
+		rc = put_spool(w, RAG_ORDER, &w->order, err);
 	if (rc < 0)
 		return rc;
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(w->identity));
 	memcpy(w->header.generation, canonical.digest, sizeof(w->header.generation));
-	rc = flush(w, err);
+	rc = section_begin(w, RAG_SUMS, err);
+	/* the last page ends where SUMS begins */
+	last = (uint32_t)XXH3_64bits_digest(w->page);
+	if (rc == 0 && w->page_len && buf_add(&w->sums, &last, sizeof(last)) < 0)
+		rc = err_nomem(err);
+	sums = w->sums; /* putting them would add to them */
+	w->sums = BUF_INIT;
+	if (rc == 0)
+		rc = put(w, sums.data, sums.len, err);
+	section_end(w);
+	buf_release(&sums);
+	if (rc == 0)
+		rc = flush(w, err);
 	return rc < 0 ? rc : put_header(w, err);
 }
 
 size_t rag_writer_bytes(const struct rag_writer *w)
 {
-	return w->pending.cap + w->frame.cap + w->frames.cap + w->docs.cap + w->paths.cap;
+	return w->pending.cap + w->frame.cap + w->packed.cap + w->lens.cap + w->heads.cap +
+	       w->sums.cap + 7 * RAG_SPOOL_BYTES;
 }

@@ -109,8 +109,14 @@ static int add_document(struct building *bd, const struct rag_file *file, struct
 		return err_nomem(err);
 	XXH128_canonicalFromHash(&content, XXH3_128bits(bd->raw.data, bd->raw.len));
 	bd->built.docs++;
-	return rag_writer_doc(&bd->writer, bd->path.data, bd->path.len, words, content.digest,
-		bd->text.data, bd->text.len, err);
+	struct rag_writer_doc doc = {.path = bd->path.data,
+		.path_len = bd->path.len,
+		.words = words,
+		.text = buf_str(&bd->text),
+		.text_len = bd->text.len};
+
+	memcpy(doc.content, content.digest, sizeof(doc.content));
+	return rag_writer_doc(&bd->writer, &doc, err);
 }
 
 static int add_file(struct building *bd, int rootfd, const struct rag_file *file, struct err *err)
@@ -153,7 +159,11 @@ static int add_files(struct building *bd, int rootfd, struct err *err)
 static int write_bin(
 	struct building *bd, int rootfd, int fd, struct rag_facts *facts, struct err *err)
 {
-	int rc = rag_writer_init(&bd->writer, fd, NULL, err);
+	struct rag_mode mode;
+	int rc = rag_mode_find(NULL, NULL, &mode, err);
+
+	if (rc == 0)
+		rc = rag_writer_init(&bd->writer, fd, NULL, -1, &mode, err);
 
 	if (rc == 0)
 		rc = add_files(bd, rootfd, err);
@@ -162,7 +172,11 @@ static int write_bin(
 		if (facts->n_docs)
 			facts->bm.avgdl =
 				(double)bd->writer.header.total_words / (double)facts->n_docs;
-		rc = rag_writer_finish(&bd->writer, &bd->terms, &facts->bm, err);
+		rc = rag_writer_terms(&bd->writer, -1, err);
+		if (rc == 0)
+			rc = rag_writer_all(&bd->writer, &bd->terms, err);
+		if (rc == 0)
+			rc = rag_writer_finish(&bd->writer, err);
 	}
 	if (rc == 0 && fsync(fd) < 0)
 		rc = err_sys(err, "cannot write 'index.bin'");

@@ -156,7 +156,6 @@ static int put_file(struct source *src, const char *abs, const char *path, struc
 
 static int add_doc(struct source *src, struct json_slice v, uint64_t id, struct err *err)
 {
-	static const unsigned char no_content[16];
 	struct rag_live *live = &src->ix->live;
 	struct buf path = BUF_INIT, abs = BUF_INIT;
 	struct json_slice is, ps, as, ls, pv;
@@ -185,8 +184,11 @@ static int add_doc(struct source *src, struct json_slice v, uint64_t id, struct 
 		buf_add(&live->docs, &doc, sizeof(doc)) < 0)
 		rc = err_nomem(err);
 	else
-		rc = rag_writer_doc(&src->writer, buf_str(&path), path.len, (uint32_t)words,
-			no_content, NULL, 0, err);
+		rc = rag_writer_doc(&src->writer,
+			&(struct rag_writer_doc){.path = buf_str(&path),
+				.path_len = path.len,
+				.words = (uint32_t)words},
+			err);
 out:
 	buf_release(&path);
 	buf_release(&abs);
@@ -358,6 +360,7 @@ static int read_postings(struct source *src, struct json_slice root, struct err 
 int rag_compat(struct rag_index *ix, const char *text, size_t len, struct err *err)
 {
 	struct source src = {.ix = ix};
+	struct rag_mode mode;
 	struct json_slice root;
 	int rc = json_check(text, len, err);
 
@@ -368,9 +371,13 @@ int rag_compat(struct rag_index *ix, const char *text, size_t len, struct err *e
 	root.text = text + strspn(text, " \t\r\n");
 	root.len = len - (size_t)(root.text - text);
 	ix->is_live = true;
-	rc = rag_writer_init(&src.writer, -1, &ix->image, err);
+	rc = rag_mode_find(NULL, NULL, &mode, err);
 	if (rc == 0)
 		rc = read_head(&src, root, err);
+	mode.k1 = src.bm.k1;
+	mode.b = src.bm.b;
+	if (rc == 0)
+		rc = rag_writer_init(&src.writer, -1, &ix->image, -1, &mode, err);
 	if (rc == 0)
 		rc = read_docs(&src, root, err);
 	if (rc == 0)
@@ -378,9 +385,13 @@ int rag_compat(struct rag_index *ix, const char *text, size_t len, struct err *e
 	if (rc == 0)
 		rc = read_postings(&src, root, err);
 	if (rc == 0)
-		rc = rag_writer_finish(&src.writer, &src.terms, &src.bm, err);
+		rc = rag_writer_terms(&src.writer, src.bm.avgdl, err);
 	if (rc == 0)
-		rc = rag_bin_open(ix->image.data, ix->image.len, &ix->bin, err);
+		rc = rag_writer_all(&src.writer, &src.terms, err);
+	if (rc == 0)
+		rc = rag_writer_finish(&src.writer, err);
+	if (rc == 0)
+		rc = rag_bin_open(ix->image.data, ix->image.len, false, &ix->bin, err);
 	rag_writer_release(&src.writer);
 	rag_terms_release(&src.terms);
 	buf_release(&src.df);
@@ -411,7 +422,7 @@ static bool is_same(const struct rag_index *ix, uint32_t doc, const struct buf *
 	rag_words_init(&ws, buf_str(text), text->len);
 	while (rag_words_next(&ws))
 		n++;
-	is = n == ix->bin.docs[doc].len &&
+	is = n == ix->bin.lens[doc] &&
 	     rag_slice(buf_str(text), text->len, 0, RAG_PREVIEW_UNITS, &preview) == 0 &&
 	     preview.len == ld->preview_len &&
 	     memcmp(buf_str(&preview), ix->live.text.data + ld->preview, preview.len) == 0;

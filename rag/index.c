@@ -196,7 +196,7 @@ static int map_bin(struct rag_index *ix, int dirfd, struct err *err)
 	}
 	close(fd);
 	if (rc == 1) {
-		int bad = rag_bin_open(ix->map, ix->map_len, &ix->bin, err);
+		int bad = rag_bin_open(ix->map, ix->map_len, true, &ix->bin, err);
 
 		rc = bad < 0 ? bad : 1;
 	}
@@ -254,6 +254,8 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, s
 		rc = err_set(err, EUCLEAN, "manifest.json names another index");
 	if (rc == 0 && pp.has_manifest && pp.has_state && strcmp(pp.sha256, pp.state_sha256) == 0)
 		rc = load_mapped(ix, dirfd, &pp, err);
+	if (rc == 1 && is_strict)
+		rc = rag_bin_check(&ix->bin, err) < 0 ? -EUCLEAN : 1;
 	if (rc == 0 && is_strict)
 		rc = err_set(err, EUCLEAN, "index.bin, state.json or manifest.json is missing");
 	/* no index.bin, or one that another program's index.json has overtaken */
@@ -374,6 +376,7 @@ void rag_close(struct rag_index *ix)
 {
 	if (!ix)
 		return;
+	rag_bin_close(&ix->bin);
 	if (ix->map)
 		munmap(ix->map, ix->map_len);
 	buf_release(&ix->image);
@@ -400,15 +403,20 @@ void rag_describe(const struct rag_index *ix, struct rag_info *out)
 	rag_bin_generation(h, out->generation);
 }
 
+int rag_check(const struct rag_index *ix, struct err *err)
+{
+	return rag_bin_check(&ix->bin, err) < 0 ? rag_damaged(ix->name, err) : 0;
+}
+
 int rag_docs(const struct rag_index *ix, struct buf *out)
 {
 	for (uint32_t i = 0; i < ix->bin.header->n_docs; i++) {
 		const char *path;
 		size_t len;
 
-		if (rag_bin_path(&ix->bin, i, &path, &len) < 0)
+		if (!rag_bin_len_good(&ix->bin, i) || rag_bin_path(&ix->bin, i, &path, &len) < 0)
 			return -EUCLEAN;
-		buf_addf(out, "%u\t%u\t", i, ix->bin.docs[i].len);
+		buf_addf(out, "%u\t%u\t", i, ix->bin.lens[i]);
 		rag_put_line(out, path, len);
 		buf_putc(out, '\n');
 	}

@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "bin.h"
 #include "kolmrag.h"
+#include "rank.h"
+#include "terms.h"
 
 /* of an index.json alone; offsets in rag_live.text */
 struct rag_live_doc {
@@ -56,16 +58,6 @@ int rag_compat(struct rag_index *ix, const char *text, size_t len, struct err *e
  * indexed with: -ENODATA otherwise. */
 int rag_live_preview(const struct rag_index *ix, uint32_t doc, struct buf *out);
 int rag_live_text(const struct rag_index *ix, uint32_t doc, struct buf *out);
-
-struct rag_hit {
-	double score;
-	uint32_t doc;
-};
-
-/* score.c: rag_rank(bin, words, k, out, n): the best ${k} documents, best first, equal scores in id
- * order; ${out} is owned by the caller. -ENOMEM, -EUCLEAN. */
-int rag_rank(const struct rag_bin *bin, const struct rag_terms *words, size_t k,
-	struct rag_hit **out, size_t *n);
 
 /*
  * excerpt.c: rag_excerpt(text, len, words, out): the window of FORMATS 10.7 around the first word

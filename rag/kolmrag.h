@@ -43,7 +43,7 @@ int rag_name_check(const char *name, size_t len, struct err *err);
 
 /*
  * rag_open(ragdir, name, out, err): open rag/<name> below ${ragdir} (the store's rag folder). Maps
- * index.bin after checking it; where only an index.json of the reference stands, it is read
+ * index.bin, whose pages are checked as they are used; where only an index.json of the reference stands, it is read
  * instead. -ENOENT "index "..." not found", -EUCLEAN "index "..." is damaged: ...; rebuild it"
  * (J09).
  */
@@ -55,6 +55,10 @@ void rag_close(struct rag_index *ix);
  */
 bool rag_is_current(int ragdir, const struct rag_index *ix);
 void rag_describe(const struct rag_index *ix, struct rag_info *out);
+
+/* rag_check(ix, err): every byte of index.bin against its checksums; a query looks only at what it
+ * reads. -EUCLEAN as rag_open(), naming the section. */
+int rag_check(const struct rag_index *ix, struct err *err);
 
 enum rag_format {
 	RAG_TEXT,  /* score<TAB>path<TAB>excerpt a line */

@@ -169,7 +169,7 @@ int rag_query(const struct rag_index *ix, const char *text, size_t len, size_t k
 	int rc = query_words(text, len, &words);
 
 	if (rc == 0)
-		rc = rag_rank(&ix->bin, &words, k, &hits, &n);
+		rc = rag_rank_words(&ix->bin, &words, k, &hits, &n);
 	if (rc == 0)
 		rc = render(ix, hits, n, &words, form, out);
 	free(hits);
@@ -180,6 +180,6 @@ int rag_query(const struct rag_index *ix, const char *text, size_t len, size_t k
 		out->len = start;
 	if (rc == -ENOMEM)
 		return err_nomem(err);
-	err_set(err, EUCLEAN, "index.bin contradicts itself");
+	rag_bin_what(&ix->bin, err);
 	return rag_damaged(ix->name, err);
 }

@@ -136,6 +136,8 @@ int rag_terms_count(
 	}
 	for (size_t i = 0; i < ts->n_touched; i++) {
 		index = ts->touched[i];
+		if (ts->at[index].df == 0)
+			ts->at[index].rank = (uint32_t)i;
 		if (rag_terms_append(ts, index, doc, ts->at[index].tf) < 0)
 			return -ENOMEM;
 		ts->at[index].tf = 0;

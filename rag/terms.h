@@ -18,6 +18,7 @@ struct rag_term {
 	uint32_t df;
 	uint32_t next; /* the lowest document id that may follow */
 	uint32_t tf;   /* in the document being counted */
+	uint32_t rank; /* words of its first document that come before it there */
 	uint8_t len;
 };
 

@@ -126,7 +126,7 @@ static void one_query(const struct rag_index *ix, struct json_slice json, uint64
 		cr_assert_geq(rag_terms_add(&words, word, strlen(word), &index), 0);
 	}
 	score_literally(json, &words, scores);
-	cr_assert_eq(rag_rank(&ix->bin, &words, k, &hits, &n), 0);
+	cr_assert_eq(rag_rank_words(&ix->bin, &words, k, &hits, &n), 0);
 	for (size_t i = 0; i < n; i++) {
 		size_t best = 0;
 

@@ -1,0 +1,169 @@
+#include "list_write.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { TENTH = 10, HUNDREDTH = 100 };
+
+/* what a pair can add at most, in steps, rounded up: no float between it and the formula is
+ * rounded the other way, for the product is compared again */
+static uint32_t steps_up(double weight, double step)
+{
+	double x = weight / step;
+	uint32_t n;
+
+	if (!(x < RAG_MAX_STEPS))
+		return RAG_MAX_STEPS;
+	n = (uint32_t)x;
+	while (n < RAG_MAX_STEPS && (double)n * step < weight)
+		n++;
+	return n;
+}
+
+/* a heap of the best hundred, the lowest on top */
+static void keep_best(struct rag_list_maker *lm, uint32_t x)
+{
+	uint32_t *h = lm->best, n = lm->n_best, i, child;
+
+	if (n < HUNDREDTH) {
+		for (i = lm->n_best++; i > 0 && h[(i - 1) / 2] > x; i = (i - 1) / 2)
+			h[i] = h[(i - 1) / 2];
+		h[i] = x;
+		return;
+	}
+	if (x <= h[0])
+		return;
+	for (i = 0; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && h[child + 1] < h[child])
+			child++;
+		if (h[child] >= x)
+			break;
+		h[i] = h[child];
+	}
+	h[i] = x;
+}
+
+static int block_end(struct rag_list_maker *lm, uint32_t low)
+{
+	uint8_t bytes[2 * RAG_PACKED_BYTES], skip[RAG_SKIP_BYTES];
+	uint32_t gaps[RAG_BLOCK], tfs[RAG_BLOCK], end;
+	uint16_t max = (uint16_t)lm->block_max;
+	size_t n;
+
+	for (unsigned i = 0; i < lm->n; i++) {
+		gaps[i] = lm->doc[i] - low;
+		low = lm->doc[i] + 1;
+		tfs[i] = lm->tf[i] - 1;
+	}
+	n = rag_pack(gaps, lm->n, bytes);
+	n += rag_pack(tfs, lm->n, bytes + n);
+	if (buf_add(&lm->blocks, bytes, n) < 0 || lm->blocks.len > UINT32_MAX)
+		return -ENOMEM;
+	end = (uint32_t)lm->blocks.len;
+	memcpy(skip, &lm->doc[lm->n - 1], 4);
+	memcpy(skip + 4, &end, 4);
+	memcpy(skip + 8, &max, 2);
+	if (lm->block_max > lm->list_max)
+		lm->list_max = lm->block_max;
+	lm->last = lm->doc[lm->n - 1];
+	lm->n = 0;
+	lm->block_max = 0;
+	return buf_add(&lm->skip, skip, sizeof(skip));
+}
+
+static uint32_t low_of(const struct rag_list_maker *lm)
+{
+	return lm->skip.len ? lm->last + 1 : 0;
+}
+
+int rag_list_pair(
+	struct rag_list_maker *lm, const struct rag_bm25 *bm, uint32_t doc, uint32_t tf, uint32_t len)
+{
+	double step = (bm->k1 + 1) / RAG_MAX_STEPS, weight = rag_weight(bm, 1, tf, len);
+	uint32_t up = steps_up(weight, step);
+
+	if (lm->n == RAG_BLOCK && block_end(lm, low_of(lm)) < 0)
+		return -ENOMEM;
+	if (lm->df++ == 0) {
+		lm->first_doc = doc;
+		lm->first_tf = tf;
+	}
+	lm->doc[lm->n] = doc;
+	lm->tf[lm->n++] = tf;
+	if (up > lm->block_max)
+		lm->block_max = up;
+	keep_best(lm, up ? up - 1 : 0);
+	return 0;
+}
+
+/* the ${nth} highest of those kept */
+static uint16_t nth_best(const struct rag_list_maker *lm, uint32_t nth)
+{
+	uint32_t sorted[HUNDREDTH], n = lm->n_best;
+
+	if (nth == n)
+		return (uint16_t)lm->best[0];
+	memcpy(sorted, lm->best, n * sizeof(*sorted));
+	for (uint32_t k = 0; k < nth; k++) {
+		uint32_t top = k;
+
+		for (uint32_t i = k + 1; i < n; i++)
+			if (sorted[i] > sorted[top])
+				top = i;
+		uint32_t x = sorted[top];
+		sorted[top] = sorted[k];
+		sorted[k] = x;
+	}
+	return (uint16_t)sorted[nth - 1];
+}
+
+static int put_skips(const struct rag_list_maker *lm, struct buf *out)
+{
+	size_t n = lm->skip.len / RAG_SKIP_BYTES;
+
+	for (size_t super = 0; super < n; super += RAG_SUPER_BLOCKS) {
+		uint16_t max = 0, x;
+
+		for (size_t i = super; i < n && i < super + RAG_SUPER_BLOCKS; i++) {
+			memcpy(&x, lm->skip.data + i * RAG_SKIP_BYTES + 8, 2);
+			max = x > max ? x : max;
+		}
+		if (buf_add(out, &max, sizeof(max)) < 0)
+			return -ENOMEM;
+	}
+	return buf_add(out, lm->skip.data, lm->skip.len);
+}
+
+static size_t put16(uint8_t *out, uint16_t x)
+{
+	memcpy(out, &x, sizeof(x));
+	return sizeof(x);
+}
+
+int rag_list_end(struct rag_list_maker *lm, struct buf *out, uint8_t said[RAG_LIST_SAID_BYTES],
+	size_t *n_said)
+{
+	size_t from = out->len, n = rag_vbyte_put(said, lm->df);
+
+	if (lm->df == 1) {
+		n += rag_vbyte_put(said + n, lm->first_doc);
+		n += rag_vbyte_put(said + n, lm->first_tf);
+	} else {
+		if (block_end(lm, low_of(lm)) < 0 ||
+			(lm->df >= RAG_BLOCK && put_skips(lm, out) < 0) ||
+			buf_add(out, lm->blocks.data, lm->blocks.len) < 0)
+			return -ENOMEM;
+		n += rag_vbyte_put(said + n, out->len - from);
+		n += put16(said + n, (uint16_t)lm->list_max);
+		if (lm->df >= TENTH)
+			n += put16(said + n, nth_best(lm, TENTH));
+		if (lm->df >= HUNDREDTH)
+			n += put16(said + n, nth_best(lm, HUNDREDTH));
+	}
+	buf_reset(&lm->skip);
+	buf_reset(&lm->blocks);
+	lm->n = lm->df = lm->n_best = 0;
+	lm->last = lm->block_max = lm->list_max = 0;
+	*n_said = n;
+	return 0;
+}

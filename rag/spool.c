@@ -1,0 +1,85 @@
+#include "spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/replace.h"
+
+enum { PIECE_BYTES = 1 << 20 };
+
+void rag_spool_init(struct rag_spool *sp, int dirfd)
+{
+	*sp = (struct rag_spool){.dirfd = dirfd, .fd = -1};
+}
+
+void rag_spool_release(struct rag_spool *sp)
+{
+	if (sp->len > 0 && sp->fd >= 0)
+		close(sp->fd);
+	buf_release(&sp->bf);
+	rag_spool_init(sp, -1);
+}
+
+int rag_temporary(int dirfd, struct err *err)
+{
+	char name[] = ".spool";
+	int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return fd;
+	/* a file system without O_TMPFILE: a name for a moment */
+	fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(err, "cannot create a temporary file");
+	unlinkat(dirfd, name, 0);
+	return fd;
+}
+
+int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err)
+{
+	int rc = 0;
+
+	if (buf_add(&sp->bf, data, len) < 0)
+		return err_nomem(err);
+	sp->len += len;
+	if (sp->dirfd < 0 || sp->bf.len < RAG_SPOOL_BYTES)
+		return 0;
+	if (sp->fd < 0) {
+		rc = rag_temporary(sp->dirfd, err);
+		if (rc < 0)
+			return rc;
+		sp->fd = rc;
+	}
+	rc = write_all(sp->fd, sp->bf.data, sp->bf.len, err);
+	buf_reset(&sp->bf);
+	return rc;
+}
+
+int rag_spool_each(struct rag_spool *sp, rag_spool_to *each, void *arg, struct err *err)
+{
+	uint64_t at = 0, end = sp->len - sp->bf.len;
+	struct buf piece = BUF_INIT;
+	int rc = 0;
+
+	if (end && buf_reserve(&piece, PIECE_BYTES) < 0)
+		return err_nomem(err);
+	while (rc == 0 && at < end) {
+		size_t want = end - at < PIECE_BYTES ? (size_t)(end - at) : PIECE_BYTES;
+		ssize_t n = pread(sp->fd, piece.data, want, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			rc = n < 0 ? err_sys(err, "cannot read a temporary file")
+				   : err_set(err, EIO, "a temporary file is cut");
+			break;
+		}
+		rc = each(arg, piece.data, (size_t)n, err);
+		at += (uint64_t)n;
+	}
+	buf_release(&piece);
+	return rc < 0 || sp->bf.len == 0 ? rc : each(arg, sp->bf.data, sp->bf.len, err);
+}
