@@ -10,7 +10,7 @@ CC      ?= cc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-B       := $(if $(FUZZ),build-fuzz,$(if $(SAN),build-san,build))
+B       := $(if $(FUZZ),build-fuzz,$(if $(SAN),build-san,$(if $(ABLATE),build/ablate,build)))
 Q       := $(if $(V),,@)
 JOBS    ?= $(shell nproc)
 SHARED  ?= $(abspath ../shared)
@@ -19,14 +19,14 @@ MODEL   := $(MODEL_DIR)/SmolLM2-135M-Instruct-Q4_1.gguf
 EXAMPLE ?= redactor
 
 PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash-dev libzstd-dev libcriterion-dev \
-	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev python3 python3-pip \
+	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev libstemmer-dev libxml2-dev python3 python3-pip \
 	jq rsync busybox mandoc procps
 
-PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8
+PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8 libxml-2.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
 CFLAGS  ?= -O2 -g
 FLAGS    = -std=c11 -D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. -Ikolmfs $(WARN) -ffp-contract=off -fno-strict-aliasing -fstack-protector-strong \
-	-MMD -MP $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+	-MMD -MP $(if $(ABLATE),-DKOLM_ABLATE) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
 VERSION := 0.1.0
@@ -49,7 +49,7 @@ LIB      = $(patsubst %,$(B)/lib/%.a,$(1))
 
 # which libraries a program is made of, in link order, and which system libraries it needs
 SYS_base := $(shell pkg-config --libs libcjson libxxhash libsodium libseccomp 2>/dev/null) -lm -lpthread
-SYS_rag  := $(shell pkg-config --libs libzstd libutf8proc 2>/dev/null)
+SYS_rag  := $(shell pkg-config --libs libzstd libutf8proc libzip libxml-2.0 2>/dev/null) -lstemmer
 SYS_lm   := $(shell pkg-config --libs libutf8proc libpcre2-8 2>/dev/null)
 SYS_zip  := $(shell pkg-config --libs libzip libutf8proc 2>/dev/null)
 SYS_fuse := $(shell pkg-config --libs fuse3 2>/dev/null)
@@ -58,10 +58,10 @@ CFLAGS_kolmfs/runner/js := $(shell pkg-config --cflags javascriptcoregtk-4.1 2>/
 
 KOLM     := loop store artifact rag spawn base
 PROGRAMS := kolmfs kolm kolm-trainer kolm-runner kolm-cell kolm-indexer
-BINS     := $(PROGRAMS:%=$(B)/bin/%)
+BINS     := $(PROGRAMS:%=$(B)/bin/%) $(if $(ABLATE),$(B)/bin/hostile)
 
 FORCE:
-.PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units fuzz fuzzers benches peers mpi \
+.PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units faults fuzz fuzzers benches peers mpi \
 	bench bench-rag bench-fs bench-peers
 all: $(BINS)
 
@@ -89,6 +89,10 @@ model:
 SRC_runner := $(filter-out kolmfs/runner/cell%.c kolmfs/runner/js%.c kolmfs/runner/sandbox%.c,$(wildcard kolmfs/runner/*.c))
 SRC_cell   := $(wildcard kolmfs/runner/cell*.c kolmfs/runner/js*.c)
 SRC_tools  := $(wildcard tools/*.c)
+# ABLATE=1, for tests/airgap only: layers of the sandbox can be taken away, the cell has many more probes, and `hostile` watches it. Never installed.
+ifdef ABLATE
+SRC_cell   := $(filter-out kolmfs/runner/cell_probe.c,$(SRC_cell)) tests/airgap/probes.c
+endif
 O          = $(1:%.c=$(B)/obj/%.o)
 
 $(B)/bin/kolmfs: $(call O,kolmfs/main.c) $(call LIB,fs $(KOLM))
@@ -97,6 +101,8 @@ $(B)/bin/kolm: $(call O,$(SRC_tools)) $(call LIB,$(KOLM))
 $(B)/bin/kolm: SYS = $(SYS_zip) $(SYS_rag) $(SYS_base)
 $(B)/bin/kolm-runner: $(call O,$(SRC_runner)) $(call LIB,store artifact rag lm base)
 $(B)/bin/kolm-runner: SYS = $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+$(B)/bin/hostile: $(call O,tests/airgap/hostile.c tests/airgap/js_probes.c) $(call LIB,spawn base)
+$(B)/bin/hostile: SYS = $(SYS_base)
 ifdef SAN
 # the cell is never sanitised: it lives under a memory limit and a system-call filter that no sanitizer's runtime survives
 $(B)/bin/kolm-cell: FORCE
@@ -114,7 +120,7 @@ $(B)/bin/kolm-indexer: SYS = $(SYS_rag) $(SYS_base)
 $(filter-out $(if $(SAN),$(B)/bin/kolm-cell),$(BINS)):
 	@mkdir -p $(@D)
 	@echo "  LD      $@"
-	$(Q)$(CC) $(SANFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(SYS)
+	$(Q)$(CC) $(SANFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -Wl,--as-needed $(SYS)
 
 $(B)/lib/%.a:
 	@mkdir -p $(@D)
@@ -162,7 +168,16 @@ $(B)/bench/%: tests/bench/%.c $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*)
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 		$(SYS_fuse) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
 
+# what the fault suites drive: tests/fault/NAME.c, on the whole of libkolm
+FAULTS   := $(patsubst tests/fault/%.c,$(B)/fault/%,$(wildcard tests/fault/*.c))
+$(B)/fault/%: tests/fault/%.c $(call LIB,$(KOLM))
+	@mkdir -p $(@D)
+	@echo "  FAULT   $@"
+	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+		$(SYS_zip) $(SYS_rag) $(SYS_base) -ldl
+
 units: $(UNIT) $(FUZZERS)
+faults: $(FAULTS)
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
@@ -189,18 +204,18 @@ check-peers: deps
 # recursion, so that a fresh machine has its packages (and pkg-config its answers) before anything is compiled
 check: deps
 	@$(MAKE) --no-print-directory model
-	@$(MAKE) --no-print-directory -j$(JOBS) all units
+	@$(MAKE) --no-print-directory -j$(JOBS) all units faults
 	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run
 
 check-fault: deps
 	@$(MAKE) --no-print-directory model
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all faults
 	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
 
 # the same suites at length: hours
 check-long: deps
 	@$(MAKE) --no-print-directory model
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all faults
 	@LONG=1 SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/run-fault
 
 # the trainer over many machines, on the site's MPI
