@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "streams.h"
 #include "talk.h"
 #include "texts.h"
 #include "tree.h"
@@ -188,6 +189,15 @@ void names_watched(
 		watched(index_names, key, what, fn, arg);
 	else if (*key)
 		watched(slug_names, key, what, fn, arg);
+}
+
+void names_watched_job(const char *key, uint64_t job, unsigned what,
+	void (*fn)(void *arg, const char *path), void *arg)
+{
+	char folder[3 * SLUG_BYTES];
+
+	snprintf(folder, sizeof(folder), "%s/jobs/%llu", key, (unsigned long long)job);
+	watched(job_names, folder, what, fn, arg);
 }
 
 void names_key(const struct place *at, char out[2 * SLUG_BYTES])

@@ -103,10 +103,13 @@ int names_child(struct server *sv, const struct place *at, const char *name, siz
 int names_list(
 	struct server *sv, const struct place *at, names_each *fn, void *arg, struct err *err);
 
-/* names_watched(slug, rag, what, fn, arg): the paths of the files that show a change ${what} of
- * ${slug} (NULL: of rag, or of the root). */
+/* names_watched(key, what, fn, arg): the paths of the files that show a change ${what} of the
+ * folder
+ * ${key}, as names_key() says it. names_watched_job(): those of one of its jobs. */
 void names_watched(
-	const char *slug, unsigned what, void (*fn)(void *arg, const char *path), void *arg);
+	const char *key, unsigned what, void (*fn)(void *arg, const char *path), void *arg);
+void names_watched_job(const char *key, uint64_t job, unsigned what,
+	void (*fn)(void *arg, const char *path), void *arg);
 
 /* names_key(at, out): the folder whose ctl and error a place belongs to: "" for the root,
  * "redactor", "rag", "rag/docs". */

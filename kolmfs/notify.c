@@ -1,8 +1,8 @@
 /*
  * notify - see notify.h. One thread and one lock. Changes are counted at once, by folder and kind,
  * and told as soon as the thread comes round to it; touches for inotify are put together, at most
- * ten a second for a folder. Once a second, while somebody waits for a job or an event, it looks by
- * itself: another process may have brought it about.
+ * twenty-five a second for a folder. Once a second it looks at the files that parked reads wait
+ * for: another process may have brought what they want.
  */
 #include "notify.h"
 
@@ -20,7 +20,7 @@
 #include "park.h"
 #include "reply.h"
 
-enum { KINDS = 7, TOUCH_GAP_MS = 100, LOOK_GAP_MS = 1000, FUSE_MAGIC = 0x65735546 };
+enum { KINDS = 7, TOUCH_GAP_MS = 40, LOOK_GAP_MS = 1000, FUSE_MAGIC = 0x65735546 };
 
 /* what is known of one folder */
 struct channel {
@@ -168,10 +168,10 @@ static void tell(void *arg, struct open *o)
 	open_tell(o);
 }
 
-static bool is_any_stream(void *arg, const struct open *o)
+static bool is_polled_stream(void *arg, const struct open *o)
 {
 	(void)arg;
-	return o->nd->at.what->ready != NULL;
+	return o->nd->at.what->ready && atomic_load(&o->is_polled);
 }
 
 static void tell_if_ready(void *arg, struct open *o)
@@ -216,6 +216,18 @@ static void touch_if_known(void *arg, const char *path)
 	*(slash ? slash : dir) = '\0';
 	if (node_known(sv, path) || (*dir && node_known(sv, dir)))
 		touch_path(sv, path);
+}
+
+/* the files that show a change of ${key}; of its jobs the newest is the one that changes */
+static void touch_change(struct server *sv, const char *key, unsigned what)
+{
+	bool is_rag = strcmp(key, "rag") == 0;
+	struct job_record jr;
+
+	names_watched(key, what, touch_if_known, sv);
+	if ((what & (CHANGE_JOB | CHANGE_LOG | CHANGE_STATUS)) && *key && !strchr(key, '/') &&
+		kolm_job(sv->k, is_rag ? NULL : key, 0, &jr, NULL) == 0)
+		names_watched_job(key, jr.id, what, touch_if_known, sv);
 }
 
 /* ---- the thread ---- */
@@ -288,7 +300,7 @@ static bool work_off(struct notify *nt)
 		ch->touched = 0;
 		ch->touch_at = now + TOUCH_GAP_MS;
 		pthread_mutex_unlock(&nt->lock);
-		names_watched(ch->key, what, touch_if_known, nt->sv);
+		touch_change(nt->sv, ch->key, what);
 		pthread_mutex_lock(&nt->lock);
 	}
 	return was_told;
@@ -334,9 +346,8 @@ static void *notify_thread(void *arg)
 		if (is_due) {
 			looked = clock_ms();
 			pthread_mutex_unlock(&nt->lock);
-			if (park_waiting(nt->sv->park))
-				park_wake(nt->sv, NULL);
-			opens_each(nt->sv, is_any_stream, tell_if_ready, NULL);
+			park_look(nt->sv);
+			opens_each(nt->sv, is_polled_stream, tell_if_ready, NULL);
 			pthread_mutex_lock(&nt->lock);
 		}
 		wait_more(nt);

@@ -344,6 +344,7 @@ void open_poll(struct open *o, struct fuse_pollhandle *ph)
 	pthread_mutex_lock(&o->lock);
 	old = o->ph;
 	o->ph = ph;
+	atomic_store(&o->is_polled, true);
 	pthread_mutex_unlock(&o->lock);
 	if (old)
 		poll_drop(old);

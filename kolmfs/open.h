@@ -39,6 +39,8 @@ struct open {
 	uint64_t pos;  /* a follow: how far it has read the log */
 	struct by by;
 	struct fuse_pollhandle *ph;
+	atomic_bool is_polled;	 /* ${ph} was ever set */
+	_Atomic uint64_t looked; /* streams.h: stream_moved() */
 
 	struct open *next, *prev; /* of all opens, under opens.lock */
 };

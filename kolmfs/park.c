@@ -14,7 +14,7 @@
 
 #include "open.h"
 #include "reply.h"
-#include "talk.h"
+#include "streams.h"
 
 struct parked {
 	struct fuse_req *req;
@@ -27,7 +27,6 @@ struct parked {
 struct park {
 	pthread_mutex_t lock;
 	struct parked *first;
-	size_t n_streams; /* of them, waits and follows */
 	bool ended;
 };
 
@@ -56,14 +55,12 @@ static bool is_stream(const struct open *o)
 }
 
 /* takes an entry off the list; under the lock */
-static struct parked *unlink_at(struct park *pk, struct parked **at)
+static struct parked *unlink_at(struct parked **at)
 {
 	struct parked *pd = *at;
 
 	*at = pd->next;
 	pd->next = NULL;
-	if (is_stream(pd->o))
-		pk->n_streams--;
 	return pd;
 }
 
@@ -103,8 +100,6 @@ static void link_parked(struct park *pk, struct parked *pd)
 		if (!was_interrupted) {
 			pd->next = pk->first;
 			pk->first = pd;
-			if (is_stream(pd->o))
-				pk->n_streams++;
 		}
 	}
 	pthread_mutex_unlock(&pk->lock);
@@ -151,7 +146,7 @@ void park_interrupt(struct park *pk, struct fuse_req *req)
 	pthread_mutex_lock(&pk->lock);
 	for (struct parked **at = &pk->first; *at; at = &(*at)->next) {
 		if ((*at)->req == req) {
-			pd = unlink_at(pk, at);
+			pd = unlink_at(at);
 			break;
 		}
 	}
@@ -160,15 +155,33 @@ void park_interrupt(struct park *pk, struct fuse_req *req)
 		answer(pd, -EINTR, NULL);
 }
 
-static struct parked *take_matching(struct park *pk, const struct open *o, bool is_all)
+/* which parked reads somebody wants to look at again */
+struct pick {
+	struct server *sv;
+	const struct open *o; /* of this open, or, NULL: */
+	enum { PICK_STREAMS, PICK_MOVED, PICK_ALL } which;
+	struct look look;
+};
+
+static bool is_picked(struct pick *pi, const struct parked *pd)
+{
+	if (pi->o)
+		return pd->o == pi->o;
+	if (pi->which == PICK_ALL)
+		return true;
+	/* a wake-up of everybody is about jobs and events; an answer wakes its own open */
+	return is_stream(pd->o) &&
+	       (pi->which == PICK_STREAMS || stream_moved(pi->sv, pd->o, &pi->look));
+}
+
+static struct parked *take_matching(struct park *pk, struct pick *pi)
 {
 	struct parked *found = NULL, *pd;
 
 	pthread_mutex_lock(&pk->lock);
 	for (struct parked **at = &pk->first; *at;) {
-		/* a wake-up of everybody is about jobs and events; an answer wakes its own open */
-		if (is_all || (o ? (*at)->o == o : is_stream((*at)->o))) {
-			pd = unlink_at(pk, at);
+		if (is_picked(pi, *at)) {
+			pd = unlink_at(at);
 			pd->next = found;
 			found = pd;
 		} else {
@@ -179,35 +192,40 @@ static struct parked *take_matching(struct park *pk, const struct open *o, bool 
 	return found;
 }
 
-void park_wake(struct server *sv, struct open *o)
+static void try_again(struct pick *pi)
 {
-	struct parked *pd = take_matching(sv->park, o, false), *next;
+	struct parked *pd = take_matching(pi->sv->park, pi), *next;
 
 	for (; pd; pd = next) {
 		next = pd->next;
 		pd->next = NULL;
-		try_parked(sv->park, pd);
+		try_parked(pi->sv->park, pd);
 	}
 }
 
-size_t park_waiting(struct park *pk)
+void park_wake(struct server *sv, struct open *o)
 {
-	size_t n;
+	struct pick pi = {.sv = sv, .o = o, .which = PICK_STREAMS};
 
-	pthread_mutex_lock(&pk->lock);
-	n = pk->n_streams;
-	pthread_mutex_unlock(&pk->lock);
-	return n;
+	try_again(&pi);
+}
+
+void park_look(struct server *sv)
+{
+	struct pick pi = {.sv = sv, .which = PICK_MOVED};
+
+	try_again(&pi);
 }
 
 void park_end(struct server *sv)
 {
+	struct pick pi = {.sv = sv, .which = PICK_ALL};
 	struct parked *pd, *next;
 
 	pthread_mutex_lock(&sv->park->lock);
 	sv->park->ended = true;
 	pthread_mutex_unlock(&sv->park->lock);
-	for (pd = take_matching(sv->park, NULL, true); pd; pd = next) {
+	for (pd = take_matching(sv->park, &pi); pd; pd = next) {
 		next = pd->next;
 		answer_end(pd);
 	}

@@ -23,10 +23,10 @@ void park_read(struct server *sv, struct fuse_req *req, struct open *o, size_t s
 /* park_interrupt(pk, req): its client got a signal: EINTR. */
 void park_interrupt(struct park *pk, struct fuse_req *req);
 
-/* park_wake(sv, o): look again at the reads of ${o}; NULL: at all of them. park_waiting(): how many
- * wait for a job or an event (which others may bring about unseen). */
+/* park_wake(sv, o): look again at the reads of ${o}; NULL: at all that wait for a job or an event.
+ * park_look(sv): at those of them that another process may have brought something for. */
 void park_wake(struct server *sv, struct open *o);
-size_t park_waiting(struct park *pk);
+void park_look(struct server *sv);
 
 /* park_end(sv): every parked read ends: streams with end of file, `wait` with ENODATA; later ones
  * too. */

@@ -4,20 +4,15 @@
 #include "talk.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "replies.h"
-#include "texts.h"
 
 enum {
 	INPUT_BYTES_MAX =
 		4 << 20, /* more than any artifact takes; its own limit is the runner's to say */
 	CONFIG_TEXT_BYTES = 64 << 10,
-	FOLLOW_CHUNK_BYTES = 256 << 10,
-	FOLLOW_LINE_BYTES = 4 << 20,
 };
 
 static bool is_space(char c)
@@ -253,109 +248,4 @@ int run_answer(struct server *sv, const struct place *at, const char *text, size
 	rc = run_print((struct json_slice){rs.output.data, rs.output.len}, out);
 	run_result_release(&rs);
 	return rc < 0 ? err_nomem(err) : 0;
-}
-
-/* ---- wait, follow ---- */
-
-static const char *slug_or_rag(const struct open *o)
-{
-	return o->nd->at.rag ? NULL : o->nd->at.slug;
-}
-
-int wait_bind(struct server *sv, struct open *o, struct err *err)
-{
-	struct job_record jr;
-	int rc = kolm_job(sv->k, slug_or_rag(o), 0, &jr, err);
-
-	if (rc == 0)
-		o->job = jr.id;
-	return rc == -ENODATA || rc == -ENOENT ? 0 : rc;
-}
-
-int wait_ready(struct server *sv, struct open *o, struct err *err)
-{
-	struct job_record jr;
-	int rc;
-
-	if (o->job == 0)
-		return err_set(err, ENODATA, "no job ever ran");
-	rc = kolm_job(sv->k, slug_or_rag(o), o->job, &jr, err);
-	if (rc < 0)
-		return rc;
-	if (jr.state != JOB_DONE)
-		return 0;
-	kolm_job_line(&jr, &o->out);
-	o->ended = true;
-	return 1;
-}
-
-int follow_bind(struct server *sv, struct open *o, struct err *err)
-{
-	int fd = tune_log_open(sv, &o->nd->at, err);
-	off_t end;
-
-	if (fd == -ENOENT)
-		return 0;
-	if (fd < 0)
-		return fd;
-	end = lseek(fd, 0, SEEK_END);
-	close(fd);
-	o->pos = end > 0 ? (uint64_t)end : 0;
-	return 0;
-}
-
-static bool is_of_slug(const char *line, size_t len, const char *slug)
-{
-	struct json_slice value, whole = {line, len};
-	size_t n = strlen(slug);
-
-	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value))
-		return false;
-	return value.len == n + 2 && memcmp(value.text + 1, slug, n) == 0;
-}
-
-/* the whole lines of a chunk; how many bytes they are */
-static size_t take_lines(struct open *o, const char *data, size_t len)
-{
-	size_t pos = 0;
-
-	for (const char *lf; (lf = memchr(data + pos, '\n', len - pos)) && !o->out.len;
-		pos = (size_t)(lf - data) + 1)
-		if (is_of_slug(data + pos, (size_t)(lf - (data + pos)), o->nd->at.slug))
-			buf_add(&o->out, data + pos, (size_t)(lf - (data + pos)) + 1);
-	return pos;
-}
-
-int follow_ready(struct server *sv, struct open *o, struct err *err)
-{
-	size_t size = FOLLOW_CHUNK_BYTES;
-	int fd = tune_log_open(sv, &o->nd->at, err), rc = 0;
-	char *chunk;
-
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	chunk = malloc(size);
-	while (chunk && !o->out.len) {
-		ssize_t n = pread(fd, chunk, size, (off_t)o->pos);
-		size_t used = n > 0 ? take_lines(o, chunk, (size_t)n) : 0;
-
-		if (n < 0)
-			rc = err_sys(err, "cannot read 'tune.jsonl'");
-		o->pos += used;
-		if (used == 0 && n == (ssize_t)size && size < FOLLOW_LINE_BYTES) {
-			char *more = realloc(chunk, size * 2); /* a line longer than the chunk */
-
-			if (!more)
-				break;
-			chunk = more;
-			size *= 2;
-		} else if (used == 0) {
-			break;
-		}
-	}
-	if (!chunk)
-		rc = err_nomem(err);
-	free(chunk);
-	close(fd);
-	return rc < 0 ? rc : o->out.len > 0;
 }

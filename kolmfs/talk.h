@@ -1,6 +1,6 @@
 /*
  * talk - what is written on an open and what comes back: run, query, captures.jsonl,
- * tune-config.json, and the streams wait and follow.
+ * tune-config.json.
  */
 #ifndef KOLM_TALK_H
 #define KOLM_TALK_H
@@ -32,11 +32,5 @@ int query_answer(struct server *sv, const struct place *at, const char *text, si
 	struct buf *out, struct err *err);
 int query_render(struct server *sv, const struct place *at, struct buf *out,
 	struct err *err); /* of query?... */
-
-/* names.h: ready and bind */
-int wait_ready(struct server *sv, struct open *o, struct err *err);
-int follow_ready(struct server *sv, struct open *o, struct err *err);
-int wait_bind(struct server *sv, struct open *o, struct err *err);
-int follow_bind(struct server *sv, struct open *o, struct err *err);
 
 #endif
