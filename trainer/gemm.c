@@ -14,10 +14,10 @@
 
 enum {
 	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
-	DEPTH_MAX = 320,
+	DEPTH_MAX = 288,
 	ROWS_BLOCK = 96, /* rows of x that stay in cache while the strips pass */
 	TILES_PER_THREAD =
-		4, /* so that a thread that is slowed down leaves its tiles to the others */
+		8, /* so that a thread that is slowed down leaves its tiles to the others */
 };
 
 /* chosen once at start: the one thing here that is not an argument */
@@ -77,23 +77,31 @@ static long ceil_div(long a, long b)
 	return (a + b - 1) / b;
 }
 
-/* how wide and how high a tile is; never decides a bit of the result */
+/* columns the slowest thread gets when tiles are dealt evenly */
+static long largest_share(long columns, long width, int threads)
+{
+	return ceil_div(ceil_div(columns, width), threads) * width;
+}
+
+/* how wide and how high a tile is; never decides a bit of the result. Narrower tiles as long as
+ * they are few: shares stay even when a core is taken away. */
 static int plan_tiles(struct product *p, int threads, long block)
 {
-	static const long widths[] = {96, 64, 48, 32, 16};
+	static const long narrower[] = {64, 32};
 	long want = (long)threads * TILES_PER_THREAD;
 
 	p->width = block > 96 ? block : 96;
-	for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]) && threads > 1; i++) {
-		if (widths[i] % block != 0)
-			continue;
-		p->width = widths[i];
-		if (ceil_div(p->columns, p->width) >= want)
-			break;
+	for (size_t i = 0; i < sizeof(narrower) / sizeof(narrower[0]) && threads > 1; i++) {
+		long now = largest_share(p->columns, p->width, threads),
+		     then = largest_share(p->columns, narrower[i], threads);
+
+		if (narrower[i] % block == 0 &&
+			(then < now || (then == now && ceil_div(p->columns, p->width) < want)))
+			p->width = narrower[i];
 	}
 	p->column_tiles = (int)ceil_div(p->columns, p->width);
 	p->rows = p->m;
-	if (threads > 1 && p->column_tiles < want) {
+	if (p->column_tiles < 2 * threads && threads > 1) {
 		long parts = ceil_div(want, p->column_tiles);
 
 		p->rows = ceil_div(ceil_div(p->m, parts), GEMM_ROWS_MAX) * GEMM_ROWS_MAX;
@@ -187,6 +195,23 @@ static void pack_columns(
 	}
 }
 
+/* all strips of a panel over some rows of x, two strips at a time where the kernel can */
+static void panel_run(const struct product *p, long i, long rows, long c0, long n, long k,
+	long depth, const float *panel)
+{
+	const float *in = p->in + i * p->ldin + k;
+	float *out = p->out + i * p->ldout + c0;
+	bool load = p->add || k > 0;
+	long s = 0;
+
+	for (; p->kn->run_pair && s + 2 * GEMM_STRIP <= n; s += 2 * GEMM_STRIP)
+		gemm_pair(p->kn, rows, depth, in, p->ldin, 1, panel + s * depth,
+			panel + (s + GEMM_STRIP) * depth, GEMM_STRIP, out + s, p->ldout, load);
+	for (; s < n; s += GEMM_STRIP)
+		gemm_strip(p->kn, rows, depth, in, p->ldin, 1, panel + s * depth, GEMM_STRIP,
+			out + s, p->ldout, n - s < GEMM_STRIP ? (int)(n - s) : GEMM_STRIP, load);
+}
+
 static void tile_run(const struct product *p, int tile,
 	void (*pack)(const struct product *, long, long, long, long, float *))
 {
@@ -199,16 +224,9 @@ static void tile_run(const struct product *p, int tile,
 		long depth = p->sum - k < p->depth ? p->sum - k : p->depth;
 
 		pack(p, c0, n, k, depth, panel);
-		for (long i = i0; i < end; i += ROWS_BLOCK) {
-			long rows = end - i < ROWS_BLOCK ? end - i : ROWS_BLOCK;
-
-			for (long s = 0; s < n; s += GEMM_STRIP)
-				gemm_strip(p->kn, rows, depth, p->in + i * p->ldin + k, p->ldin, 1,
-					panel + s * depth, GEMM_STRIP,
-					p->out + i * p->ldout + c0 + s, p->ldout,
-					n - s < GEMM_STRIP ? (int)(n - s) : GEMM_STRIP,
-					p->add || k > 0);
-		}
+		for (long i = i0; i < end; i += ROWS_BLOCK)
+			panel_run(p, i, end - i < ROWS_BLOCK ? end - i : ROWS_BLOCK, c0, n, k,
+				depth, panel);
 	}
 }
 

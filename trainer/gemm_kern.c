@@ -72,6 +72,45 @@ static inline __attribute__((always_inline, target("avx512f"))) void avx512_body
 		_mm512_storeu_ps(c + i * ldc, acc[i]);
 }
 
+/* 24 sums, so that every value of a that is loaded serves two multiplications: loads no longer
+ * decide the speed */
+static inline __attribute__((always_inline, target("avx512f"))) void avx512_pair_body(const int m,
+	long k, const float *a, long a_row, long a_k, const float *b, const float *b2, long b_k,
+	float *c, long ldc, bool load)
+{
+	const float *p0 = a, *p1 = a + 3 * a_row, *p2 = a + 6 * a_row, *p3 = a + 9 * a_row;
+	__m512 lo[12], hi[12];
+
+#pragma GCC unroll 12
+	for (int i = 0; i < m; i++) {
+		lo[i] = load ? _mm512_loadu_ps(c + i * ldc) : _mm512_setzero_ps();
+		hi[i] = load ? _mm512_loadu_ps(c + i * ldc + 16) : _mm512_setzero_ps();
+	}
+#pragma GCC unroll 4
+	for (; k > 0; k--) {
+		__m512 bl = _mm512_loadu_ps(b), bh = _mm512_loadu_ps(b2);
+
+#pragma GCC unroll 12
+		for (int i = 0; i < m; i++) {
+			__m512 x = _mm512_set1_ps(ROW(i));
+
+			lo[i] = _mm512_fmadd_ps(x, bl, lo[i]);
+			hi[i] = _mm512_fmadd_ps(x, bh, hi[i]);
+		}
+		p0 += a_k;
+		p1 += a_k;
+		p2 += a_k;
+		p3 += a_k;
+		b += b_k;
+		b2 += b_k;
+	}
+#pragma GCC unroll 12
+	for (int i = 0; i < m; i++) {
+		_mm512_storeu_ps(c + i * ldc, lo[i]);
+		_mm512_storeu_ps(c + i * ldc + 16, hi[i]);
+	}
+}
+
 #define CASE(body, n)                                                                              \
 	case n:                                                                                    \
 		body(n, k, a, a_row, a_k, b, b_k, c, ldc, load);                                   \
@@ -108,6 +147,34 @@ static __attribute__((target("avx512f"))) void avx512_run(int m, long k, const f
 		CASE(avx512_body, 12)
 	}
 }
+
+#define PAIR(n)                                                                                    \
+	case n:                                                                                    \
+		if (a_k == 1 && b_k == GEMM_STRIP)                                                 \
+			avx512_pair_body(n, k, a, a_row, 1, b, b2, GEMM_STRIP, c, ldc, load);      \
+		else                                                                               \
+			avx512_pair_body(n, k, a, a_row, a_k, b, b2, b_k, c, ldc, load);           \
+		break;
+
+static __attribute__((target("avx512f"))) void avx512_run_pair(int m, long k, const float *a,
+	long a_row, long a_k, const float *b, const float *b2, long b_k, float *c, long ldc,
+	bool load)
+{
+	switch (m) {
+		PAIR(1)
+		PAIR(2)
+		PAIR(3)
+		PAIR(4)
+		PAIR(5)
+		PAIR(6)
+		PAIR(7)
+		PAIR(8)
+		PAIR(9)
+		PAIR(10)
+		PAIR(11)
+		PAIR(12)
+	}
+}
 #endif
 
 static void portable_run(int m, long k, const float *a, long a_row, long a_k, const float *b,
@@ -130,10 +197,10 @@ static void portable_run(int m, long k, const float *a, long a_row, long a_k, co
 }
 
 /* avx512 is the same family: its bits are avx2's */
-static const struct gemm_kernel portable = {"portable", 4, false, portable_run};
+static const struct gemm_kernel portable = {"portable", 4, GEMM_PLAIN, portable_run, NULL};
 #if defined(__x86_64__)
-static const struct gemm_kernel avx2 = {"avx2", 6, true, avx2_run};
-static const struct gemm_kernel avx512 = {"avx2", 12, true, avx512_run};
+static const struct gemm_kernel avx2 = {"avx2", 6, GEMM_AVX2, avx2_run, NULL};
+static const struct gemm_kernel avx512 = {"avx2", 12, GEMM_AVX512, avx512_run, avx512_run_pair};
 #endif
 
 const struct gemm_kernel *gemm_kernel_find(const char *name)
@@ -141,7 +208,8 @@ const struct gemm_kernel *gemm_kernel_find(const char *name)
 	bool any = !name || strcmp(name, "auto") == 0;
 
 #if defined(__x86_64__)
-	bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+			__builtin_cpu_supports("f16c");
 
 	if (has_avx2 && __builtin_cpu_supports("avx512f") && (any || strcmp(name, "avx512") == 0))
 		return &avx512;
@@ -151,22 +219,41 @@ const struct gemm_kernel *gemm_kernel_find(const char *name)
 	return any || strcmp(name, "portable") == 0 ? &portable : NULL;
 }
 
+/* rows of the next piece of ${left}: pieces of about equal height, so that none is so low that it
+ * waits for its own sums */
+static int piece_rows(const struct gemm_kernel *kn, long left)
+{
+	long pieces = (left + kn->rows - 1) / kn->rows;
+
+	return (int)((left + pieces - 1) / pieces);
+}
+
+void gemm_pair(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
+	const float *b, const float *b2, long b_k, float *c, long ldc, bool load)
+{
+	for (long i = 0, n; i < m; i += n) {
+		n = piece_rows(kn, m - i);
+		kn->run_pair(
+			(int)n, k, a + i * a_row, a_row, a_k, b, b2, b_k, c + i * ldc, ldc, load);
+	}
+}
+
 void gemm_strip(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
 	const float *b, long b_k, float *c, long ldc, int cols, bool load)
 {
 	float edge[GEMM_ROWS_MAX][GEMM_STRIP];
 
-	for (long i = 0; i < m; i += kn->rows) {
-		int n = m - i < kn->rows ? (int)(m - i) : kn->rows;
-
+	for (long i = 0, n; i < m; i += n) {
+		n = piece_rows(kn, m - i);
 		if (cols == GEMM_STRIP) {
-			kn->run(n, k, a + i * a_row, a_row, a_k, b, b_k, c + i * ldc, ldc, load);
+			kn->run((int)n, k, a + i * a_row, a_row, a_k, b, b_k, c + i * ldc, ldc,
+				load);
 			continue;
 		}
 		memset(edge, 0, sizeof(edge));
 		for (int r = 0; load && r < n; r++)
 			memcpy(edge[r], c + (i + r) * ldc, (size_t)cols * sizeof(float));
-		kn->run(n, k, a + i * a_row, a_row, a_k, b, b_k, edge[0], GEMM_STRIP, load);
+		kn->run((int)n, k, a + i * a_row, a_row, a_k, b, b_k, edge[0], GEMM_STRIP, load);
 		for (int r = 0; r < n; r++)
 			memcpy(c + (i + r) * ldc, edge[r], (size_t)cols * sizeof(float));
 	}
@@ -196,6 +283,9 @@ void gemm_block(long m, long n, long k, const float *a, long a_row, long a_k, co
 	const struct gemm_kernel *kn = gemm_kernel();
 	long j = 0;
 
+	for (; kn->run_pair && j + 2 * GEMM_STRIP <= n; j += 2 * GEMM_STRIP)
+		gemm_pair(
+			kn, m, k, a, a_row, a_k, b + j, b + j + GEMM_STRIP, b_k, c + j, ldc, load);
 	for (; j + GEMM_STRIP <= n; j += GEMM_STRIP)
 		gemm_strip(kn, m, k, a, a_row, a_k, b + j, b_k, c + j, ldc, GEMM_STRIP, load);
 	if (j < n)

@@ -20,11 +20,18 @@ enum { GEMM_STRIP = 16, GEMM_ROWS_MAX = 12 };
 typedef void gemm_kern_fn(int m, long k, const float *a, long a_row, long a_k, const float *b,
 	long b_k, float *c, long ldc, bool load);
 
+/* the same for 32 columns: the second 16 of b's row k start at b2 + k * b_k, c's at c + 16 */
+typedef void gemm_pair_fn(int m, long k, const float *a, long a_row, long a_k, const float *b,
+	const float *b2, long b_k, float *c, long ldc, bool load);
+
+enum gemm_vectors { GEMM_PLAIN, GEMM_AVX2, GEMM_AVX512 };
+
 struct gemm_kernel {
 	const char *name; /* of the family */
 	int rows;
-	bool vectors; /* AVX2 at least */
+	enum gemm_vectors vectors; /* for unpacking */
 	gemm_kern_fn *run;
+	gemm_pair_fn *run_pair; /* NULL: no faster than two strips */
 };
 
 /* gemm_kernel_find(name): "auto" is the best of this machine; NULL when there is none of that name.
@@ -38,6 +45,10 @@ const struct gemm_kernel *gemm_kernel(void);
  * always has 16. */
 void gemm_strip(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
 	const float *b, long b_k, float *c, long ldc, int cols, bool load);
+
+/* gemm_pair(kn, ...): two whole strips of any height; the kernel has run_pair. */
+void gemm_pair(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
+	const float *b, const float *b2, long b_k, float *c, long ldc, bool load);
 
 /* gemm_block(c, a, b, m, n, k, load): c(m,n) (+)= a(m,k) b(k,n) on one thread, b as it lies in
  * memory. */
