@@ -169,6 +169,8 @@ int cmd_step(struct cli *c, struct err *err)
 			return usage_mark(err);
 	if (flag_on(c, "--airgap") && step_option(&o, "airgap", "on", &seen, err) < 0)
 		return usage_mark(err);
+	if (flag_on(c, "--no-airgap") && step_option(&o, "airgap", "off", &seen, err) < 0)
+		return usage_mark(err);
 	rc = slug_ready(c, slug, err);
 	if (rc == 0)
 		rc = loop_step(c->k, slug, &o, &c->by, &id, err);

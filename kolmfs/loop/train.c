@@ -124,6 +124,35 @@ static size_t split_command(char *text, const char *argv[], size_t max)
 	return n;
 }
 
+/* a command without a path is looked for where a worker's PATH says; as it is when it is nowhere */
+static const char *command_path(const char *name, char out[64])
+{
+	static const char *const folders[] = {"/usr/local/bin", "/usr/bin", "/bin"};
+
+	for (size_t i = 0; strchr(name, '/') == NULL && i < sizeof(folders) / sizeof(folders[0]); i++)
+		if ((size_t)snprintf(out, 64, "%s/%s", folders[i], name) < 64 &&
+			access(out, X_OK) == 0)
+			return out;
+	return name;
+}
+
+/*
+ * Bounds that honest work does not reach and a hostile base cannot pass: memory of its own (the
+ * mapped base is not) of three times the base, what it may plan with and 2 GiB for stacks and rows;
+ * files as large as a checkpoint, which holds the adapter and the optimizer's two moments, and a
+ * tokenizer.
+ */
+static void limit_trainer(const struct train *t, struct spawn_request *rq)
+{
+	const uint64_t mib = 1024 * 1024, mem = t->jb->step.mem;
+	struct stat st;
+
+	rq->data_bytes = 3 * t->base_bytes + (mem != 0 ? mem : 512 * mib) + 2048 * mib;
+	if (fstatat(t->tn.dir, "revisions/v0/adapter_model.safetensors", &st,
+		    AT_SYMLINK_NOFOLLOW) == 0)
+		rq->file_bytes = 4 * (uint64_t)st.st_size + 64 * mib;
+}
+
 static int make_out(struct job *jb, struct err *err)
 {
 	int out, tmp;
@@ -152,6 +181,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 {
 	const struct step_options *o = &t->jb->step;
 	struct kolm *k = t->jb->k;
+	char program[64];
 	const char *argv[WORKER_ARGS_MAX + 20], *reads[16 + WORKER_READS_MAX], *writes[2] = {NULL, NULL};
 	char captures[STORE_PATH_BYTES + 160], out_dir[STORE_PATH_BYTES + 160],
 		tune[STORE_PATH_BYTES + 80], epochs[16], batch[16], lr[32];
@@ -162,6 +192,8 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		argv[n++] = spawner_program(k->sp, "kolm-trainer");
 	else
 		n = split_command(w->command.data, argv, WORKER_ARGS_MAX);
+	if (!native && n > 0)
+		argv[0] = command_path(argv[0], program);
 	if (n == 0)
 		return err_set(err, ENOEXEC,
 			"the worker of \"%s\" in config.json is no command, or what it "
@@ -188,7 +220,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 	reads[r] = NULL;
 	writes[0] = out_dir;
 	struct spawn_request rq = {.kind = native		      ? SPAWN_TRAINER
-					   : t->cluster && !o->airgap ? SPAWN_CLUSTER
+					   : t->cluster ? SPAWN_CLUSTER
 								      : SPAWN_WORKER,
 		.argv = argv,
 		.env = (const char *const *)e->list,
@@ -198,6 +230,8 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		.err = t->log,
 		.reads = reads,
 		.writes = writes};
+	if (native)
+		limit_trainer(t, &rq);
 	return spawner_spawn(k->sp, &rq, pid, exit_fd, err);
 }
 
@@ -214,7 +248,12 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 	foreign = t->jb->kind != JOB_REPLAY && store_worker(&t->jb->k->st, t->jb->slug, &w);
 	t->cluster = foreign && w.cluster;
 	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&w.command) : "native");
-	rc = make_out(t->jb, err);
+	rc = t->cluster && t->jb->step.airgap
+		     ? err_set(err, EPERM,
+			       "the worker of \"%s\" talks to other machines (network \"cluster\"): "
+			       "it does not run under airgap; airgap=off lets it",
+			       t->jb->slug)
+		     : make_out(t->jb, err);
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
 		rc = e.failed ? err_nomem(err)
@@ -345,7 +384,7 @@ static int write_train_json(struct train *t, int out, struct err *err)
 	put_said(&b, t, "engine", "engine");
 	(void)buf_puts(&b, ",\"worker\":");
 	(void)json_put_text(&b, t->worker);
-	(void)buf_addf(&b, ",\"network\":\"%s\"", t->cluster && !o->airgap ? "cluster" : "none");
+	(void)buf_addf(&b, ",\"network\":\"%s\"", t->cluster ? "cluster" : "none");
 	(void)buf_addf(
 		&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss), buf_str(&t->heldout));
 	put_said(&b, t, "best_epoch", "best_epoch");

@@ -39,6 +39,34 @@ for n in 1 2 3 4; do
 	[ "$got" = "$want" ] || fail "$n ranks: the adapter differs from that of one process"
 done
 
+# through the loop: a cluster worker runs only without airgap, its record says so, and its bytes are the native trainer's
+export HOME=$work
+cat >"$work/kind.json" <<'E'
+{"job_id":"job_kind","task":"fruit or animal","base_model":"none","recipes":[{"id":"rcp_kind","name":"kind",
+"source":"function generate(i, lib) { if (!lib.lm) return 'no model'; return lib.lm.choose('Is this a fruit or an animal? ' + i, ['fruit', 'animal']); }"}],
+"evals":{"cases":[{"id":"a","input":"plum","expected":"fruit"}]}}
+E
+"$bin/kolm" compile --spec "$work/kind.json" --out "$work/kind.kolm" --allow-below-gate >/dev/null || fail "cannot compile"
+mkdir -p "$work/.kolm"
+printf '{"workers":{"many":{"command":"mpirun --allow-run-as-root --oversubscribe -n 2 %s","network":"cluster","reads":["%s"]}}}' \
+	"$bin/kolm-trainer-mpi" "$bin" >"$work/.kolm/config.json"
+for slug in many one; do
+	"$bin/kolm" tune init --artifact "$work/kind.kolm" --slug $slug --base "$PWD/tests/unit/data/peft/tiny" >/dev/null || fail "cannot init"
+	for w in apple:fruit dog:animal cherry:fruit cow:animal grape:fruit cat:animal peach:fruit; do
+		echo "{\"input\":\"${w%:*}\",\"output\":\"${w#*:}\"}"
+	done >"$work/.kolm/tune/$slug/captures.jsonl"
+done
+"$bin/kolm" tune step --artifact "$work/kind.kolm" --slug many --batch-size 7 >"$work/refused.log" 2>&1 && fail "a cluster worker ran under airgap"
+grep -q 'does not run under airgap' "$work/refused.log" || fail "no sentence about airgap"
+for slug in many one; do
+	"$bin/kolm" tune step --artifact "$work/kind.kolm" --slug $slug --batch-size 7 --no-airgap >"$work/step.log" 2>&1 || fail "the step of $slug failed"
+done
+rev=$(ls "$work/.kolm/tune/many/revisions" | tail -n 1)
+cmp -s "$work/.kolm/tune/many/revisions/$rev/adapter_model.safetensors" "$work/.kolm/tune/one/revisions/v1/adapter_model.safetensors" ||
+	fail "the cluster worker's adapter differs from the native one"
+grep -q '"network": "cluster"' "$work/.kolm/tune/many/revisions/$rev/train.json" || fail "train.json does not say that the network was open"
+grep -q 'Read -1' "$work"/.kolm/tune/many/jobs/*/log && fail "ranks cannot read each other's memory"
+
 # hosts: two network namespaces on a bridge; mpirun reaches them by "ip netns exec" instead of ssh
 if ip link add "kolmbr$$" type bridge 2>/dev/null; then
 	ip addr add 10.97.13.254/24 dev "kolmbr$$" && ip link set "kolmbr$$" up
