@@ -151,15 +151,18 @@ static void merge_all(struct work *wk)
 	}
 }
 
-/* a symbol that is no token: its bytes, or the unknown token once */
-static int spell(const struct tokenizer *tk, const char *text, size_t len, struct ids *list)
+/* a symbol that is no token: its bytes, or the unknown token, perhaps once for several in a row;
+ * ${from}: where the ids of this piece begin */
+static int spell(
+	const struct tokenizer *tk, const char *text, size_t len, size_t from, struct ids *list)
 {
 	bool known = true;
 
 	for (size_t i = 0; i < len; i++)
 		known = known && tk->byte_id[(unsigned char)text[i]] >= 0;
 	if (!known) {
-		if (tk->unknown < 0 || (list->n && list->id[list->n - 1] == tk->unknown))
+		if (tk->unknown < 0 || (tk->fuse_unknown && list->n > from &&
+					       list->id[list->n - 1] == tk->unknown))
 			return 0;
 		return ids_add(list, tk->unknown);
 	}
@@ -172,6 +175,7 @@ static int spell(const struct tokenizer *tk, const char *text, size_t len, struc
 int bpe_piece(const struct tokenizer *tk, const char *text, size_t len, struct ids *list)
 {
 	struct work wk = {.tk = tk, .text = text};
+	const size_t from = list->n;
 	int rc = 0, whole;
 
 	if (len == 0)
@@ -193,7 +197,8 @@ int bpe_piece(const struct tokenizer *tk, const char *text, size_t len, struct i
 	for (int i = wk.n ? 0 : -1; i >= 0 && rc == 0; i = wk.symbol[i].next)
 		rc = wk.symbol[i].id >= 0
 			     ? ids_add(list, wk.symbol[i].id)
-			     : spell(tk, text + wk.symbol[i].at, wk.symbol[i].len, list);
+			     : spell(tk, text + wk.symbol[i].at, wk.symbol[i].len, from,
+				       list);
 	free(wk.symbol);
 	free(wk.heap);
 	return rc;

@@ -139,12 +139,50 @@ struct matcher {
 	pcre2_match_context *context;
 };
 
+/* a piece that matches or does not, put behind those of its span, which begin at ${first} */
+struct joiner {
+	struct spans *out;
+	size_t first;
+	const struct split *sp;
+	bool matched; /* the piece before */
+};
+
+static int join(struct joiner *jn, size_t at, size_t len, bool match)
+{
+	struct span *last = jn->out->n > jn->first ? &jn->out->span[jn->out->n - 1] : NULL;
+	bool before = jn->matched, joins = false;
+
+	if (!len)
+		return 0;
+	match = match != jn->sp->invert;
+	jn->matched = match;
+	switch (jn->sp->behavior) {
+	case SPLIT_REMOVED:
+		return match ? 0 : spans_add(jn->out, at, len);
+	case SPLIT_WITH_PREVIOUS:
+		joins = match && !before && last;
+		break;
+	case SPLIT_WITH_NEXT: /* a run of matches: the last one goes with what follows */
+		joins = !match && before && last;
+		break;
+	case SPLIT_CONTIGUOUS:
+		joins = match == before && last;
+		break;
+	case SPLIT_ISOLATED:
+		break;
+	}
+	if (joins)
+		last->len += len;
+	return joins ? 0 : spans_add(jn->out, at, len);
+}
+
 /* one step over one span: its matches and what lies between them */
 static int split_span(const struct split *sp, const struct matcher *mt, const char *text,
 	struct span in, struct spans *out, struct err *err)
 {
 	PCRE2_SPTR subject = (PCRE2_SPTR)text + in.at;
-	size_t at = 0, from = 0;
+	struct joiner jn = {out, out->n, sp, false};
+	size_t from = 0;
 	int rc = 0;
 
 	while (from < in.len && rc == 0) {
@@ -158,16 +196,15 @@ static int split_span(const struct split *sp, const struct matcher *mt, const ch
 			return err_set(err, EBADMSG,
 				"tokenizer: a pattern needs too much work (PCRE2 error %d)", code);
 		found = pcre2_get_ovector_pointer(mt->data);
-		if (found[1] <= from) /* \K or look-behind tricks must not make us go back */
+		if (found[1] <= from || found[0] < from) /* \K or look-behind tricks */
 			return err_set(err, EBADMSG, "tokenizer: a pattern matches backwards");
-		if (!sp->drop_rest)
-			rc = spans_add(out, in.at + at, found[0] - at);
-		if (rc == 0 && !sp->drop_matches)
-			rc = spans_add(out, in.at + found[0], found[1] - found[0]);
-		at = from = found[1];
+		rc = join(&jn, in.at + from, found[0] - from, false);
+		if (rc == 0)
+			rc = join(&jn, in.at + found[0], found[1] - found[0], true);
+		from = found[1];
 	}
-	if (rc == 0 && !sp->drop_rest)
-		rc = spans_add(out, in.at + at, in.len - at);
+	if (rc == 0)
+		rc = join(&jn, in.at + from, in.len - from, false);
 	return rc < 0 ? err_nomem(err) : 0;
 }
 

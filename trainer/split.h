@@ -25,10 +25,19 @@ struct spans {
 	size_t cap;
 };
 
+/* what becomes of the pieces that match */
+enum split_behavior {
+	SPLIT_ISOLATED,
+	SPLIT_REMOVED,
+	SPLIT_WITH_PREVIOUS, /* joined to the piece before */
+	SPLIT_WITH_NEXT,
+	SPLIT_CONTIGUOUS /* neighbours joined, what matches and what lies between alike */
+};
+
 struct split {
-	pcre2_code *code;  /* owned */
-	bool drop_matches; /* pieces that match vanish */
-	bool drop_rest;	   /* pieces between matches vanish */
+	pcre2_code *code; /* owned */
+	enum split_behavior behavior;
+	bool invert; /* what lies between matches counts as the match */
 };
 
 /* split_compile(pattern, len, out, err): -EBADMSG a pattern PCRE2 does not take. Patterns mean what

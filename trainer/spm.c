@@ -1,6 +1,6 @@
 /*
- * spm - text for the character kinds: blanks become U+2581, one may stand before the first word,
- * then pieces are merged up.
+ * spm - text for the character kinds: where the tokenizer cuts at blanks they become U+2581, one may
+ * stand before the first word; then pieces are merged up.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,11 +23,12 @@ int spm_text(
 
 	if (len == 0)
 		return 0;
-	if ((tk->prefix_space || (tk->prefix_first && at_start)) &&
-		!(tk->prefix_missing && begins_blank(text, len)))
-		buf_puts(&bf, tk->escape_space ? BLANK : " ");
+	if (!tk->mark_space)
+		return bpe_piece(tk, text, len, list);
+	if ((tk->mark_always || (tk->mark_first && at_start)) && !begins_blank(text, len))
+		buf_puts(&bf, BLANK);
 	for (size_t i = 0; i < len; i++) {
-		if (tk->escape_space && text[i] == ' ')
+		if (text[i] == ' ')
 			buf_puts(&bf, BLANK);
 		else
 			buf_putc(&bf, text[i]);
@@ -36,7 +37,7 @@ int spm_text(
 		buf_release(&bf);
 		return -ENOMEM;
 	}
-	for (size_t i = 1; tk->word_pieces && i + 3 <= bf.len && rc == 0; i++) {
+	for (size_t i = 1; tk->mark_words && i + 3 <= bf.len && rc == 0; i++) {
 		if (memcmp(bf.data + i, BLANK, 3) == 0) {
 			rc = bpe_piece(tk, bf.data + from, i - from, list);
 			from = i;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "base/json.h"
 #include "trainer/split.h"
@@ -30,29 +29,14 @@ void ids_release(struct ids *list)
 	*list = (struct ids){0};
 }
 
-/* valid UTF-8 without added tokens: normalised, cut, merged */
-static int append_valid(const struct tokenizer *tk, const char *text, size_t len, bool at_start,
+/* normalised text without added tokens: cut and merged */
+static int append_pieces(const struct tokenizer *tk, const char *text, size_t len, bool at_start,
 	struct ids *list, struct err *err)
 {
-	utf8proc_uint8_t *composed = NULL;
 	struct spans pieces = {0};
 	struct buf prefixed = BUF_INIT;
 	int rc;
 
-	if (tk->nfc) {
-		utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text,
-			(utf8proc_ssize_t)len, &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-
-		if (n < 0)
-			return err_nomem(err);
-		text = (const char *)composed;
-		len = (size_t)n;
-	}
-	if (tk->kind != TOKENIZER_BYTES) {
-		rc = spm_text(tk, text, len, at_start, list);
-		free(composed);
-		return rc < 0 ? err_nomem(err) : 0;
-	}
 	if (tk->prefix_space && len && *text != ' ') {
 		buf_putc(&prefixed, ' ');
 		buf_add(&prefixed, text, len);
@@ -61,18 +45,51 @@ static int append_valid(const struct tokenizer *tk, const char *text, size_t len
 	}
 	rc = prefixed.failed ? err_nomem(err)
 			     : split_run(tk->split, tk->splits, text, len, &pieces, err);
-	for (size_t i = 0; i < pieces.n && rc == 0; i++)
-		if (bpe_piece(tk, text + pieces.span[i].at, pieces.span[i].len, list) < 0)
+	for (size_t i = 0; i < pieces.n && rc == 0; i++) {
+		const char *at = text + pieces.span[i].at;
+		size_t n = pieces.span[i].len;
+
+		if ((tk->kind == TOKENIZER_BYTES
+				    ? bpe_piece(tk, at, n, list)
+				    : spm_text(tk, at, n, at_start && at == text, list)) < 0)
 			rc = err_nomem(err);
+	}
 	free(pieces.span);
-	free(composed);
 	buf_release(&prefixed);
 	return rc;
 }
 
+/* valid UTF-8 without added tokens that stand in text as it comes */
+static int append_valid(const struct tokenizer *tk, const char *text, size_t len, bool special,
+	bool at_start, struct ids *list, struct err *err)
+{
+	struct buf bf = BUF_INIT;
+	struct added_match mt;
+	size_t from = 0;
+	int rc = 0;
+
+	if (tk->normal.n) {
+		rc = normal_run(&tk->normal, text, len, &bf, err);
+		text = buf_str(&bf);
+		len = bf.len;
+	}
+	while (rc == 0 &&
+		added_next(&tk->normalized, tk, text, len, from, special, &mt)) {
+		rc = append_pieces(
+			tk, text + from, mt.start - from, at_start && from == 0, list, err);
+		if (rc == 0 && ids_add(list, mt.id) < 0)
+			rc = err_nomem(err);
+		from = mt.end;
+	}
+	if (rc == 0)
+		rc = append_pieces(tk, text + from, len - from, at_start && from == 0, list, err);
+	buf_release(&bf);
+	return rc;
+}
+
 /* bytes that are not UTF-8 stand alone: no pattern sees them */
-static int append_text(const struct tokenizer *tk, const char *text, size_t len, bool at_start,
-	struct ids *list, struct err *err)
+static int append_text(const struct tokenizer *tk, const char *text, size_t len, bool special,
+	bool at_start, struct ids *list, struct err *err)
 {
 	int rc = 0;
 
@@ -80,7 +97,7 @@ static int append_text(const struct tokenizer *tk, const char *text, size_t len,
 		size_t good = utf8_check(text, len);
 
 		if (good)
-			rc = append_valid(tk, text, good, at_start, list, err);
+			rc = append_valid(tk, text, good, special, at_start, list, err);
 		if (rc == 0 && good < len) {
 			int id = tk->byte_id[(unsigned char)text[good]];
 
@@ -99,40 +116,27 @@ static int append_text(const struct tokenizer *tk, const char *text, size_t len,
 
 int tokenizer_added(const struct tokenizer *tk, const char *text, size_t len, size_t *bytes)
 {
-	unsigned char first = (unsigned char)*text;
-
-	for (int i = tk->first[first]; i < tk->first[first + 1]; i++) {
-		const struct token *tn = &tk->token[tk->added[i]];
-
-		if (tn->len <= len && memcmp(buf_str(&tk->text) + tn->at, text, tn->len) == 0) {
-			*bytes = tn->len;
-			return tk->added[i];
-		}
-	}
-	return -1;
+	return added_find(&tk->added, text, len, bytes);
 }
 
 int tokenizer_append(const struct tokenizer *tk, const char *text, size_t len, bool special,
 	bool at_start, struct ids *list, struct err *err)
 {
-	size_t from = 0, bytes;
+	struct added_match mt;
+	size_t from = 0;
 
-	for (size_t i = 0; special && i < len;) {
-		int id = tokenizer_added(tk, text + i, len - i, &bytes), rc;
+	while (added_next(&tk->raw, tk, text, len, from, special, &mt)) {
+		int rc = append_text(tk, text + from, mt.start - from, special,
+			at_start && from == 0, list, err);
 
-		if (id < 0) {
-			i++;
-			continue;
-		}
-		rc = append_text(tk, text + from, i - from, at_start && from == 0, list, err);
 		if (rc < 0)
 			return rc;
-		if (ids_add(list, id) < 0)
+		if (ids_add(list, mt.id) < 0)
 			return err_nomem(err);
-		i += bytes;
-		from = i;
+		from = mt.end;
 	}
-	return append_text(tk, text + from, len - from, at_start && from == 0, list, err);
+	return append_text(
+		tk, text + from, len - from, special, at_start && from == 0, list, err);
 }
 
 int tokenizer_encode(const struct tokenizer *tk, const char *text, size_t len, bool special,
@@ -166,7 +170,7 @@ int tokenizer_decode(const struct tokenizer *tk, const int *ids, size_t n, struc
 		if (tn->kind == TOKEN_CONTROL || tn->kind == TOKEN_UNKNOWN)
 			continue;
 		for (size_t k = 0; k < tn->len;) {
-			if (tk->escape_space && tn->kind != TOKEN_BYTE && tn->len - k >= 3 &&
+			if (tk->spell_blanks && tn->kind != TOKEN_BYTE && tn->len - k >= 3 &&
 				memcmp(text + k, "\xe2\x96\x81", 3) == 0) {
 				buf_putc(out, ' ');
 				k += 3;
@@ -176,6 +180,13 @@ int tokenizer_decode(const struct tokenizer *tk, const int *ids, size_t n, struc
 		}
 	}
 	return out->failed ? -ENOMEM : 0;
+}
+
+int tokenizer_text(const struct tokenizer *tk, int id, struct buf *out)
+{
+	if (id < 0 || id >= tk->n)
+		return 0;
+	return buf_add(out, buf_str(&tk->text) + tk->token[id].at, tk->token[id].len);
 }
 
 int tokenizer_bos(const struct tokenizer *tk)
@@ -227,6 +238,8 @@ void tokenizer_free(struct tokenizer *tk)
 	buf_release(&tk->text);
 	free(tk->map);
 	free(tk->merge);
-	free(tk->added);
+	added_release(&tk->added);
+	added_release(&tk->raw);
+	added_release(&tk->normalized);
 	free(tk);
 }

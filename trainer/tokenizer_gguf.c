@@ -78,9 +78,8 @@ static int read_split(struct tokenizer *tk, const struct gguf *g, struct err *er
 	if (rc < 0)
 		return rc;
 	tk->whole_first = preset.whole_first;
-	tk->nfc = preset.nfc;
 	tk->adds_bos = preset.adds_bos;
-	return 0;
+	return preset.nfc ? normal_add(&tk->normal, NORMAL_NFC, NULL, NULL, err) : 0;
 }
 
 static int read_id(const struct tokenizer *tk, const struct gguf *g, const char *key, int *out,
@@ -100,7 +99,7 @@ static int read_id(const struct tokenizer *tk, const struct gguf *g, const char 
 static int read_all(
 	struct tokenizer *tk, const struct gguf *g, struct gguf_array texts, struct err *err)
 {
-	bool flag;
+	bool flag = true;
 	int rc = read_tokens(tk, g, texts, err);
 
 	if (rc == 0 && tk->kind == TOKENIZER_BYTES) {
@@ -108,7 +107,12 @@ static int read_all(
 		if (rc == 0)
 			rc = read_split(tk, g, err);
 	} else if (rc == 0) {
-		tk->escape_space = tk->prefix_space = tk->adds_bos = true;
+		tk->spell_blanks = tk->fuse_unknown = tk->adds_bos = true;
+		gguf_bool(g, "tokenizer.ggml.add_space_prefix", &flag);
+		if (flag)
+			rc = normal_add(&tk->normal, NORMAL_PREPEND, NULL, "\xe2\x96\x81", err);
+		if (rc == 0)
+			rc = normal_add(&tk->normal, NORMAL_REPLACE, " ", "\xe2\x96\x81", err);
 	}
 	if (rc == 0)
 		rc = read_id(tk, g, "tokenizer.ggml.bos_token_id", &tk->bos, err);
@@ -118,8 +122,6 @@ static int read_all(
 		rc = read_id(tk, g, "tokenizer.ggml.unknown_token_id", &tk->unknown, err);
 	if (rc < 0)
 		return rc;
-	if (gguf_bool(g, "tokenizer.ggml.add_space_prefix", &flag))
-		tk->prefix_space = flag;
 	if (gguf_bool(g, "tokenizer.ggml.add_bos_token", &flag))
 		tk->adds_bos = flag;
 	return 0;

@@ -32,44 +32,58 @@ static const cJSON *member(const cJSON *object, const char *key)
 	return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-static int add_split(struct tokenizer *tk, const char *pattern, size_t len, bool drop_matches,
-	bool drop_rest, struct err *err)
+static int add_split(struct tokenizer *tk, const char *pattern, size_t len,
+	enum split_behavior behavior, bool invert, struct err *err)
 {
 	int rc;
 
 	if (tk->splits == SPLITS_MAX)
 		return err_set(err, EBADMSG, "tokenizer: more than %d pre-tokenizers", SPLITS_MAX);
+	if (tk->mark_space)
+		return unknown("pre-tokenizer", "Split behind Metaspace", err);
 	rc = split_compile(pattern, len, &tk->split[tk->splits], err);
 	if (rc < 0)
 		return rc;
-	tk->split[tk->splits].drop_matches = drop_matches;
-	tk->split[tk->splits++].drop_rest = drop_rest;
+	tk->split[tk->splits].behavior = behavior;
+	tk->split[tk->splits++].invert = invert;
 	return 0;
 }
 
-/* {"pattern":{"Regex":"..."}|{"String":"..."},"behavior":"Isolated"|"Removed","invert":false} */
+/* a text as a pattern that matches it and nothing else */
+static int quote_pattern(struct buf *out, const char *text)
+{
+	for (; *text; text++)
+		buf_addf(out, strchr("\\^$.[]|()?*+{}", *text) ? "\\%c" : "%c", *text);
+	return out->failed ? -ENOMEM : 0;
+}
+
+/* {"pattern":{"Regex":"..."}|{"String":"..."},"behavior":"Isolated","invert":false} */
 static int read_split(struct tokenizer *tk, const cJSON *node, struct err *err)
 {
+	static const char *const behaviors[] = {[SPLIT_ISOLATED] = "Isolated",
+		[SPLIT_REMOVED] = "Removed",
+		[SPLIT_WITH_PREVIOUS] = "MergedWithPrevious",
+		[SPLIT_WITH_NEXT] = "MergedWithNext",
+		[SPLIT_CONTIGUOUS] = "Contiguous"};
 	const cJSON *pattern = member(node, "pattern");
 	const char *regex = json_get_string(pattern, "Regex"),
-		   *text = json_get_string(pattern, "String");
-	const char *behavior = json_get_string(node, "behavior");
-	bool removed = is(behavior, "Removed"), invert = json_get_bool(node, "invert", false);
+		   *text = json_get_string(pattern, "String"),
+		   *name = json_get_string(node, "behavior");
+	unsigned behavior = 0;
 	struct buf quoted = BUF_INIT;
 	int rc;
 
-	if (!removed && !is(behavior, "Isolated"))
-		return unknown("split behavior", behavior, err);
-	if (regex)
-		return add_split(
-			tk, regex, strlen(regex), removed && !invert, removed && invert, err);
-	if (!text)
+	while (behavior <= SPLIT_CONTIGUOUS && !is(name, behaviors[behavior]))
+		behavior++;
+	if (behavior > SPLIT_CONTIGUOUS)
+		return unknown("split behavior", name, err);
+	if (!regex && !(text && *text))
 		return err_set(err, EBADMSG, "tokenizer: a split without a pattern");
-	for (; *text; text++)
-		buf_addf(&quoted, strchr("\\^$.[]|()?*+{}", *text) ? "\\%c" : "%c", *text);
-	rc = quoted.failed ? err_nomem(err)
-			   : add_split(tk, buf_str(&quoted), quoted.len, removed && !invert,
-				     removed && invert, err);
+	if ((regex ? buf_puts(&quoted, regex) : quote_pattern(&quoted, text)) < 0)
+		rc = err_nomem(err);
+	else
+		rc = add_split(tk, buf_str(&quoted), quoted.len, (enum split_behavior)behavior,
+			json_get_bool(node, "invert", false), err);
 	buf_release(&quoted);
 	return rc;
 }
@@ -81,22 +95,39 @@ static int read_metaspace(struct tokenizer *tk, const cJSON *node, struct err *e
 
 	if (mark && strcmp(mark, "\xe2\x96\x81"))
 		return unknown("metaspace", mark, err);
-	tk->escape_space = tk->prefix_missing = true;
-	tk->prefix_space =
+	tk->mark_space = tk->spell_blanks = true;
+	tk->mark_always =
 		scheme ? is(scheme, "always") : json_get_bool(node, "add_prefix_space", true);
-	tk->prefix_first = is(scheme, "first");
-	tk->word_pieces = json_get_bool(node, "split", true);
+	tk->mark_first = is(scheme, "first");
+	tk->mark_words = json_get_bool(node, "split", true);
 	return 0;
+}
+
+static int read_byte_level(struct tokenizer *tk, const cJSON *node, struct err *err)
+{
+	tk->kind = TOKENIZER_BYTES;
+	if (json_get_bool(node, "add_prefix_space", true)) {
+		if (tk->splits) /* it would stand before every piece */
+			return unknown("pre-tokenizer",
+				"ByteLevel with add_prefix_space behind another", err);
+		tk->prefix_space = true;
+	}
+	if (!json_get_bool(node, "use_regex", true))
+		return 0;
+	return add_split(tk, split_gpt2, strlen(split_gpt2), SPLIT_ISOLATED, false, err);
 }
 
 static int read_pre(struct tokenizer *tk, const cJSON *node, int depth, struct err *err)
 {
 	const char *type = json_get_string(node, "type");
+	bool single = json_get_bool(node, "individual_digits", false);
 	const cJSON *item;
 	int rc = 0;
 
 	if (!node || cJSON_IsNull(node))
 		return 0;
+	if (tk->kind == TOKENIZER_BYTES) /* what follows would cut the alphabet of bytes */
+		return unknown("pre-tokenizer behind ByteLevel", type, err);
 	if (is(type, "Sequence") && depth < 4) {
 		cJSON_ArrayForEach(item, member(node, "pretokenizers"))
 		{
@@ -109,28 +140,22 @@ static int read_pre(struct tokenizer *tk, const cJSON *node, int depth, struct e
 	if (is(type, "Split"))
 		return read_split(tk, node, err);
 	if (is(type, "Digits"))
-		return add_split(tk,
-			json_get_bool(node, "individual_digits", false) ? "\\p{N}" : "\\p{N}+",
-			json_get_bool(node, "individual_digits", false) ? 5 : 6, false, false, err);
+		return add_split(tk, single ? "\\p{N}" : "\\p{N}+", single ? 5 : 6, SPLIT_ISOLATED,
+			false, err);
 	if (is(type, "Metaspace"))
 		return read_metaspace(tk, node, err);
-	if (!is(type, "ByteLevel"))
-		return unknown("pre-tokenizer", type, err);
-	tk->kind = TOKENIZER_BYTES;
-	if (json_get_bool(node, "add_prefix_space", true)) {
-		if (tk->splits) /* it would stand before every piece */
-			return unknown("pre-tokenizer",
-				"ByteLevel with add_prefix_space behind another", err);
-		tk->prefix_space = true;
-	}
-	if (json_get_bool(node, "use_regex", true))
-		rc = add_split(tk, split_gpt2, strlen(split_gpt2), false, false, err);
-	return rc;
+	if (is(type, "ByteLevel"))
+		return read_byte_level(tk, node, err);
+	return unknown("pre-tokenizer", type, err);
 }
 
 static int read_normalizer(struct tokenizer *tk, const cJSON *node, int depth, struct err *err)
 {
-	const char *type = json_get_string(node, "type");
+	static const char *const forms[] = {[NORMAL_NFC] = "NFC",
+		[NORMAL_NFD] = "NFD",
+		[NORMAL_NFKC] = "NFKC",
+		[NORMAL_NFKD] = "NFKD"};
+	const char *type = json_get_string(node, "type"), *text;
 	const cJSON *item;
 
 	if (!node || cJSON_IsNull(node))
@@ -145,17 +170,19 @@ static int read_normalizer(struct tokenizer *tk, const cJSON *node, int depth, s
 		}
 		return 0;
 	}
-	if (is(type, "NFC"))
-		tk->nfc = true;
-	else if (is(type, "Prepend") && is(json_get_string(node, "prepend"), "\xe2\x96\x81"))
-		tk->prefix_space = true;
-	else if (is(type, "Replace") &&
-		 is(json_get_string(member(node, "pattern"), "String"), " ") &&
-		 is(json_get_string(node, "content"), "\xe2\x96\x81"))
-		tk->escape_space = true;
-	else
+	for (unsigned i = 0; i <= NORMAL_NFKD; i++)
+		if (is(type, forms[i]))
+			return normal_add(&tk->normal, (enum normal_kind)i, NULL, NULL, err);
+	if (is(type, "Prepend"))
+		return normal_add(
+			&tk->normal, NORMAL_PREPEND, NULL, json_get_string(node, "prepend"), err);
+	text = json_get_string(member(node, "pattern"), "String");
+	if (!is(type, "Replace") || !text)
 		return unknown("normalizer", type, err);
-	return 0;
+	if (is(text, " ") && is(json_get_string(node, "content"), "\xe2\x96\x81"))
+		tk->spell_blanks = true;
+	return normal_add(
+		&tk->normal, NORMAL_REPLACE, text, json_get_string(node, "content"), err);
 }
 
 /* the highest id of vocabulary and added tokens, plus one */
@@ -205,6 +232,12 @@ static int read_vocab(struct tokenizer *tk, const cJSON *vocab, const cJSON *add
 			json_get_bool(item, "special", false) ? TOKEN_CONTROL : TOKEN_USER, 0, err);
 		if (rc < 0)
 			return rc;
+		tk->token[id].flags =
+			(uint8_t)((json_get_bool(item, "normalized", false) ? ADDED_NORMALIZED
+									    : 0) |
+				  (json_get_bool(item, "lstrip", false) ? ADDED_LSTRIP : 0) |
+				  (json_get_bool(item, "rstrip", false) ? ADDED_RSTRIP : 0) |
+				  (json_get_bool(item, "single_word", false) ? ADDED_WORD : 0));
 	}
 	cJSON_ArrayForEach(item, vocab)
 	{
@@ -279,13 +312,13 @@ static int read_all(struct tokenizer *tk, const cJSON *root, const cJSON *model,
 	tk->split = calloc(SPLITS_MAX, sizeof(tk->split[0]));
 	if (!tk->split)
 		return err_nomem(err);
+	tk->no_bytes = !json_get_bool(model, "byte_fallback", false);
+	tk->fuse_unknown = json_get_bool(model, "fuse_unk", false);
 	if ((prefix && *prefix) || (suffix && *suffix))
 		return unknown("BPE with subword marks", prefix && *prefix ? prefix : suffix, err);
 	rc = read_normalizer(tk, member(root, "normalizer"), 0, err);
 	if (rc == 0)
 		rc = read_pre(tk, member(root, "pre_tokenizer"), 0, err);
-	if (rc == 0 && tk->kind == TOKENIZER_CHARS && tk->splits)
-		rc = unknown("pre-tokenizer", "Split without ByteLevel", err);
 	if (rc == 0)
 		rc = read_vocab(tk, member(model, "vocab"), member(root, "added_tokens"), err);
 	if (rc == 0)

@@ -27,6 +27,9 @@ int tokenizer_append(const struct tokenizer *tk, const char *text, size_t len, b
  * length, -1 none; len > 0. */
 int tokenizer_added(const struct tokenizer *tk, const char *text, size_t len, size_t *bytes);
 
+/* tokenizer_text(tk, id, out): a token's own text appended, control tokens too; nothing for -1. */
+int tokenizer_text(const struct tokenizer *tk, int id, struct buf *out);
+
 /* from the metadata of a GGUF file; from the text of a tokenizer.json. Nothing is borrowed.
  * -EBADMSG "tokenizer: ...", -EOPNOTSUPP a kind that is not read. */
 int tokenizer_from_gguf(const struct gguf *g, struct tokenizer **out, struct err *err);

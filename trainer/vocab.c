@@ -81,7 +81,7 @@ int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int ki
 		return err_set(err, EBADMSG, "tokenizer: token %d of %zu bytes", id, len);
 	if (tk->kind == TOKENIZER_BYTES && kind == TOKEN_NORMAL && len)
 		decoded = alphabet_decode(text, len, &tk->text);
-	if (tk->kind != TOKENIZER_BYTES && len == 6 && memcmp(text, "<0x", 3) == 0 &&
+	if (tk->kind != TOKENIZER_BYTES && !tk->no_bytes && len == 6 && memcmp(text, "<0x", 3) == 0 &&
 		text[5] == '>' && (kind == TOKEN_BYTE || kind == TOKEN_NORMAL)) {
 		for (int i = 3; i < 5; i++) {
 			char c = text[i];
@@ -103,7 +103,8 @@ int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int ki
 		return err_nomem(err);
 	if (tk->text.len > UINT32_MAX)
 		return err_set(err, EBADMSG, "tokenizer: token texts of more than 4 GiB");
-	*tn = (struct token){(uint32_t)at, (uint32_t)(tk->text.len - at), score, (uint8_t)kind};
+	*tn = (struct token){(uint32_t)at, (uint32_t)(tk->text.len - at), score,
+		(uint8_t)kind, tn->flags};
 	return 0;
 }
 
@@ -130,51 +131,6 @@ static size_t slot_of(const struct tokenizer *tk, const char *text, size_t len)
 int vocab_find(const struct tokenizer *tk, const char *text, size_t len)
 {
 	return (int)tk->map[slot_of(tk, text, len)] - 1;
-}
-
-struct added {
-	int id;
-	uint32_t len;
-	unsigned char first;
-};
-
-static int compare_added(const void *a, const void *b)
-{
-	const struct added *x = a, *y = b;
-
-	if (x->first != y->first)
-		return x->first - y->first;
-	if (x->len != y->len)
-		return x->len < y->len ? 1 : -1;
-	return x->id - y->id;
-}
-
-/* tokens to look for in text before anything else, by first byte and longest first */
-static int index_added(struct tokenizer *tk, struct err *err)
-{
-	struct added *list = calloc((size_t)tk->n + 1, sizeof(*list));
-	int n = 0, next = 0;
-
-	tk->added = calloc((size_t)tk->n + 1, sizeof(tk->added[0]));
-	if (!list || !tk->added) {
-		free(list);
-		return err_nomem(err);
-	}
-	for (int i = 0; i < tk->n; i++)
-		if ((tk->token[i].kind == TOKEN_CONTROL || tk->token[i].kind == TOKEN_USER) &&
-			tk->token[i].len)
-			list[n++] =
-				(struct added){i, tk->token[i].len, (unsigned char)*text_of(tk, i)};
-	qsort(list, (size_t)n, sizeof(*list), compare_added);
-	for (int byte = 0; byte <= 256; byte++) {
-		tk->first[byte] = next;
-		while (next < n && list[next].first == byte)
-			next++;
-	}
-	for (int i = 0; i < n; i++)
-		tk->added[i] = list[i].id;
-	free(list);
-	return 0;
 }
 
 int vocab_index(struct tokenizer *tk, struct err *err)
@@ -212,7 +168,14 @@ int vocab_index(struct tokenizer *tk, struct err *err)
 
 			tk->byte_id[i] = vocab_find(tk, &byte, 1);
 		}
-	return index_added(tk, err);
+	int rc = added_make(&tk->added, tk, 0, 0, false, err);
+
+	if (rc == 0)
+		rc = added_make(&tk->raw, tk, ADDED_NORMALIZED, 0, false, err);
+	if (rc == 0)
+		rc = added_make(
+			&tk->normalized, tk, ADDED_NORMALIZED, ADDED_NORMALIZED, true, err);
+	return rc;
 }
 
 static struct merge *merge_slot(const struct tokenizer *tk, uint64_t pair)

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "trainer/added.h"
+#include "trainer/normal.h"
 #include "trainer/tokenizer_load.h"
 
 /* GGUF's numbers */
@@ -34,6 +36,7 @@ struct token {
 	uint32_t len;
 	float score;
 	uint8_t kind;
+	uint8_t flags; /* enum added_flags */
 };
 
 struct merge {
@@ -54,20 +57,24 @@ struct tokenizer {
 	size_t map_size;
 	struct merge *merge; /* open addressing */
 	size_t merge_size;
-	int *added;	  /* control and user tokens by first byte, longest first */
-	int first[257];	  /* where a first byte starts in ${added} */
+	struct added_set added;	     /* all control and user tokens */
+	struct added_set raw;	     /* those looked for in text as it comes */
+	struct added_set normalized; /* those looked for behind the normaliser */
 	int byte_id[256]; /* -1: none */
 	struct split *split;
 	int splits;
 	int bos, eos, unknown; /* -1: none */
 	bool adds_bos;
 	bool whole_first; /* a pre-token that is a token is not merged up (ignore_merges) */
-	bool nfc;
-	bool prefix_space;   /* of every stretch of text */
-	bool prefix_first;   /* only of one at the very start */
-	bool prefix_missing; /* only where no blank stands there already */
-	bool escape_space;   /* ' ' is U+2581 */
-	bool word_pieces;    /* cut before every U+2581 */
+	struct normal normal;
+	bool prefix_space; /* TOKENIZER_BYTES: before every stretch of text without one */
+	bool mark_space;   /* the other kinds cut text at blanks, which become U+2581 */
+	bool mark_first;   /* one stands before the very first stretch of text, */
+	bool mark_always;  /* or before every one */
+	bool mark_words;   /* cut before every U+2581 */
+	bool no_bytes;	   /* <0xXX> are tokens like any other */
+	bool fuse_unknown; /* characters in a row without a token are one */
+	bool spell_blanks; /* U+2581 is a blank in the text of tokens */
 };
 
 struct tokenizer *vocab_new(int n);
@@ -77,7 +84,7 @@ struct tokenizer *vocab_new(int n);
 int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int kind, float score,
 	struct err *err);
 
-/* vocab_index(tk): build the maps when all tokens are set. vocab_merges(tk, n): room for ${n}
+/* vocab_index(tk): build the maps when all tokens and the normaliser are set. vocab_merges(tk, n): room for ${n}
  * merges; vocab_merge(): add one, of texts in the file's spelling. */
 int vocab_index(struct tokenizer *tk, struct err *err);
 int vocab_merges(struct tokenizer *tk, size_t n, struct err *err);
@@ -91,7 +98,8 @@ const struct merge *vocab_find_merge(const struct tokenizer *tk, int left, int r
 /* bpe_piece(tk, text, len, list): merge one pre-token up and add its ids. -ENOMEM. */
 int bpe_piece(const struct tokenizer *tk, const char *text, size_t len, struct ids *list);
 
-/* spm_text(tk, text, len, at_start, list): a stretch of text of the two character kinds. */
+/* spm_text(tk, text, len, at_start, list): a stretch of text of the two character kinds, cut by
+ * everything but blanks. */
 int spm_text(
 	const struct tokenizer *tk, const char *text, size_t len, bool at_start, struct ids *list);
 

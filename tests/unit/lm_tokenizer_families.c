@@ -1,0 +1,237 @@
+/*
+ * lm_tokenizer_families - token ids of some hundred nasty strings equal the reference's
+ * (data/make_tokenizers.py: tokenizers and sentencepiece), for every family, from tokenizer.json
+ * and from GGUF metadata.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/replace.h"
+#include "trainer/gguf.h"
+#include "trainer/tokenizer_load.h"
+
+enum { STRINGS_MIN = 500, IDS_MAX = 4096 };
+
+static cJSON *read_golden(const char *name)
+{
+	struct buf bf = BUF_INIT;
+	struct err err = ERR_NONE;
+	char file[64];
+	cJSON *root;
+	int dir = open("tests/unit/data/tokenizers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	cr_assert_geq(dir, 0, "run from the top of the tree");
+	snprintf(file, sizeof(file), "%s.json", name);
+	cr_assert_eq(read_file(dir, file, 1 << 24, &bf, &err), 0, "%s", err.text);
+	close(dir);
+	cr_assert_eq(json_parse(buf_str(&bf), bf.len, &root, &err), 0, "%s: %s", name, err.text);
+	buf_release(&bf);
+	return root;
+}
+
+/* how many strings differ; the first are told */
+static int differ(const struct tokenizer *tk, const cJSON *texts, const cJSON *golden, bool special,
+	const char *name)
+{
+	const cJSON *text = texts->child, *ids = golden->child;
+	int bad = 0, n = cJSON_GetArraySize(texts);
+
+	cr_assert_geq(n, STRINGS_MIN);
+	cr_assert_eq(cJSON_GetArraySize(golden), n);
+	for (; text; text = text->next, ids = ids->next) {
+		static int out[IDS_MAX];
+		const cJSON *id = ids->child;
+		struct err err = ERR_NONE;
+		char quoted[ERR_QUOTE_BYTES + 8];
+		const char *s = text->valuestring;
+		int have = tokenizer_encode(tk, s, strlen(s), special, out, IDS_MAX, &err), i = 0;
+
+		for (; i < have && id && out[i] == id->valueint; i++)
+			id = id->next;
+		if (have >= 0 && i == have && !id)
+			continue;
+		if (bad++ < 8)
+			fprintf(stderr, "%s%s: \"%s\": token %d is %d, should be %d (%d of %d) %s\n",
+				name, special ? "" : " plain", err_quote(quoted, s, strlen(s)), i,
+				i < have ? out[i] : -1, id ? id->valueint : -1, have,
+				cJSON_GetArraySize(ids), err.text);
+	}
+	return bad;
+}
+
+Test(lm_tokenizer_families, tokenizer_json_gives_the_ids_of_tokenizers)
+{
+	static const char *const names[] = {
+		"llama3", "qwen2", "smollm", "gpt2", "tekken", "llama2", "mistral", "gemma"};
+	cJSON *texts = read_golden("texts");
+	int bad = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		cJSON *root = read_golden(names[i]);
+		char *text = cJSON_PrintUnformatted(cJSON_GetObjectItem(root, "tokenizer"));
+		struct err err = ERR_NONE;
+		struct tokenizer *tk;
+
+		cr_assert_eq(tokenizer_from_json(text, strlen(text), &tk, &err), 0, "%s: %s",
+			names[i], err.text);
+		bad += differ(tk, texts, cJSON_GetObjectItem(root, "special"), true, names[i]);
+		bad += differ(tk, texts, cJSON_GetObjectItem(root, "plain"), false, names[i]);
+		tokenizer_free(tk);
+		free(text);
+		cJSON_Delete(root);
+	}
+	cJSON_Delete(texts);
+	cr_assert_eq(bad, 0, "%d differ", bad);
+}
+
+static void put32(struct buf *bf, uint32_t v)
+{
+	buf_add(bf, &v, sizeof(v));
+}
+
+static void put64(struct buf *bf, uint64_t v)
+{
+	buf_add(bf, &v, sizeof(v));
+}
+
+static void put_text(struct buf *bf, const char *text)
+{
+	put64(bf, strlen(text));
+	buf_puts(bf, text);
+}
+
+static void put_string(struct buf *bf, const char *key, const char *value)
+{
+	put_text(bf, key);
+	put32(bf, GGUF_STRING);
+	put_text(bf, value);
+}
+
+static void put_array(struct buf *bf, const char *key, enum gguf_type type, int n)
+{
+	put_text(bf, key);
+	put32(bf, GGUF_ARRAY);
+	put32(bf, type);
+	put64(bf, (uint64_t)n);
+}
+
+/* the tokenizer of GGUF metadata with ${keys} keys */
+static struct tokenizer *load_gguf(const struct buf *keys, int n)
+{
+	struct buf bf = BUF_INIT;
+	struct err err = ERR_NONE;
+	struct tokenizer *tk;
+	struct gguf *g;
+
+	buf_puts(&bf, "GGUF");
+	put32(&bf, 3);
+	put64(&bf, 0);
+	put64(&bf, (uint64_t)n);
+	buf_add(&bf, keys->data, keys->len);
+	cr_assert_eq(gguf_parse(bf.data, bf.len, &g, &err), 0, "%s", err.text);
+	cr_assert_eq(tokenizer_from_gguf(g, &tk, &err), 0, "%s", err.text);
+	gguf_free(g);
+	buf_release(&bf);
+	return tk;
+}
+
+/* a byte-level tokenizer.json as llama.cpp's converter writes it */
+static struct tokenizer *as_gguf(const cJSON *tokenizer, const char *pre)
+{
+	const cJSON *model = cJSON_GetObjectItem(tokenizer, "model"),
+		    *merges = cJSON_GetObjectItem(model, "merges"), *item;
+	const char *token[2048] = {0};
+	int type[2048], n = 0;
+	struct buf keys = BUF_INIT, pair = BUF_INIT;
+	struct tokenizer *tk;
+
+	cJSON_ArrayForEach(item, cJSON_GetObjectItem(model, "vocab"))
+	{
+		token[item->valueint] = item->string;
+		type[item->valueint] = 1;
+		n++;
+	}
+	cJSON_ArrayForEach(item, cJSON_GetObjectItem(tokenizer, "added_tokens"))
+	{
+		int id = (int)json_get_number(item, "id", 0);
+
+		n += !token[id];
+		token[id] = json_get_string(item, "content");
+		type[id] = json_get_bool(item, "special", false) ? 3 : 4;
+	}
+	put_string(&keys, "tokenizer.ggml.model", "gpt2");
+	put_string(&keys, "tokenizer.ggml.pre", pre);
+	put_array(&keys, "tokenizer.ggml.tokens", GGUF_STRING, n);
+	for (int i = 0; i < n; i++)
+		put_text(&keys, token[i]);
+	put_array(&keys, "tokenizer.ggml.token_type", GGUF_I32, n);
+	for (int i = 0; i < n; i++)
+		put32(&keys, (uint32_t)type[i]);
+	put_array(&keys, "tokenizer.ggml.merges", GGUF_STRING, cJSON_GetArraySize(merges));
+	cJSON_ArrayForEach(item, merges)
+	{
+		buf_reset(&pair);
+		buf_addf(&pair, "%s %s", item->child->valuestring, item->child->next->valuestring);
+		put_text(&keys, buf_str(&pair));
+	}
+	tk = load_gguf(&keys, 5);
+	buf_release(&keys);
+	buf_release(&pair);
+	return tk;
+}
+
+Test(lm_tokenizer_families, gguf_of_bytes_gives_the_ids_of_tokenizers)
+{
+	static const char *const names[][2] = {{"llama3", "llama-bpe"}, {"qwen2", "qwen2"},
+		{"smollm", "smollm"}, {"tekken", "tekken"}};
+	cJSON *texts = read_golden("texts");
+	int bad = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		cJSON *root = read_golden(names[i][0]);
+		struct tokenizer *tk =
+			as_gguf(cJSON_GetObjectItem(root, "tokenizer"), names[i][1]);
+
+		bad += differ(tk, texts, cJSON_GetObjectItem(root, "special"), true, names[i][1]);
+		bad += differ(tk, texts, cJSON_GetObjectItem(root, "plain"), false, names[i][1]);
+		tokenizer_free(tk);
+		cJSON_Delete(root);
+	}
+	cJSON_Delete(texts);
+	cr_assert_eq(bad, 0, "%d differ", bad);
+}
+
+Test(lm_tokenizer_families, gguf_of_scores_gives_the_ids_of_sentencepiece)
+{
+	cJSON *texts = read_golden("texts"), *root = read_golden("spm");
+	const cJSON *tokens = cJSON_GetObjectItem(root, "tokens"), *item;
+	int n = cJSON_GetArraySize(tokens);
+	struct buf keys = BUF_INIT;
+	struct tokenizer *tk;
+
+	put_string(&keys, "tokenizer.ggml.model", "llama");
+	put_array(&keys, "tokenizer.ggml.tokens", GGUF_STRING, n);
+	cJSON_ArrayForEach(item, tokens) put_text(&keys, item->valuestring);
+	put_array(&keys, "tokenizer.ggml.scores", GGUF_F32, n);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItem(root, "scores"))
+	{
+		float score = (float)item->valuedouble;
+
+		buf_add(&keys, &score, sizeof(score));
+	}
+	put_array(&keys, "tokenizer.ggml.token_type", GGUF_I32, n);
+	cJSON_ArrayForEach(item, cJSON_GetObjectItem(root, "types"))
+		put32(&keys, (uint32_t)item->valueint);
+	tk = load_gguf(&keys, 4);
+	buf_release(&keys);
+	cr_assert_eq(differ(tk, texts, cJSON_GetObjectItem(root, "plain"), false, "spm"), 0);
+	tokenizer_free(tk);
+	cJSON_Delete(root);
+	cJSON_Delete(texts);
+}
