@@ -2,8 +2,11 @@
  * Causal attention of packed segments: a segment's queries see the shared prefix and, up to
  * themselves, their own segment.
  *
- *   S = Q K^T / sqrt d,  P = softmax(S),  O = P V
- *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum(dO O)),  dQ = dS K / sqrt d,  dK = dS^T Q / sqrt d
+ *   S = Q K^T scale,  P = softmax(S),  O = P V
+ *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum(dO O)),  dQ = dS K scale,  dK = dS^T Q scale
+ *
+ * With a cap the softmax is of C = cap tanh(S / cap), and dS is times 1 - (C / cap)^2. In a layer with
+ * a window a query sees only so many keys, the latest.
  *
  * A tile is one segment and one key head with the query heads that share it. Scores are computed
  * again on the way back from the saved log-sum. What a segment adds to the prefix's dK and dV goes
@@ -19,6 +22,7 @@
 #include <string.h>
 
 #include "trainer/forward.h"
+#include "trainer/ops.h"
 
 enum {
 	QUERIES = 48
@@ -35,7 +39,9 @@ struct view {
 	int keys;		/* prefix + own */
 	long ldt;		/* keys rounded up to whole strips */
 	real *kt, *vt, *p, *ds; /* scratch: (d,ldt) (d,ldt) (QUERIES,ldt) (QUERIES,ldt) */
-	real inv;
+	real inv; /* scale */
+	float cap;
+	int window;
 };
 
 size_t attention_scratch(const struct model *m, int span)
@@ -57,7 +63,10 @@ static struct view view_of(struct pass *ps, int l, int tile, int thread)
 		.d = (size_t)m->head_dim,
 		.ldq = (size_t)m->heads * (size_t)m->head_dim,
 		.ldk = (size_t)m->kv_heads * (size_t)m->head_dim,
-		.inv = (real)(1 / sqrt((double)m->head_dim)),
+		.inv = m->attn_scale > 0 ? (real)m->attn_scale
+					 : (real)(1 / sqrt((double)m->head_dim)),
+		.cap = m->attn_cap,
+		.window = m->layer[l].window,
 	};
 	v.keys = v.seg.prefix + v.seg.len;
 	v.ldt = (v.keys + 15) / 16 * 16;
@@ -75,7 +84,7 @@ static size_t key_token(const struct view *v, int j)
 }
 
 /* (keys,d) at this head of x, turned to (d,ldt) with zeros behind the last key */
-static void turn(const struct view *v, const real *x, real *out)
+static REAL_WIDE void turn(const struct view *v, const real *x, real *out)
 {
 	for (int j = 0; j < v->ldt; j++) {
 		const real *row =
@@ -101,23 +110,39 @@ static void times_keys(
 		x + (size_t)v->seg.start * v->ldk + col, (long)v->ldk, c, (long)v->ldq, prefix > 0);
 }
 
-/* the softmax of query i0 + r in place, zero behind what it sees; returns nothing, the log-sum goes
- * to ${lse} */
-static void softmax_row(real *p, int sees, int width, real inv, real *lse)
+/* the first key a query sees that sees no key from ${sees} on */
+static int first_seen(const struct view *v, int sees)
 {
-	real top = p[0] * inv, sum = 0;
+	return v->window > 0 && sees > v->window ? sees - v->window : 0;
+}
 
-	for (int j = 0; j < sees; j++) {
-		p[j] *= inv;
+/* products of a query with keys low..sees-1 to scores, in place */
+static void scale_scores(const struct view *v, real *p, int low, int sees)
+{
+	for (int j = low; j < sees; j++)
+		p[j] *= v->inv;
+	for (int j = low; j < sees && v->cap > 0; j++)
+		p[j] = ops_cap(p[j], v->cap);
+}
+
+/* the softmax of a query in place, zero where it does not see; its log-sum goes to ${lse} */
+static REAL_WIDE void softmax_row(const struct view *v, real *p, int sees, int width, real *lse)
+{
+	int low = first_seen(v, sees);
+	real top, sum = 0;
+
+	scale_scores(v, p, low, sees);
+	top = p[low];
+	for (int j = low; j < sees; j++)
 		top = p[j] > top ? p[j] : top;
-	}
-	for (int j = 0; j < sees; j++)
+	for (int j = low; j < sees; j++)
 		p[j] -= top;
-	real_exp(p, sees);
-	for (int j = 0; j < sees; j++)
+	real_exp(p + low, sees - low);
+	for (int j = low; j < sees; j++)
 		sum += p[j];
-	for (int j = 0; j < sees; j++)
+	for (int j = low; j < sees; j++)
 		p[j] /= sum;
+	memset(p, 0, (size_t)low * sizeof(*p));
 	memset(p + sees, 0, (size_t)(width - sees) * sizeof(*p));
 	*lse = top + (real)log((double)sum);
 }
@@ -131,7 +156,7 @@ static void forward_block(const struct view *v, int head, int i0, int rows)
 	product_block(
 		rows, width, (long)v->d, q, (long)v->ldq, 1, v->kt, v->ldt, v->p, v->ldt, false);
 	for (int r = 0; r < rows; r++)
-		softmax_row(v->p + r * v->ldt, v->seg.prefix + i0 + r + 1, width, v->inv,
+		softmax_row(v, v->p + r * v->ldt, v->seg.prefix + i0 + r + 1, width,
 			&v->s->lse[(at + (size_t)r) * (size_t)v->ps->m->heads + (size_t)head]);
 	times_keys(v, rows, seen, v->p, v->s->v, v->s->att + at * v->ldq + (size_t)head * v->d);
 }
@@ -162,7 +187,7 @@ void attention_forward(struct pass *ps, int l)
 }
 
 /* p and ds of a block: the probabilities again, and the gradient of the scores */
-static void scores_back(const struct view *v, int head, int i0, int rows, int width)
+static REAL_WIDE void scores_back(const struct view *v, int head, int i0, int rows, int width)
 {
 	size_t at = (size_t)(v->seg.start + i0), col = (size_t)head * v->d;
 	const real *dout = v->ps->datt + at * v->ldq + col, *out = v->s->att + at * v->ldq + col;
@@ -172,21 +197,25 @@ static void scores_back(const struct view *v, int head, int i0, int rows, int wi
 	product_block(rows, width, (long)v->d, dout, (long)v->ldq, 1, v->vt, v->ldt, v->ds, v->ldt,
 		false);
 	for (int r = 0; r < rows; r++) {
-		int sees = v->seg.prefix + i0 + r + 1;
+		int sees = v->seg.prefix + i0 + r + 1, low = first_seen(v, sees);
 		real lse = v->s->lse[(at + (size_t)r) * (size_t)v->ps->m->heads + (size_t)head],
 		     dot = 0;
 		real *p = v->p + r * v->ldt, *ds = v->ds + r * v->ldt;
 
 		for (size_t i = 0; i < v->d; i++)
 			dot += dout[(size_t)r * v->ldq + i] * out[(size_t)r * v->ldq + i];
-		for (int j = 0; j < sees; j++) {
-			real x = p[j] * v->inv - lse;
-
-			p[j] = x > 0 ? 0 : x; /* a probability is at most 1 */
-		}
-		real_exp(p, sees);
-		for (int j = 0; j < sees; j++)
-			ds[j] = p[j] * (ds[j] - dot) * v->inv;
+		scale_scores(v, p, low, sees);
+		for (int j = low; j < sees && v->cap > 0; j++)
+			ds[j] = (ds[j] - dot) * (1 - p[j] / v->cap * (p[j] / v->cap));
+		for (int j = low; j < sees && !(v->cap > 0); j++)
+			ds[j] -= dot;
+		for (int j = low; j < sees; j++)
+			p[j] = p[j] > lse ? 0 : p[j] - lse; /* a probability is at most 1 */
+		real_exp(p + low, sees - low);
+		for (int j = low; j < sees; j++)
+			ds[j] *= p[j] * v->inv;
+		memset(p, 0, (size_t)low * sizeof(*p));
+		memset(ds, 0, (size_t)low * sizeof(*ds));
 		memset(p + sees, 0, (size_t)(width - sees) * sizeof(*p));
 		memset(ds + sees, 0, (size_t)(width - sees) * sizeof(*ds));
 	}

@@ -12,7 +12,9 @@ struct back_job {
 	int l;
 	const real *x;
 	const float *weight;
-	real *d, *dn;
+	real *d;
+	const real *dn;
+	bool add;
 };
 
 /*
@@ -34,7 +36,7 @@ static void rmsnorm_back(
 	}
 }
 
-static void norm_back_rows(void *arg, int from, int to)
+static REAL_WIDE void norm_back_rows(void *arg, int from, int to)
 {
 	struct back_job *j = arg;
 	int n = j->ps->m->dim;
@@ -42,17 +44,29 @@ static void norm_back_rows(void *arg, int from, int to)
 	for (int t = from; t < to; t++) {
 		size_t at = (size_t)t * (size_t)n;
 
-		rmsnorm_back(
-			j->d + at, j->dn + at, j->x + at, j->weight, n, j->ps->m->norm_eps, true);
+		rmsnorm_back(j->d + at, j->dn + at, j->x + at, j->weight, n, j->ps->m->norm_eps,
+			j->add);
 	}
 }
 
 /* d += the gradient of rmsnorm(x) given dn */
 static void norm_back(struct pass *ps, const real *x, const float *weight)
 {
-	struct back_job j = {.ps = ps, .x = x, .weight = weight, .d = ps->d, .dn = ps->dn};
+	struct back_job j = {
+		.ps = ps, .x = x, .weight = weight, .d = ps->d, .dn = ps->dn, .add = true};
 
 	rows_run(ps->th, ps->pk->tokens, norm_back_rows, &j);
+}
+
+/* the gradient of what a norm behind a module was given, x; without one that of the sum it went to */
+static const real *post_back(struct pass *ps, const real *x, const float *weight)
+{
+	struct back_job j = {.ps = ps, .x = x, .weight = weight, .d = ps->dn, .dn = ps->d};
+
+	if (!weight)
+		return ps->d;
+	rows_run(ps->th, ps->pk->tokens, norm_back_rows, &j);
+	return ps->dn;
 }
 
 /*
@@ -96,27 +110,29 @@ static void project_back(
 		dx[k] += ps->dropped[k];
 }
 
-/* wide2 holds the gradient of silu(g) * u: wide becomes du = d silu(g), wide2 becomes dg = d u
- * silu'(g) */
-static void swiglu_back_rows(void *arg, int from, int to)
+/* wide2 holds the gradient of act(g) * u: wide becomes du = d act(g), wide2 becomes dg = d u act'(g),
+ * where act(g) = g sig and act' = sig + g sig (1 - sig) z' with sig = sigmoid(z) */
+static REAL_WIDE void glu_back_rows(void *arg, int from, int to)
 {
 	struct back_job *j = arg;
 	const struct saved *s = &j->ps->layer[j->l];
 	size_t f = (size_t)j->ps->m->ffn;
+	bool gelu = j->ps->m->gelu;
 
 	for (int t = from; t < to; t++) {
 		const real *g = s->gate + (size_t)t * f, *u = s->up + (size_t)t * f;
 		real *restrict du = j->ps->wide + (size_t)t * f, *restrict dg = j->ps->wide2 +
 										(size_t)t * f;
 
-		for (size_t i = 0; i < f; i++)
-			du[i] = g[i] < -80 ? 80 : -g[i];
-		real_exp(du, (long)f);
+		pass_gates(j->ps, g, f, du);
 		for (size_t i = 0; i < f; i++) {
-			real sig = 1 / (1 + du[i]), d = dg[i];
+			real sig = du[i], d = dg[i],
+			     slope = gelu ? (real)OPS_GELU_SLOPE *
+						    (1 + 3 * (real)OPS_GELU_CUBE * g[i] * g[i])
+					  : 1;
 
 			du[i] = d * g[i] * sig;
-			dg[i] = d * u[i] * sig * (1 + g[i] * (1 - sig));
+			dg[i] = d * u[i] * sig * (1 + g[i] * (1 - sig) * slope);
 		}
 	}
 }
@@ -128,9 +144,10 @@ static void feed_back(struct pass *ps, int l, bool further)
 
 	/* inputs of modules that do not learn are not needed again */
 	if (ps->tr->targets & 1u << MODULE_DOWN)
-		pass_swiglu(ps, l);
-	project_back(ps, l, MODULE_DOWN, ps->d, ps->wide, ps->wide2, false);
-	rows_run(ps->th, ps->pk->tokens, swiglu_back_rows, &j);
+		pass_glu(ps, l);
+	project_back(ps, l, MODULE_DOWN, post_back(ps, s->ffn_out, ps->m->layer[l].ffn_post),
+		ps->wide, ps->wide2, false);
+	rows_run(ps->th, ps->pk->tokens, glu_back_rows, &j);
 	if (ps->tr->targets & (1u << MODULE_GATE | 1u << MODULE_UP))
 		pass_norm(ps, s->mid, ps->m->layer[l].ffn_norm);
 	project_back(ps, l, MODULE_GATE, ps->wide2, ps->norm, further ? ps->dn : NULL, false);
@@ -140,7 +157,7 @@ static void feed_back(struct pass *ps, int l, bool further)
 }
 
 /* undo the rotation of dq and dk, then the norm of their heads */
-static void unrotate_rows(void *arg, int from, int to)
+static REAL_WIDE void unrotate_rows(void *arg, int from, int to)
 {
 	struct back_job *j = arg;
 	struct pass *ps = j->ps;
@@ -151,15 +168,16 @@ static void unrotate_rows(void *arg, int from, int to)
 	real sn[d / 2];
 
 	for (int t = from; t < to; t++) {
-		const real *cs = ps->cs + (size_t)t * (size_t)(d / 2),
-			   *fwd = ps->sn + (size_t)t * (size_t)(d / 2);
+		size_t angles = pass_angles(ps, ly->rope, t);
 		size_t atq = (size_t)t * (size_t)(m->heads * d),
 		       atk = (size_t)t * (size_t)(m->kv_heads * d);
 
-		for (int i = 0; i < d / 2; i++)
-			sn[i] = -fwd[i];
-		ops_rope(ps->dq + atq, m->heads, d, cs, sn, m->rope_pairs);
-		ops_rope(ps->dk + atk, m->kv_heads, d, cs, sn, m->rope_pairs);
+		for (int i = 0; i < d / 2 && ly->rope != ROPE_NONE; i++)
+			sn[i] = -ps->sn[angles + (size_t)i];
+		if (ly->rope != ROPE_NONE) {
+			ops_rope(ps->dq + atq, m->heads, d, ps->cs + angles, sn, m->rope_pairs);
+			ops_rope(ps->dk + atk, m->kv_heads, d, ps->cs + angles, sn, m->rope_pairs);
+		}
 		for (int h = 0; ly->q_norm && h < m->heads; h++)
 			rmsnorm_back(ps->dq + atq + h * d, ps->dq + atq + h * d, s->q + atq + h * d,
 				ly->q_norm, d, m->norm_eps, false);
@@ -176,7 +194,8 @@ static int attend_back(struct pass *ps, int l, bool further, struct err *err)
 	unsigned inner = ps->tr->targets & (1u << MODULE_Q | 1u << MODULE_K | 1u << MODULE_V);
 	real *dn = further ? ps->dn : NULL;
 
-	project_back(ps, l, MODULE_O, ps->d, s->att, further || inner ? ps->datt : NULL, false);
+	project_back(ps, l, MODULE_O, post_back(ps, s->att_out, ps->m->layer[l].attn_post), s->att,
+		further || inner ? ps->datt : NULL, false);
 	if (!further && !inner)
 		return 0;
 	pass_rotate(ps, l);

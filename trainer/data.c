@@ -21,44 +21,26 @@ static uint64_t row_hash(const char *prompt, const char *answer)
 }
 
 /* prompt, answer and end of turn as tokens. 0 with sm->n = 0 when the row is too long. */
-static int render(
-	const struct model *m, const cJSON *row, int max_tokens, struct sample *sm, struct err *err)
+static int render(const struct model *m, const cJSON *row, int max_tokens, struct sample *sm,
+	bool *apart, struct err *err)
 {
 	const char *prompt = json_get_string(row, "prompt"),
 		   *answer = json_get_string(row, "answer");
-	int *ids = NULL, end = chat_end(m->chat);
-	size_t n = 0;
-	int rc = chat_prompt(m->chat, m->tokenizer, json_get_string(row, "system"), prompt,
-		strlen(prompt), &ids, &n, err);
+	struct chat_row cr;
+	int rc = chat_row(m->chat, m->tokenizer, json_get_string(row, "system"), prompt,
+		strlen(prompt), answer, strlen(answer), &cr, err);
 
 	if (rc < 0)
 		return rc;
-	if (n < 1 || n + 1 >= (size_t)max_tokens)
-		goto too_long;
-	sm->token = malloc((size_t)max_tokens * sizeof(*sm->token));
-	if (!sm->token) {
-		free(ids);
-		return err_nomem(err);
+	if (cr.n > (size_t)max_tokens || cr.answer < 1) {
+		free(cr.ids);
+		return 0;
 	}
-	memcpy(sm->token, ids, n * sizeof(*ids));
-	size_t room = (size_t)max_tokens - n - (end >= 0);
-
-	rc = tokenizer_encode(
-		m->tokenizer, answer, strlen(answer), false, sm->token + n, room, NULL);
-	if (rc < 0 || (size_t)rc > room || (rc == 0 && end < 0))
-		goto too_long;
-	sm->answer = (int)n;
-	sm->n = (int)n + rc;
-	if (end >= 0)
-		sm->token[sm->n++] = end;
+	sm->token = cr.ids;
+	sm->n = (int)cr.n;
+	sm->answer = (int)cr.answer;
 	sm->hash = row_hash(prompt, answer);
-	free(ids);
-	return 0;
-
-too_long:
-	free(ids);
-	free(sm->token);
-	*sm = (struct sample){0};
+	*apart = cr.apart;
 	return 0;
 }
 
@@ -67,12 +49,13 @@ static int read_line(const struct model *m, const char *line, size_t len, int ma
 {
 	struct sample sm = {0};
 	cJSON *row = NULL;
+	bool apart = false;
 	int rc = 0;
 
 	if (len <= LINE_MAX_BYTES && json_parse(line, len, &row, NULL) == 0 &&
 		cJSON_IsObject(row) && json_get_string(row, "prompt") &&
 		json_get_string(row, "answer"))
-		rc = render(m, row, max_tokens, &sm, err);
+		rc = render(m, row, max_tokens, &sm, &apart, err);
 	cJSON_Delete(row);
 	if (rc < 0 && rc != -ENOMEM)
 		rc = 0; /* a text the template or the tokenizer refuses: this row is none */
@@ -98,6 +81,7 @@ static int read_line(const struct model *m, const char *line, size_t len, int ma
 	sm.token = fit ? fit : sm.token;
 	sm.index = (uint64_t)dt->n;
 	dt->sample[dt->n++] = sm;
+	dt->apart += apart;
 	return 0;
 }
 
@@ -141,8 +125,6 @@ int data_read(const struct model *m, int fd, int max_tokens, struct data *out, s
 	}
 	if (max_tokens > m->context)
 		max_tokens = m->context;
-	if (m->window > 0 && max_tokens > m->window)
-		max_tokens = m->window;
 	while (rc == 0 && (n = getline(&line, &room, in)) > 0) {
 		size_t len = (size_t)n - (line[n - 1] == '\n');
 

@@ -17,6 +17,8 @@ struct data {
 	struct sample *sample; /* owned, ${n} of them, as they stand in the file */
 	int n;
 	int skipped;		     /* lines that are not a row, rows too long */
+	int apart;		     /* rows whose whole conversation the template renders otherwise,
+					see chat.h */
 	const struct sample **train; /* into sample; owned list */
 	int trains;
 	const struct sample **held; /* a fixed tenth by content, when there are at least
@@ -29,7 +31,7 @@ struct data {
 /*
  * data_read(m, fd, max_tokens, out, err): read rows from ${fd}. A line that is no row is skipped
  * and counted, as is a row of more than
- * ${max_tokens}, the context or the window. -ENODATA when none is left.
+ * ${max_tokens} or the context. -ENODATA when none is left.
  */
 int data_read(const struct model *m, int fd, int max_tokens, struct data *out, struct err *err);
 void data_release(struct data *dt);

@@ -189,7 +189,7 @@ static int write_file(const struct file *f, const struct lora *lo, struct err *e
 static int gguf_rows(const struct model *m, const struct model_arch *arch, const struct lora *lo,
 	int module, const struct lora_pair *p, float **out, struct err *err)
 {
-	bool permute = arch->permuted_rows && !m->rows_permuted &&
+	bool permute = (arch->flags & ARCH_PERMUTED) && !m->rows_permuted &&
 		       (module == MODULE_Q || module == MODULE_K);
 	size_t r = (size_t)lo->rank;
 	int d = m->head_dim;

@@ -8,11 +8,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "trainer/counter.h"
 #include "trainer/ops.h"
 
-enum { ROWS_PIECE = 8, ALIGN = 64 };
+enum { ROWS_PIECE = 8, ALIGN = 64, HUGE_PAGE = 2 << 20 };
 
 /* memory is planned and then cut by the same list: with ${base} NULL only the sum is wanted */
 struct plan {
@@ -45,6 +46,7 @@ static size_t pass_layout(struct pass *ps, int threads, char *base)
 	size_t nq = (size_t)m->heads * d, nk = (size_t)m->kv_heads * d, r = (size_t)ps->tr->rank;
 
 	struct saved s = {0};
+	size_t post = m->layer[0].attn_post ? h : 0, ropes = m->rope_local ? 2 : 1;
 
 	for (int l = 0; l < m->layers; l++) {
 		s.x = take(&pl, t, h);
@@ -61,6 +63,8 @@ static size_t pass_layout(struct pass *ps, int threads, char *base)
 		s.gate = take(&pl, t, f);
 		s.up = take(&pl, t, f);
 		s.lse = take(&pl, t, (size_t)m->heads);
+		s.att_out = take(&pl, t, post);
+		s.ffn_out = take(&pl, t, post);
 		if (base)
 			ps->layer[l] = s;
 	}
@@ -79,8 +83,8 @@ static size_t pass_layout(struct pass *ps, int threads, char *base)
 	ps->dv = take(&pl, t, nk);
 	ps->low = take(&pl, t, r);
 	ps->dlow = take(&pl, t, r);
-	ps->cs = take(&pl, t, d / 2);
-	ps->sn = take(&pl, t, d / 2);
+	ps->cs = take(&pl, ropes * t, d / 2);
+	ps->sn = take(&pl, ropes * t, d / 2);
 	ps->logits = take(&pl, LOSS_ROWS, (size_t)m->vocab);
 	ps->hidden = take(&pl, LOSS_ROWS, h);
 	ps->dhidden = take(&pl, LOSS_ROWS, h);
@@ -108,11 +112,13 @@ int pass_new(const struct model *m, struct threads *th, const struct trainee *tr
 	*ps = (struct pass){.m = m, .th = th, .tr = tr, .span = span};
 	ps->bytes = ((bytes > least ? bytes : least) + ALIGN - 1) / ALIGN * ALIGN;
 	ps->layer = calloc((size_t)m->layers, sizeof(*ps->layer));
-	ps->memory = aligned_alloc(ALIGN, ps->bytes);
+	ps->memory = aligned_alloc(HUGE_PAGE, (ps->bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
 	if (!ps->layer || !ps->memory) {
 		pass_free(ps);
 		return err_nomem(err);
 	}
+	/* rows of x are far apart: with small pages every one of them is a page of its own to find */
+	(void)madvise(ps->memory, ps->bytes, MADV_HUGEPAGE);
 	*out = ps;
 	return 0;
 }
@@ -167,31 +173,40 @@ struct row_job {
 	struct pass *ps;
 	int l;
 	int module;
-	const real *in;
+	const real *in, *rest;
 	const float *weight;
 	real *out;
 	int cols;
 };
 
+size_t pass_angles(const struct pass *ps, enum rope rope, int t)
+{
+	return (size_t)((rope == ROPE_LOCAL ? ps->cap : 0) + t) * (size_t)(ps->m->head_dim / 2);
+}
+
 static void embed_rows(void *arg, int from, int to)
 {
 	struct row_job *j = arg;
 	const struct model *m = j->ps->m;
-	real *x = j->ps->layer[0].x;
+	real *x = j->ps->layer[0].x, scale = m->embed_scale > 0 ? (real)m->embed_scale : 1;
 
 	for (int t = from; t < to; t++) {
 		float row[m->dim];
 
 		tensor_row(&m->embed, j->ps->pk->token[t], row);
 		for (int i = 0; i < m->dim; i++)
-			x[(size_t)t * (size_t)m->dim + (size_t)i] = (real)row[i];
-		ops_rope_angles(m->rope_freq, m->head_dim / 2, j->ps->pk->pos[t],
-			j->ps->cs + (size_t)t * (size_t)(m->head_dim / 2),
-			j->ps->sn + (size_t)t * (size_t)(m->head_dim / 2));
+			x[(size_t)t * (size_t)m->dim + (size_t)i] = (real)row[i] * scale;
+		for (enum rope r = ROPE_MAIN; r <= (m->rope_local ? ROPE_LOCAL : ROPE_MAIN); r++) {
+			size_t at = pass_angles(j->ps, r, t);
+
+			ops_rope_angles(r == ROPE_LOCAL ? m->rope_local : m->rope_freq,
+				m->head_dim / 2, j->ps->pk->pos[t], j->ps->cs + at,
+				j->ps->sn + at);
+		}
 	}
 }
 
-static void norm_rows(void *arg, int from, int to)
+static REAL_WIDE void norm_rows(void *arg, int from, int to)
 {
 	struct row_job *j = arg;
 
@@ -262,7 +277,7 @@ void pass_project(struct pass *ps, int l, enum module i, real *y, const real *x,
 	product_matrix_forward(ps->th, y, w->rows, ps->low, r, t, ad->b, w->rows, r, true);
 }
 
-static void rotate_rows(void *arg, int from, int to)
+static REAL_WIDE void rotate_rows(void *arg, int from, int to)
 {
 	struct row_job *j = arg;
 	struct pass *ps = j->ps;
@@ -273,7 +288,7 @@ static void rotate_rows(void *arg, int from, int to)
 
 	for (int t = from; t < to; t++) {
 		real *q = ps->qr + (size_t)t * nq, *k = ps->kr + (size_t)t * nk;
-		const real *cs = ps->cs + (size_t)t * (d / 2), *sn = ps->sn + (size_t)t * (d / 2);
+		const size_t at = pass_angles(ps, ly->rope, t);
 
 		memcpy(q, s->q + (size_t)t * nq, nq * sizeof(*q));
 		memcpy(k, s->k + (size_t)t * nk, nk * sizeof(*k));
@@ -283,8 +298,10 @@ static void rotate_rows(void *arg, int from, int to)
 		for (int h = 0; ly->k_norm && h < m->kv_heads; h++)
 			ops_rmsnorm(k + (size_t)h * d, k + (size_t)h * d, ly->k_norm, m->head_dim,
 				m->norm_eps);
-		ops_rope(q, m->heads, m->head_dim, cs, sn, m->rope_pairs);
-		ops_rope(k, m->kv_heads, m->head_dim, cs, sn, m->rope_pairs);
+		if (ly->rope == ROPE_NONE)
+			continue;
+		ops_rope(q, m->heads, m->head_dim, ps->cs + at, ps->sn + at, m->rope_pairs);
+		ops_rope(k, m->kv_heads, m->head_dim, ps->cs + at, ps->sn + at, m->rope_pairs);
 	}
 }
 
@@ -303,7 +320,25 @@ void pass_norm(struct pass *ps, const real *x, const float *weight)
 	rows_run(ps->th, ps->pk->tokens, norm_rows, &j);
 }
 
-static void swiglu_rows(void *arg, int from, int to)
+/*
+ * silu(g) = g sigmoid(g); gelu(g) = g / 2 (1 + tanh(u)) = g sigmoid(2 u), u = sqrt(2 / pi) (g + 0.044715
+ * g^3)
+ */
+REAL_WIDE void pass_gates(const struct pass *ps, const real *g, size_t n, real *sig)
+{
+	for (size_t i = 0; i < n; i++) {
+		real z = ps->m->gelu ? (real)OPS_GELU_SLOPE * g[i] *
+					       (1 + (real)OPS_GELU_CUBE * g[i] * g[i])
+				     : g[i];
+
+		sig[i] = z < -80 ? 80 : -z;
+	}
+	real_exp(sig, (long)n);
+	for (size_t i = 0; i < n; i++)
+		sig[i] = 1 / (1 + sig[i]);
+}
+
+static REAL_WIDE void glu_rows(void *arg, int from, int to)
 {
 	struct row_job *j = arg;
 	const struct saved *s = &j->ps->layer[j->l];
@@ -313,26 +348,52 @@ static void swiglu_rows(void *arg, int from, int to)
 		const real *g = s->gate + (size_t)t * f, *u = s->up + (size_t)t * f;
 		real *restrict o = j->ps->wide + (size_t)t * f;
 
+		pass_gates(j->ps, g, f, o);
 		for (size_t i = 0; i < f; i++)
-			o[i] = g[i] < -80 ? 80 : -g[i];
-		real_exp(o, (long)f);
-		for (size_t i = 0; i < f; i++)
-			o[i] = g[i] / (1 + o[i]) * u[i];
+			o[i] = g[i] * o[i] * u[i];
 	}
 }
 
-void pass_swiglu(struct pass *ps, int l)
+void pass_glu(struct pass *ps, int l)
 {
 	struct row_job j = {.ps = ps, .l = l, .cols = ps->m->ffn};
 
-	rows_run(ps->th, ps->pk->tokens, swiglu_rows, &j);
+	rows_run(ps->th, ps->pk->tokens, glu_rows, &j);
+}
+
+static void add_rows(void *arg, int from, int to)
+{
+	struct row_job *j = arg;
+
+	norm_rows(arg, from, to);
+	for (size_t i = (size_t)from * (size_t)j->cols; i < (size_t)to * (size_t)j->cols; i++)
+		j->out[i] += j->rest[i];
+}
+
+/* out = x + W y, or x + rmsnorm(W y), where W y stays in ${between} */
+static void pass_residual(struct pass *ps, int l, enum module i, real *out, const real *x,
+	const real *y, const float *post, real *between)
+{
+	struct row_job j = {.ps = ps,
+		.in = between,
+		.rest = x,
+		.out = out,
+		.weight = post,
+		.cols = ps->m->dim};
+
+	if (!post) {
+		memcpy(out, x, (size_t)ps->pk->tokens * (size_t)ps->m->dim * sizeof(real));
+		pass_project(ps, l, i, out, y, true);
+		return;
+	}
+	pass_project(ps, l, i, between, y, false);
+	rows_run(ps->th, ps->pk->tokens, add_rows, &j);
 }
 
 void pass_layer(struct pass *ps, int l, real *out)
 {
 	const struct layer *ly = &ps->m->layer[l];
 	struct saved *s = &ps->layer[l];
-	size_t bytes = (size_t)ps->pk->tokens * (size_t)ps->m->dim * sizeof(real);
 
 	pass_norm(ps, s->x, ly->attn_norm);
 	pass_project(ps, l, MODULE_Q, s->q, ps->norm, false);
@@ -340,16 +401,17 @@ void pass_layer(struct pass *ps, int l, real *out)
 	pass_project(ps, l, MODULE_V, s->v, ps->norm, false);
 	pass_rotate(ps, l);
 	attention_forward(ps, l);
-	memcpy(s->mid, s->x, bytes);
-	pass_project(ps, l, MODULE_O, s->mid, s->att, true);
+	pass_residual(ps, l, MODULE_O, s->mid, s->x, s->att, ly->attn_post, s->att_out);
 	pass_norm(ps, s->mid, ly->ffn_norm);
 	pass_project(ps, l, MODULE_GATE, s->gate, ps->norm, false);
 	pass_project(ps, l, MODULE_UP, s->up, ps->norm, false);
-	if (!out)
+	if (!out && !ly->ffn_post)
 		return;
-	pass_swiglu(ps, l);
-	memcpy(out, s->mid, bytes);
-	pass_project(ps, l, MODULE_DOWN, out, ps->wide, true);
+	pass_glu(ps, l);
+	if (out)
+		pass_residual(ps, l, MODULE_DOWN, out, s->mid, ps->wide, ly->ffn_post, s->ffn_out);
+	else
+		pass_project(ps, l, MODULE_DOWN, s->ffn_out, ps->wide, false);
 }
 
 int pass_forward(struct pass *ps, const struct pack *pk)

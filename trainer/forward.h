@@ -4,7 +4,8 @@
  * Shapes: T tokens of the pass, H width, nh heads of d, nk key heads, I of the feed-forward. For
  * each layer the pass keeps x (T,H)  q (T,nh*d)  k, v (T,nk*d)  attention out (T,nh*d)  x after
  * attention (T,H)  gate, up (T,I) and computes everything else again on the way back; a pass too
- * long for that keeps x alone. Formulas: model.h; y = W x + (alpha / rank) B (A drop(x)) on adapted
+ * long for that keeps x alone. Where norms stand behind attention and feed-forward, their inputs (T,H)
+ * are kept too. Formulas: model.h; y = W x + (alpha / rank) B (A drop(x)) on adapted
  * modules.
  */
 #ifndef KOLM_FORWARD_H
@@ -37,6 +38,7 @@ struct trainee {
 
 struct saved {
 	real *x, *q, *k, *v, *att, *mid, *gate, *up;
+	real *att_out, *ffn_out; /* in front of the norms behind them, where there are any */
 	real *lse; /* (T,nh): log of the sum of exponentials of each row of scores */
 };
 
@@ -60,7 +62,7 @@ struct pass {
 	real *d, *dn, *datt, *dq; /* gradients (T,H), (T,H), (T,nh*d), (T,nh*d) */
 	real *dk, *dv;		  /* (T,nk*d) */
 	real *low, *dlow;	  /* (T,rank) */
-	real *cs, *sn;		  /* (T,d/2) */
+	real *cs, *sn;		  /* (T,d/2), of ROPE_MAIN and behind them of ROPE_LOCAL */
 	real *scratch;		  /* per thread, for attention */
 	size_t scratch_each;
 	real *shared; /* partial gradients of a shared prefix's k and v, one for each segment; grown
@@ -116,10 +118,16 @@ void rows_run(struct threads *th, int n, rows_fn *fn, void *arg);
  * back. ${out} may be ${x}. */
 void pass_dropped(struct pass *ps, int l, enum module i, const real *x, int cols, real *out);
 
-/* pass_norm(ps, x, weight): ps->norm = rmsnorm(x). pass_swiglu(ps, l): ps->wide = silu(gate) * up.
- */
+/* pass_norm(ps, x, weight): ps->norm = rmsnorm(x). pass_glu(ps, l): ps->wide = act(gate) * up. */
 void pass_norm(struct pass *ps, const real *x, const float *weight);
-void pass_swiglu(struct pass *ps, int l);
+void pass_glu(struct pass *ps, int l);
+
+/* pass_gates(ps, g, n, sig): ${sig} such that act(g) = g * sig */
+void pass_gates(const struct pass *ps, const real *g, size_t n, real *sig);
+
+/* pass_angles(ps, rope, t): cosines of token ${t} for a layer's rope; sines stand in ps->sn at the
+ * same place */
+size_t pass_angles(const struct pass *ps, enum rope rope, int t);
 
 /* pass_rotate(ps, l): ps->qr and ps->kr: layer l's q and k, normalised where the architecture does,
  * rotated. */

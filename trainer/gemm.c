@@ -15,7 +15,9 @@
 enum {
 	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
 	DEPTH_MAX = 288,
-	ROWS_BLOCK = 96, /* rows of x that stay in cache while the strips pass */
+	ROWS_BLOCK = 96,    /* rows of x that stay in cache while the strips pass */
+	ROWS_AHEAD = 4,	    /* rows of W asked for before they are unpacked */
+	COLUMNS_AHEAD = 16, /* the same where only a few columns of each are */
 	TILES_PER_THREAD =
 		8, /* so that a thread that is slowed down leaves its tiles to the others */
 };
@@ -50,8 +52,9 @@ struct product {
 	const float *in;
 	const struct tensor *w;
 	long ldout, ldin, m, width, rows, depth;
-	long columns; /* of the result */
-	long sum;     /* length of the contraction */
+	size_t row_bytes; /* of w */
+	long columns;	  /* of the result */
+	long sum;	  /* length of the contraction */
 	int column_tiles;
 	bool add;
 };
@@ -122,7 +125,6 @@ static const float *row_part(const struct gemm_kernel *kn, const struct tensor *
 }
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4)));
-typedef int mask4 __attribute__((vector_size(16)));
 
 /* out[l * 16 + j] = row[j][l], four by four */
 static void transpose_16(const float *const row[GEMM_STRIP], long n, float *out)
@@ -134,23 +136,36 @@ static void transpose_16(const float *const row[GEMM_STRIP], long n, float *out)
 			vec4 a = *(const vec4 *)(row[j] + l), b = *(const vec4 *)(row[j + 1] + l);
 			vec4 c = *(const vec4 *)(row[j + 2] + l),
 			     d = *(const vec4 *)(row[j + 3] + l);
-			vec4 ab0 = __builtin_shuffle(a, b, (mask4){0, 4, 1, 5});
-			vec4 ab1 = __builtin_shuffle(a, b, (mask4){2, 6, 3, 7});
-			vec4 cd0 = __builtin_shuffle(c, d, (mask4){0, 4, 1, 5});
-			vec4 cd1 = __builtin_shuffle(c, d, (mask4){2, 6, 3, 7});
+			vec4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+			vec4 ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+			vec4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+			vec4 cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
 			float *o = out + l * GEMM_STRIP + j;
 
-			*(vec4 *)o = __builtin_shuffle(ab0, cd0, (mask4){0, 1, 4, 5});
-			*(vec4 *)(o + GEMM_STRIP) =
-				__builtin_shuffle(ab0, cd0, (mask4){2, 3, 6, 7});
+			*(vec4 *)o = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+			*(vec4 *)(o + GEMM_STRIP) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
 			*(vec4 *)(o + 2 * GEMM_STRIP) =
-				__builtin_shuffle(ab1, cd1, (mask4){0, 1, 4, 5});
+				__builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
 			*(vec4 *)(o + 3 * GEMM_STRIP) =
-				__builtin_shuffle(ab1, cd1, (mask4){2, 3, 6, 7});
+				__builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
 		}
 	for (; l < n; l++)
 		for (int j = 0; j < GEMM_STRIP; j++)
 			out[l * GEMM_STRIP + j] = row[j][l];
+}
+
+/* ask for the bytes of a part of a row that will be unpacked soon: the parts are too short for the
+ * machine to see by itself where the next one lies */
+static void row_ahead(const struct product *p, long row, long from, long n)
+{
+	enum { LINE = 64 };
+	const char *at = (const char *)p->w->data + (size_t)row * p->row_bytes +
+			 (size_t)from * p->row_bytes / (size_t)p->w->cols;
+	const char *end = at + (size_t)n * p->row_bytes / (size_t)p->w->cols;
+
+	if (row < p->w->rows)
+		for (; at < end; at += LINE)
+			__builtin_prefetch(at);
 }
 
 /* forward: strip s holds rows n0 + 16 s ... of W, columns k0 .. k0 + depth, turned so that a
@@ -163,6 +178,7 @@ static void pack_rows(const struct product *p, long n0, long n, long k0, long de
 	for (long s = 0; s < n; s += GEMM_STRIP) {
 		for (int j = 0; j < GEMM_STRIP; j++) {
 			if (s + j < n) {
+				row_ahead(p, n0 + s + j + ROWS_AHEAD, k0, depth);
 				row[j] = row_part(p->kn, p->w, n0 + s + j, k0, depth, unpacked[j]);
 				continue;
 			}
@@ -180,6 +196,7 @@ static void pack_columns(
 	float unpacked[256];
 
 	for (long r = 0; r < depth; r++) {
+		row_ahead(p, n0 + r + COLUMNS_AHEAD, k0, n);
 		const float *row = row_part(p->kn, p->w, n0 + r, k0, n, unpacked);
 
 		for (long s = 0; s < n; s += GEMM_STRIP) {
@@ -251,6 +268,7 @@ void gemm_forward(struct threads *th, float *y, long ldy, const float *x, long l
 		.out = y,
 		.in = x,
 		.w = w,
+		.row_bytes = tensor_row_bytes((int)w->type, w->cols),
 		.ldout = ldy,
 		.ldin = ldx,
 		.m = m,
@@ -275,6 +293,7 @@ void gemm_backward(struct threads *th, float *dx, long lddx, const float *dy, lo
 		.out = dx,
 		.in = dy,
 		.w = w,
+		.row_bytes = tensor_row_bytes((int)w->type, w->cols),
 		.ldout = lddx,
 		.ldin = lddy,
 		.m = m,

@@ -8,6 +8,7 @@
 #include "trainer/gemm.h"
 #include "trainer/infer_inside.h"
 #include "trainer/ops.h"
+#include "trainer/real.h"
 
 enum {
 	TILE_ROWS = 64,	      /* of a product, by one thread */
@@ -31,6 +32,8 @@ struct pass {
 	const float *input; /* rows for phase_quantise() */
 	int cols;
 	enum module module; /* of phase_add() */
+	float *to;	    /* where it puts (or without a norm behind it adds) */
+	const float *post;
 	const float *head_in;
 	float *logits;
 	int wants;
@@ -167,6 +170,12 @@ static void over_tokens(const struct pass *ps, threads_fn *fn)
 		fn((void *)ps, t, 0);
 }
 
+/* where a token's angles stand, of those of ROPE_MAIN and behind them of ROPE_LOCAL */
+static long angles_at(const struct infer *in, enum rope rope, int t)
+{
+	return (long)((rope == ROPE_LOCAL ? INFER_TOKENS : 0) + t) * (in->m->head_dim / 2);
+}
+
 /* tile h is a head of q, k or v: its product, its norm, its rotation */
 static void phase_qkv(void *arg, int h, int thread)
 {
@@ -193,11 +202,13 @@ static void phase_qkv(void *arg, int h, int thread)
 	norm = module == MODULE_Q ? ps->ly->q_norm : ps->ly->k_norm;
 	for (int t = 0; t < ps->n; t++) {
 		float *at = y + t * ldy + (long)h * dim;
+		long angles = angles_at(ps->in, ps->ly->rope, t);
 
 		if (norm)
 			ps->in->kn->norm(at, at, norm, dim, m->norm_eps);
-		ops_rope(at, 1, dim, ps->in->cosine + t * (dim / 2), ps->in->sine + t * (dim / 2),
-			m->rope_pairs);
+		if (ps->ly->rope != ROPE_NONE)
+			ops_rope(at, 1, dim, ps->in->cosine + angles, ps->in->sine + angles,
+				m->rope_pairs);
 	}
 }
 
@@ -222,9 +233,10 @@ static void attend(const struct pass *ps, int t, int h, float *score)
 		   column = h / (m->heads / m->kv_heads) * dim;
 	const float *q = ps->in->q + ((long)t * m->heads + h) * dim;
 	float *out = ps->in->mixed + ((long)t * m->heads + h) * dim, sum;
-	const float scale = 1 / sqrtf((float)dim);
-	int from, n = sees(ps, ps->first + t, &from),
-		  low = m->window && n > m->window ? n - m->window : 0, cut;
+	const float scale = m->attn_scale > 0 ? m->attn_scale : 1 / sqrtf((float)dim);
+	const int window = ps->ly->window;
+	int from, n = sees(ps, ps->first + t, &from), low = window && n > window ? n - window : 0,
+		  cut;
 
 	/* positions [low, cut) lie in the shared rows, [cut, n) behind ${from} */
 	cut = from ? ps->batch->shared : n;
@@ -236,6 +248,8 @@ static void attend(const struct pass *ps, int t, int h, float *score)
 	if (cut < n)
 		kn->scores(score + cut - low, q, kv_k(ps->kv, ps->layer, from) + column, width,
 			n - cut, (int)dim, scale);
+	for (int i = 0; i < n - low && m->attn_cap > 0; i++)
+		score[i] = ops_cap(score[i], m->attn_cap);
 	sum = kn->softmax(score, n - low);
 	memset(out, 0, (size_t)dim * sizeof(float));
 	kn->mix(out, score, kv_v(ps->kv, ps->layer, low) + column, width, cut - low, (int)dim);
@@ -284,6 +298,26 @@ static void attention(struct pass *ps)
 	over_tokens(ps, phase_prepare);
 }
 
+static int tiles_of(int rows)
+{
+	return (rows + TILE_ROWS - 1) / TILE_ROWS;
+}
+
+/* g = gelu(g) * u, at most TILE_ROWS of them; see pass_gates() */
+static void gelu_gate(float *g, const float *u, long n)
+{
+	float e[TILE_ROWS];
+
+	for (long i = 0; i < n; i++) {
+		float z = (float)OPS_GELU_SLOPE * g[i] * (1 + (float)OPS_GELU_CUBE * g[i] * g[i]);
+
+		e[i] = z < -80 ? 80 : -z;
+	}
+	real_exp(e, n);
+	for (long i = 0; i < n; i++)
+		g[i] = g[i] / (1 + e[i]) * u[i];
+}
+
 /* tiles of o and down: rows of the residual stream */
 static void phase_add(void *arg, int tile, int thread)
 {
@@ -291,8 +325,35 @@ static void phase_add(void *arg, int tile, int thread)
 	const long dim = ps->in->m->dim, row = (long)tile * TILE_ROWS;
 
 	(void)thread;
-	product(ps, ps->module, row, dim - row < TILE_ROWS ? dim - row : TILE_ROWS, ps->in->x, dim,
-		true);
+	product(ps, ps->module, row, dim - row < TILE_ROWS ? dim - row : TILE_ROWS, ps->to, dim,
+		!ps->post);
+}
+
+/* the norm behind o or down: what it gives goes to the residual stream */
+static void phase_post(void *arg, int t, int thread)
+{
+	const struct pass *ps = arg;
+	const int dim = ps->in->m->dim;
+	float *y = ps->in->normed + (long)t * dim, *x = ps->in->x + (long)t * dim;
+
+	(void)thread;
+	ps->in->kn->norm(y, y, ps->post, dim, ps->in->m->norm_eps);
+	for (int i = 0; i < dim; i++)
+		x[i] += y[i];
+}
+
+/* o and down: from ${from} to the residual stream, through a norm where there is one */
+static void to_stream(struct pass *ps, enum module module, const float *from, const float *post)
+{
+	struct infer *in = ps->in;
+
+	ps->module = module;
+	ps->post = post;
+	ps->to = post ? in->normed : in->x;
+	unpacked(ps, (int)module, ps->to, in->m->dim, from, !post);
+	threads_run(in->th, tiles_of(in->m->dim), phase_add, ps);
+	if (post)
+		over_tokens(ps, phase_post);
 }
 
 static void phase_gate_up(void *arg, int tile, int thread)
@@ -308,13 +369,11 @@ static void phase_gate_up(void *arg, int tile, int thread)
 	for (int t = 0; t < ps->n; t++) {
 		float *g = in->gate + t * ffn + row;
 
-		in->kn->gate(g, g, in->up + t * ffn + row, n);
+		if (in->m->gelu)
+			gelu_gate(g, in->up + t * ffn + row, n);
+		else
+			in->kn->gate(g, g, in->up + t * ffn + row, n);
 	}
-}
-
-static int tiles_of(int rows)
-{
-	return (rows + TILE_ROWS - 1) / TILE_ROWS;
 }
 
 static void run_layer(struct pass *ps)
@@ -333,9 +392,7 @@ static void run_layer(struct pass *ps)
 	threads_run(in->th, m->heads + 2 * m->kv_heads, phase_qkv, ps);
 
 	attention(ps);
-	ps->module = MODULE_O;
-	unpacked(ps, MODULE_O, in->x, m->dim, in->mixed, true);
-	threads_run(in->th, tiles_of(m->dim), phase_add, ps);
+	to_stream(ps, MODULE_O, in->mixed, ps->ly->attn_post);
 
 	ps->norm = ps->ly->ffn_norm;
 	ps->modules = 1u << MODULE_GATE | 1u << MODULE_UP;
@@ -350,9 +407,7 @@ static void run_layer(struct pass *ps)
 	ps->modules = 1u << MODULE_DOWN;
 	set_cols(in, m->ffn);
 	over_tokens(ps, phase_prepare);
-	ps->module = MODULE_DOWN;
-	unpacked(ps, MODULE_DOWN, in->x, m->dim, in->gate, true);
-	threads_run(in->th, tiles_of(m->dim), phase_add, ps);
+	to_stream(ps, MODULE_DOWN, in->gate, ps->ly->ffn_post);
 }
 
 static void phase_head(void *arg, int tile, int thread)
@@ -407,6 +462,8 @@ static int run_head(struct pass *ps, int done)
 	else
 		gemm_forward(in->th, ps->logits, in->m->vocab, in->normed, dim, ps->wants,
 			in->head.w, false);
+	for (long i = 0; i < (long)ps->wants * in->m->vocab && in->m->final_cap > 0; i++)
+		ps->logits[i] = ops_cap(ps->logits[i], in->m->final_cap);
 	return done;
 }
 
@@ -438,6 +495,13 @@ static int reserve(
 	return 0;
 }
 
+static void embed(const struct infer *in, int token, float *x)
+{
+	tensor_row(&in->m->embed, token, x);
+	for (int i = 0; i < in->m->dim && in->m->embed_scale > 0; i++)
+		x[i] *= in->m->embed_scale;
+}
+
 int infer_run(struct infer *in, struct kv *kv, const struct infer_adapter *ad,
 	const struct infer_batch *batch, struct err *err)
 {
@@ -458,9 +522,14 @@ int infer_run(struct infer *in, struct kv *kv, const struct infer_adapter *ad,
 		for (int t = 0; t < ps.n; t++) {
 			int from;
 
-			tensor_row(&m->embed, batch->token[first + t], in->x + (long)t * m->dim);
+			embed(in, batch->token[first + t], in->x + (long)t * m->dim);
 			ops_rope_angles(m->rope_freq, half, sees(&ps, first + t, &from) - 1,
 				in->cosine + t * half, in->sine + t * half);
+			if (m->rope_local)
+				ops_rope_angles(m->rope_local, half,
+					sees(&ps, first + t, &from) - 1,
+					in->cosine + angles_at(in, ROPE_LOCAL, t),
+					in->sine + angles_at(in, ROPE_LOCAL, t));
 		}
 		for (ps.layer = 0; ps.layer < m->layers; ps.layer++) {
 			ps.ly = &m->layer[ps.layer];

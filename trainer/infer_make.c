@@ -49,7 +49,7 @@ static int allocate(struct infer *in, struct err *err)
 	const struct model *m = in->m;
 	const size_t n = INFER_TOKENS, dim = (size_t)m->dim,
 		     width = (size_t)m->heads * (size_t)m->head_dim, ffn = (size_t)m->ffn;
-	const size_t half = (size_t)m->head_dim / 2,
+	const size_t half = (size_t)m->head_dim / 2 * (m->rope_local ? 2 : 1),
 		     cols = dim > ffn ? (dim > width ? dim : width) : (ffn > width ? ffn : width);
 	float *at;
 

@@ -20,7 +20,7 @@ struct loss_job {
 	bool back;
 };
 
-static void gather_rows(void *arg, int from, int to)
+static REAL_WIDE void gather_rows(void *arg, int from, int to)
 {
 	struct loss_job *j = arg;
 	size_t h = (size_t)j->ps->m->dim;
@@ -31,17 +31,38 @@ static void gather_rows(void *arg, int from, int to)
 			j->ps->m->dim, j->ps->m->norm_eps);
 }
 
+/* the slope of cap * tanh(x / cap) where its value is ${z} */
+static real cap_slope(const struct model *m, real z)
+{
+	real part = z / (real)m->final_cap;
+
+	return m->final_cap > 0 ? 1 - part * part : 1;
+}
+
+/* e holds exp(z - top) of capped logits and becomes that times the slope there; z is found again
+ * from its exponential, and where that is zero, so is the gradient */
+static void uncap_row(const struct model *m, real *e, real top)
+{
+	for (int i = 0; i < m->vocab; i++)
+		if (e[i] > 0)
+			e[i] *= cap_slope(m, top + (real)log((double)e[i]));
+}
+
 /* loss = log(sum(exp(z))) - z[target]; z becomes weight * (softmax(z) - onehot(target)) */
-static void entropy_rows(void *arg, int from, int to)
+static REAL_WIDE void entropy_rows(void *arg, int from, int to)
 {
 	struct loss_job *j = arg;
-	int n = j->ps->m->vocab;
+	const struct model *m = j->ps->m;
+	int n = m->vocab;
 
 	for (int r = from; r < to; r++) {
-		real *z = j->ps->logits + (size_t)r * (size_t)n, top = z[0], hit;
+		real *z = j->ps->logits + (size_t)r * (size_t)n, top, hit;
 		int target = j->ps->pk->target[j->first + r];
 		double sum = 0;
 
+		for (int i = 0; i < n && m->final_cap > 0; i++)
+			z[i] = ops_cap(z[i], m->final_cap);
+		top = z[0];
 		for (int i = 1; i < n; i++)
 			top = z[i] > top ? z[i] : top;
 		for (int i = 0; i < n; i++)
@@ -55,13 +76,15 @@ static void entropy_rows(void *arg, int from, int to)
 			continue;
 		real scale = (real)((double)j->weight / sum);
 
+		if (m->final_cap > 0)
+			uncap_row(m, z, top);
 		for (int i = 0; i < n; i++)
 			z[i] *= scale;
-		z[target] -= j->weight;
+		z[target] -= j->weight * cap_slope(m, hit + top);
 	}
 }
 
-static void scatter_rows(void *arg, int from, int to)
+static REAL_WIDE void scatter_rows(void *arg, int from, int to)
 {
 	struct loss_job *j = arg;
 	const struct model *m = j->ps->m;

@@ -13,14 +13,6 @@
 #include "trainer/model_map.h"
 #include "trainer/tokenizer_load.h"
 
-static const struct model_arch archs[] = {
-	/* name      bias   qknorm permuted  config.json */
-	{"llama", false, false, true, "llama"},
-	{"mistral", false, false, true, "mistral"},
-	{"qwen2", true, false, false, "qwen2"},
-	{"qwen3", false, true, false, "qwen3"},
-};
-
 /* names of the tensors of a layer, GGUF's and Hugging Face's; %d is the layer */
 static const char *const module_names[MODULES][3] = {
 	[MODULE_Q] = {"q_proj", "self_attn.q_proj", "attn_q"},
@@ -31,6 +23,8 @@ static const char *const module_names[MODULES][3] = {
 	[MODULE_UP] = {"up_proj", "mlp.up_proj", "ffn_up"},
 	[MODULE_DOWN] = {"down_proj", "mlp.down_proj", "ffn_down"},
 };
+
+enum { POST_VECTORS = 4 }; /* where bind_layer()'s list comes to them */
 
 const char *model_module_name(enum module i)
 {
@@ -50,22 +44,6 @@ const char *model_module_gguf(enum module i)
 uint64_t model_params(const struct model *m)
 {
 	return m->map->params;
-}
-
-const struct model_arch *model_arch_find(const char *name, size_t len, bool hf, struct err *err)
-{
-	char quoted[ERR_QUOTE_BYTES + 8];
-
-	for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++) {
-		const char *known = hf ? archs[i].hf_type : archs[i].name;
-
-		if (strlen(known) == len && memcmp(known, name, len) == 0)
-			return &archs[i];
-	}
-	err_set(err, EOPNOTSUPP,
-		"architecture \"%s\" is not known (llama, mistral, qwen2, qwen3 are)",
-		err_quote(quoted, name, len));
-	return NULL;
 }
 
 int model_map_file(struct model_map *mm, int fd, struct err *err)
@@ -89,6 +67,7 @@ int model_map_file(struct model_map *mm, int fd, struct err *err)
 	if (rc < 0)
 		return rc;
 	mm->piece[mm->pieces] = (struct model_piece){at, (size_t)st.st_size};
+	mm->bytes += (size_t)st.st_size;
 	return (int)mm->pieces++;
 }
 
@@ -106,17 +85,19 @@ bool model_lost(const struct model *m)
 	return guard_lost(m->embed.data) || guard_lost(m->head.data);
 }
 
-int model_rope(struct model *m, double theta, struct err *err)
+int model_rope(const struct model *m, double theta, float **out, struct err *err)
 {
 	int half = m->head_dim / 2;
+	float *freq;
 
 	if (!(theta > 1) || !(theta < 1e15))
 		return err_set(err, EBADMSG, "rope base %g is out of range", theta);
-	m->rope_freq = calloc((size_t)half, sizeof(float));
-	if (!m->rope_freq)
+	freq = calloc((size_t)half, sizeof(*freq));
+	if (!freq)
 		return err_nomem(err);
 	for (int i = 0; i < half; i++)
-		m->rope_freq[i] = (float)pow(theta, -2.0 * i / m->head_dim);
+		freq[i] = (float)pow(theta, -2.0 * i / m->head_dim);
+	*out = freq;
 	return 0;
 }
 
@@ -132,7 +113,7 @@ static int check_one(const char *what, int64_t value, int64_t min, int64_t max, 
  */
 static int check_config(const struct model *m, struct err *err)
 {
-	int rc = check_one("layer count", m->layers, 1, 1024, err);
+	int rc = check_one("layer count", m->layers, 1, LAYERS_MAX, err);
 
 	if (rc == 0)
 		rc = check_one("width", m->dim, 8, 1 << 17, err);
@@ -159,6 +140,10 @@ static int check_config(const struct model *m, struct err *err)
 	if (!(m->norm_eps > 0 && m->norm_eps < 1))
 		return err_set(err, EBADMSG, "base model: norm epsilon %g is out of range",
 			(double)m->norm_eps);
+	if (!(m->attn_scale >= 0 && m->attn_scale < 1e6f && m->attn_cap >= 0 &&
+		    m->attn_cap < 1e6f && m->final_cap >= 0 && m->final_cap < 1e6f))
+		return err_set(err, EBADMSG, "base model: scale %g or caps %g and %g out of range",
+			(double)m->attn_scale, (double)m->attn_cap, (double)m->final_cap);
 	return 0;
 }
 
@@ -203,6 +188,18 @@ static int bind_vector(struct model *m, const char *name, int64_t n, bool needed
 	return 0;
 }
 
+/* the weights of a norm, as they are multiplied with */
+static int bind_norm(struct model *m, const struct model_arch *arch, const char *name, int n,
+	bool needed, const float **out, struct err *err)
+{
+	float *weight = m->map->memory + m->map->used;
+	int rc = bind_vector(m, name, n, needed, out, err);
+
+	for (int i = 0; rc == 0 && *out && m->map->hf_names && i < n; i++)
+		weight[i] += arch->flags & ARCH_PLUS_ONE ? 1 : 0;
+	return rc;
+}
+
 static int bind_layer(struct model *m, const struct model_arch *arch, int i, struct err *err)
 {
 	const int q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
@@ -215,7 +212,8 @@ static int bind_layer(struct model *m, const struct model_arch *arch, int i, str
 		[MODULE_UP] = {m->ffn, m->dim},
 		[MODULE_DOWN] = {m->dim, m->ffn},
 	};
-	const bool hf = m->map->hf_names;
+	const bool hf = m->map->hf_names, post = arch->flags & ARCH_POST_NORMS,
+		   qk = arch->flags & ARCH_QK_NORM;
 	struct layer *ly = &m->layer[i];
 	const struct {
 		const char *gguf, *hf;
@@ -224,9 +222,12 @@ static int bind_layer(struct model *m, const struct model_arch *arch, int i, str
 		const float **out;
 	} vectors[] = {
 		{"attn_norm", "input_layernorm", m->dim, true, &ly->attn_norm},
-		{"ffn_norm", "post_attention_layernorm", m->dim, true, &ly->ffn_norm},
-		{"attn_q_norm", "self_attn.q_norm", m->head_dim, arch->qk_norm, &ly->q_norm},
-		{"attn_k_norm", "self_attn.k_norm", m->head_dim, arch->qk_norm, &ly->k_norm},
+		{"ffn_norm", post ? "pre_feedforward_layernorm" : "post_attention_layernorm",
+			m->dim, true, &ly->ffn_norm},
+		{"attn_q_norm", "self_attn.q_norm", m->head_dim, qk, &ly->q_norm},
+		{"attn_k_norm", "self_attn.k_norm", m->head_dim, qk, &ly->k_norm},
+		{"post_attention_norm", "post_attention_layernorm", m->dim, post, &ly->attn_post},
+		{"post_ffw_norm", "post_feedforward_layernorm", m->dim, post, &ly->ffn_post},
 	};
 	char name[96];
 	int rc = 0;
@@ -240,12 +241,15 @@ static int bind_layer(struct model *m, const struct model_arch *arch, int i, str
 		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.bias" : "blk.%d.%s.bias", i,
 			module_names[k][hf ? 1 : 2]);
 		rc = bind_vector(
-			m, name, shape[k][0], arch->qkv_bias && k <= MODULE_V, &ly->bias[k], err);
+			m, name, shape[k][0], (arch->flags & ARCH_QKV_BIAS) && k <= MODULE_V,
+			&ly->bias[k], err);
 	}
 	for (size_t k = 0; k < sizeof(vectors) / sizeof(vectors[0]) && rc == 0; k++) {
 		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.weight" : "blk.%d.%s.weight",
 			i, hf ? vectors[k].hf : vectors[k].gguf);
-		rc = bind_vector(m, name, vectors[k].n, vectors[k].needed, vectors[k].out, err);
+		if (!post && k >= POST_VECTORS) /* another architecture's name for another thing */
+			break;
+		rc = bind_norm(m, arch, name, vectors[k].n, vectors[k].needed, vectors[k].out, err);
 	}
 	return rc;
 }
@@ -256,14 +260,16 @@ static int bind(struct model *m, const struct model_arch *arch, struct err *err)
 	struct model_map *mm = m->map;
 	int rc;
 
-	/* all biases a layer could have, both norms, q and k norms; the final norm */
+	/* all biases a layer could have, four norms, q and k norms; the final norm */
 	mm->size = (size_t)m->layers *
 			   ((size_t)m->head_dim * ((size_t)m->heads + 2 * (size_t)m->kv_heads + 2) +
-				   4 * (size_t)m->dim + 2 * (size_t)m->ffn) +
+				   6 * (size_t)m->dim + 2 * (size_t)m->ffn) +
 		   (size_t)m->dim;
-	mm->memory = calloc(mm->size, sizeof(float));
-	m->layer = calloc((size_t)m->layers, sizeof(m->layer[0]));
-	if (!mm->memory || !m->layer)
+	/* no more than there can be in the file, where a value takes a quarter of a byte at least */
+	if (mm->size / 4 > mm->bytes)
+		mm->size = 4 * mm->bytes;
+	mm->memory = calloc(mm->size + 1, sizeof(float));
+	if (!mm->memory)
 		return err_nomem(err);
 	rc = bind_matrix(m, mm->hf_names ? "model.embed_tokens.weight" : "token_embd.weight", 0,
 		m->dim, &m->embed, err);
@@ -277,7 +283,7 @@ static int bind(struct model *m, const struct model_arch *arch, struct err *err)
 	if (mm->find(mm->headers, head))
 		rc = bind_matrix(m, head, m->vocab, m->dim, &m->head, err);
 	if (rc == 0)
-		rc = bind_vector(m, mm->hf_names ? "model.norm.weight" : "output_norm.weight",
+		rc = bind_norm(m, arch, mm->hf_names ? "model.norm.weight" : "output_norm.weight",
 			m->dim, true, &m->final_norm, err);
 	for (int i = 0; i < m->layers && rc == 0; i++)
 		rc = bind_layer(m, arch, i, err);
@@ -303,7 +309,9 @@ static int open_checked(struct model *m, int fd, struct err *err)
 	arch = model_arch_find(m->arch, strlen(m->arch), false, err);
 	if (!arch)
 		return -EOPNOTSUPP;
-	m->rope_pairs = m->rows_permuted = arch->permuted_rows && !m->map->hf_names;
+	m->rope_pairs = m->rows_permuted = (arch->flags & ARCH_PERMUTED) && !m->map->hf_names;
+	m->gelu = arch->flags & ARCH_GELU;
+	m->embed_scale = arch->flags & ARCH_EMBED_SCALE ? sqrtf((float)m->dim) : 0;
 	rc = bind(m, arch, err);
 	if (rc < 0)
 		return rc;
@@ -342,6 +350,7 @@ void model_free(struct model *m)
 	tokenizer_free(m->tokenizer);
 	free(m->layer);
 	free(m->rope_freq);
+	free(m->rope_local);
 	if (m->map) {
 		if (m->map->headers)
 			m->map->headers_free(m->map->headers);

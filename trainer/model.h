@@ -2,9 +2,10 @@
  * model - a llama-like base model: configuration, frozen tensors, tokenizer and chat template,
  * bound from a GGUF file or a Hugging Face folder by one table of architectures.
  *
- * Everything is borrowed from a read-only mapping that lives as long as the model. One attention
- * block: h = x + Wo attn(rope(Wq n1), rope(Wk n1), Wv n1),  n1 = rmsnorm(x, attn_norm) y = h +
- * Wdown (silu(Wgate n2) * Wup n2),           n2 = rmsnorm(h, ffn_norm)
+ * Everything is borrowed from a read-only mapping that lives as long as the model. One block:
+ *   h = x + post(Wo attn(rope(norm(Wq n1)), rope(norm(Wk n1)), Wv n1)),  n1 = rmsnorm(x, attn_norm)
+ *   y = h + post(Wdown (act(Wgate n2) * Wup n2)),                        n2 = rmsnorm(h, ffn_norm)
+ * where post and the norms of q and k are there when the layer has their weights.
  */
 #ifndef KOLM_MODEL_H
 #define KOLM_MODEL_H
@@ -31,13 +32,24 @@ enum module {
 	MODULES
 };
 
+/* which angles the queries and keys of a layer are rotated by */
+enum rope {
+	ROPE_MAIN,
+	ROPE_LOCAL, /* gemma 3: those of its windows */
+	ROPE_NONE   /* smollm 3: every fourth layer */
+};
+
 struct layer {
 	struct tensor w[MODULES];
 	const float *bias[MODULES]; /* NULL where there is none; rows floats */
 	const float *attn_norm;	    /* dim */
 	const float *ffn_norm;	    /* dim */
-	const float *q_norm;	    /* head_dim, or NULL (qwen3) */
+	const float *q_norm;	    /* head_dim, or NULL (qwen3, gemma3) */
 	const float *k_norm;
+	const float *attn_post; /* dim, or NULL (gemma2, gemma3) */
+	const float *ffn_post;
+	int window; /* a query sees this many keys, itself included; 0: all before it */
+	enum rope rope;
 };
 
 struct model {
@@ -52,11 +64,16 @@ struct model {
 	int context;
 	float norm_eps;
 	float *rope_freq; /* head_dim / 2 inverse frequencies, scaling applied; owned */
+	float *rope_local; /* likewise for ROPE_LOCAL layers; NULL without any; owned */
 	bool rope_pairs;  /* true: rotate (2i, 2i+1), as GGUF's llama rows are permuted for; false:
 			     (i, i + d/2), as Hugging Face */
 	bool rows_permuted;  /* q and k rows stand in GGUF's order; adapters are permuted on the way
 				in and out */
-	int window;	     /* sliding window, 0 none */
+	bool gelu;	     /* act is the tanh form of gelu instead of silu */
+	float embed_scale;   /* 0: embeddings are used as they are */
+	float attn_scale;    /* of scores; 0: 1 / sqrt(head_dim) */
+	float attn_cap;	     /* scores s become cap * tanh(s / cap); 0: not */
+	float final_cap;     /* logits likewise */
 	struct tensor embed; /* vocab x dim */
 	struct tensor head;  /* vocab x dim; the same data as embed when tied */
 	const float *final_norm;

@@ -1,11 +1,15 @@
 /*
- * model_gguf - the configuration of a base model from GGUF metadata.
+ * model_gguf - the configuration of a base model from GGUF metadata; its files, when it is split in
+ * parts.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/parts.h"
 #include "trainer/gguf.h"
 #include "trainer/model_map.h"
 #include "trainer/tokenizer_load.h"
@@ -77,6 +81,43 @@ static int scale_rope(struct model *m, const struct gguf *g, struct err *err)
 	return 0;
 }
 
+/* the window every layer has, or all but every n-th, or those a list of flags says */
+static int read_layers(
+	struct model *m, const struct model_arch *arch, const struct gguf *g, struct err *err)
+{
+	struct gguf_array flags;
+	char name[128];
+	int window, step, rc = get_int(
+		g, m->arch, "attention.sliding_window", arch->window, &window, err);
+
+	if (rc == 0)
+		rc = get_int(g, m->arch, "attention.sliding_window_pattern", arch->full_step,
+			&step, err);
+	if (rc == 0)
+		rc = model_layers(m, arch, window, step, err);
+	if (rc < 0)
+		return rc;
+	snprintf(name, sizeof(name), "%s.attention.sliding_window_pattern", m->arch);
+	if (gguf_array(g, name, &flags) && flags.type == GGUF_BOOL && flags.n >= (uint64_t)m->layers)
+		for (int i = 0; i < m->layers; i++)
+			model_layer_window(m, arch, i, flags.at[i] ? window : 0);
+	return 0;
+}
+
+/* what gemma's files leave to the reader: its largest models scale scores by the width of a head's
+ * share of the model */
+static void read_scales(struct model *m, const struct model_arch *arch, const struct gguf *g)
+{
+	const int largest = strcmp(arch->name, "gemma2") == 0   ? 46
+			    : strcmp(arch->name, "gemma3") == 0 ? 62
+								: -1;
+
+	m->attn_cap = (float)get_real(g, m->arch, "attn_logit_softcapping", arch->attn_cap);
+	m->final_cap = (float)get_real(g, m->arch, "final_logit_softcapping", arch->final_cap);
+	if (m->layers == largest)
+		m->attn_scale = 1 / sqrtf((float)m->dim / (float)m->heads);
+}
+
 static int read_config(struct model *m, const struct gguf *g, struct err *err)
 {
 	const struct model_arch *arch;
@@ -102,8 +143,6 @@ static int read_config(struct model *m, const struct gguf *g, struct err *err)
 	if (rc == 0)
 		rc = get_int(g, m->arch, "context_length", -1, &m->context, err);
 	if (rc == 0)
-		rc = get_int(g, m->arch, "attention.sliding_window", 0, &m->window, err);
-	if (rc == 0)
 		rc = get_int(g, m->arch, "expert_count", 0, &experts, err);
 	if (rc == 0 && (m->heads < 1 || m->dim < 1))
 		rc = err_set(err, EBADMSG, "base model: %d heads of %d", m->heads, m->dim);
@@ -120,41 +159,124 @@ static int read_config(struct model *m, const struct gguf *g, struct err *err)
 		return err_set(err, width != m->head_dim ? EOPNOTSUPP : EBADMSG,
 			"base model: head width %d with rope over %d", m->head_dim, width);
 	m->norm_eps = (float)get_real(g, m->arch, "attention.layer_norm_rms_epsilon", 1e-5);
-	rc = model_rope(m, get_real(g, m->arch, "rope.freq_base", 10000), err);
+	read_scales(m, arch, g);
+	rc = read_layers(m, arch, g, err);
+	if (rc == 0)
+		rc = model_rope(m, get_real(g, m->arch, "rope.freq_base", arch->theta),
+			&m->rope_freq, err);
+	if (rc == 0 && arch->theta_local > 0)
+		rc = model_rope(m, get_real(g, m->arch, "rope.freq_base_swa", arch->theta_local),
+			&m->rope_local, err);
 	return rc < 0 ? rc : scale_rope(m, g, err);
 }
 
+/* the parts of a model; one, or as many as split.count says */
+struct parts {
+	struct gguf *part[PARTS_MAX]; /* owned */
+	int n;
+};
+
 static const struct tensor *find(const void *headers, const char *name)
 {
-	return gguf_tensor(headers, name);
+	const struct parts *pt = headers;
+	const struct tensor *found = NULL;
+
+	for (int i = 0; i < pt->n && !found; i++)
+		found = gguf_tensor(pt->part[i], name);
+	return found;
 }
 
 static void headers_free(void *headers)
 {
-	gguf_free(headers);
+	struct parts *pt = headers;
+
+	for (int i = 0; i < pt->n; i++)
+		gguf_free(pt->part[i]);
+	free(pt);
+}
+
+static int add_part(struct model *m, int fd, struct err *err)
+{
+	struct parts *pt = m->map->headers;
+	int i = model_map_file(m->map, fd, err), rc;
+
+	if (i < 0)
+		return i;
+	rc = gguf_parse(m->map->piece[i].at, m->map->piece[i].bytes, &pt->part[pt->n], err);
+	if (rc == 0)
+		pt->n++;
+	return rc;
+}
+
+/* part ${i} (from 0) must say that it is this one of ${n} */
+static int check_part(const struct gguf *g, int64_t i, int64_t n, struct err *err)
+{
+	int64_t number = 0, count = 1;
+
+	gguf_int(g, "split.no", &number);
+	gguf_int(g, "split.count", &count);
+	if (number != i && i == 0)
+		return err_set(err, EINVAL,
+			"base model: this is part %lld of a split GGUF; name the first, "
+			"...-00001-of-%05lld.gguf",
+			(long long)number + 1, (long long)count);
+	if (number != i || count != n)
+		return err_set(err, EBADMSG,
+			"base model: part %lld of %lld says it is part %lld of %lld",
+			(long long)i + 1, (long long)n, (long long)number + 1, (long long)count);
+	return 0;
+}
+
+static int add_parts(struct model *m, int fd, struct err *err)
+{
+	struct parts *pt = m->map->headers;
+	int64_t n = 1;
+	int rc = add_part(m, fd, err);
+
+	if (rc < 0)
+		return rc;
+	gguf_int(pt->part[0], "split.count", &n);
+	if (n < 1 || n > PARTS_MAX)
+		return err_set(err, EBADMSG, "base model: a GGUF split in %lld", (long long)n);
+	rc = check_part(pt->part[0], 0, n, err);
+	if (rc == 0 && n > 1 && parts_count(fd) != n)
+		rc = err_set(err, EBADMSG,
+			"base model: a GGUF in %lld parts is not named ...-00001-of-%05lld.gguf",
+			(long long)n, (long long)n);
+	for (int i = 1; i < n && rc == 0; i++) {
+		int part = parts_open(fd, i + 1, err);
+
+		if (part < 0)
+			return part;
+		rc = add_part(m, part, err);
+		close(part);
+		if (rc < 0)
+			return err_prefix(err, "part %d: ", i + 1);
+		rc = check_part(pt->part[i], i, n, err);
+	}
+	return rc;
 }
 
 int model_read_gguf(struct model *m, int fd, struct err *err)
 {
 	struct model_map *mm = m->map;
+	struct parts *pt = calloc(1, sizeof(*pt));
 	const char *text;
-	struct gguf *g;
 	size_t len;
-	int rc = model_map_file(mm, fd, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	rc = gguf_parse(mm->piece[0].at, mm->piece[0].bytes, &g, err);
-	if (rc < 0)
-		return rc;
-	mm->headers = g;
+	if (!pt)
+		return err_nomem(err);
+	mm->headers = pt;
 	mm->headers_free = headers_free;
 	mm->find = find;
-	rc = read_config(m, g, err);
+	rc = add_parts(m, fd, err);
+	if (rc == 0)
+		rc = read_config(m, pt->part[0], err);
 	if (rc < 0)
 		return rc;
-	if (gguf_text(g, "tokenizer.chat_template", &text, &len) &&
+	if (gguf_text(pt->part[0], "tokenizer.chat_template", &text, &len) &&
 		buf_add(&mm->template, text, len) < 0)
 		return err_nomem(err);
-	return tokenizer_from_gguf(g, &m->tokenizer, err);
+	return tokenizer_from_gguf(pt->part[0], &m->tokenizer, err);
 }

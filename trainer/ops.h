@@ -77,6 +77,16 @@ static inline LM_REAL ops_sigmoid(LM_REAL x)
 	return (LM_REAL)(1 / (1 + exp(-(double)x)));
 }
 
+/* gelu's tanh form: x * sigmoid(SLOPE x (1 + CUBE x^2)); SLOPE = 2 sqrt(2 / pi) */
+#define OPS_GELU_SLOPE 1.5957691216057308
+#define OPS_GELU_CUBE  0.044715
+
+/* ops_cap(x, cap) = cap * tanh(x / cap) */
+static inline LM_REAL ops_cap(LM_REAL x, float cap)
+{
+	return (LM_REAL)cap * (LM_REAL)tanh((double)(x / (LM_REAL)cap));
+}
+
 static inline LM_REAL ops_silu(LM_REAL x)
 {
 	return x * ops_sigmoid(x);

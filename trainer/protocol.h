@@ -19,7 +19,7 @@ struct protocol_progress {
 
 struct protocol_result {
 	const char *revision_dir, *base_model, *template, *kernel, *engine, *types;
-	int rows, held_rows, epochs, best_epoch, skipped;
+	int rows, held_rows, epochs, best_epoch, skipped, apart;
 	uint64_t trainable, total;
 	int64_t tokens;
 	double elapsed_sec, forgetting_kl;

@@ -49,10 +49,13 @@ struct quant_type {
 /* quant_type_of(type): NULL when we do not read it. */
 const struct quant_type *quant_type_of(int type);
 
-/* K types and IQ4_NL, in quantk.c */
+/* K types and IQ4_*, in quantk.c */
+void quant_block_q2_k(const uint8_t *at, float *out);
+void quant_block_q3_k(const uint8_t *at, float *out);
 void quant_block_q4_k(const uint8_t *at, float *out);
 void quant_block_q5_k(const uint8_t *at, float *out);
 void quant_block_q6_k(const uint8_t *at, float *out);
 void quant_block_iq4_nl(const uint8_t *at, float *out);
+void quant_block_iq4_xs(const uint8_t *at, float *out);
 
 #endif

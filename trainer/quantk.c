@@ -1,8 +1,43 @@
 /*
- * quantk - the K types (256 values, two levels of scales) and IQ4_NL, as ggml's reference
+ * quantk - the K types (256 values, two levels of scales), IQ4_NL and IQ4_XS, as ggml's reference
  * dequantisation does them.
  */
 #include "trainer/quant.h"
+
+/* Q2_K: 16 bytes of scale (low) and minimum (high) for 16 values each, qs[64], d, dmin */
+void quant_block_q2_k(const uint8_t *at, float *out)
+{
+	const uint8_t *q = at + 16;
+	float d = quant_load_half(at + 80), dmin = quant_load_half(at + 82);
+
+	for (int i = 0; i < QUANT_SUPER; i++) {
+		int scale = at[i / 16], v = q[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
+
+		out[i] = d * (float)(scale & 15) * (float)v - dmin * (float)(scale >> 4);
+	}
+}
+
+/* six-bit scale ${j} (0..15) of Q3_K's twelve packed bytes */
+static int scale_q3(int j, const uint8_t *at)
+{
+	int low = at[j % 8] >> (j / 8 * 4) & 15, high = at[8 + j % 4] >> (j / 4 * 2) & 3;
+
+	return (low | high << 4) - 32;
+}
+
+/* Q3_K: hmask[32], one bit of each byte per 32 values, clear: 4 less; qs[64], scales[12], d */
+void quant_block_q3_k(const uint8_t *at, float *out)
+{
+	const uint8_t *q = at + 32;
+	float d = quant_load_half(at + 108);
+
+	for (int i = 0; i < QUANT_SUPER; i++) {
+		int v = q[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
+
+		v -= at[i % 32] >> (i / 32) & 1 ? 0 : 4;
+		out[i] = d * (float)scale_q3(i / 16, at + 96) * (float)v;
+	}
+}
 
 /* six-bit scale and minimum ${j} (0..7) of the twelve packed bytes of Q4_K and Q5_K */
 static void scale_min(int j, const uint8_t *q, int *scale, int *min)
@@ -71,14 +106,33 @@ void quant_block_q6_k(const uint8_t *at, float *out)
 	}
 }
 
+static const int8_t iq4_values[16] = {
+	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
 void quant_block_iq4_nl(const uint8_t *at, float *out)
 {
-	static const int8_t values[16] = {
-		-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 	float d = quant_load_half(at);
 
 	for (int i = 0; i < 16; i++) {
-		out[i] = d * (float)values[at[2 + i] & 15];
-		out[i + 16] = d * (float)values[at[2 + i] >> 4];
+		out[i] = d * (float)iq4_values[at[2 + i] & 15];
+		out[i + 16] = d * (float)iq4_values[at[2 + i] >> 4];
+	}
+}
+
+/* IQ4_XS: d, high scale bits (two for each of 8 blocks), low[4], qs[128] */
+void quant_block_iq4_xs(const uint8_t *at, float *out)
+{
+	const uint8_t *q = at + 8;
+	unsigned high = (unsigned)at[2] | (unsigned)at[3] << 8;
+	float d = quant_load_half(at);
+
+	for (int b = 0; b < 8; b++, q += 16, out += 32) {
+		int low = at[4 + b / 2] >> (b % 2 * 4) & 15;
+		float dl = d * (float)((low | (int)(high >> 2 * b & 3) << 4) - 32);
+
+		for (int i = 0; i < 16; i++) {
+			out[i] = dl * (float)iq4_values[q[i] & 15];
+			out[i + 16] = dl * (float)iq4_values[q[i] >> 4];
+		}
 	}
 }

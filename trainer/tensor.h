@@ -20,10 +20,13 @@ enum tensor_type {
 	TENSOR_Q5_0 = 6,
 	TENSOR_Q5_1 = 7,
 	TENSOR_Q8_0 = 8,
+	TENSOR_Q2_K = 10,
+	TENSOR_Q3_K = 11,
 	TENSOR_Q4_K = 12,
 	TENSOR_Q5_K = 13,
 	TENSOR_Q6_K = 14,
 	TENSOR_IQ4_NL = 20,
+	TENSOR_IQ4_XS = 23,
 	TENSOR_BF16 = 30,
 };
 
@@ -46,7 +49,7 @@ size_t tensor_row_bytes(int type, int64_t cols);
 void tensor_row(const struct tensor *t, int64_t row, float *out);
 
 /* tensor_row_part(t, row, from, n, out): ${n} values of a row from column ${from}; both whole
- * multiples of 32 (of 256 for the K types). What gemm.c calls while it packs. */
+ * multiples of 32 (of 256 for the K types and IQ4_XS). What gemm.c calls while it packs. */
 void tensor_row_part(const struct tensor *t, int64_t row, int64_t from, int64_t n, float *out);
 
 #endif

@@ -203,6 +203,7 @@ static int tell_result(struct work *wk, struct err *err)
 		.epochs = wk->rq.epochs,
 		.best_epoch = train_best_epoch(wk->tn),
 		.skipped = wk->data.skipped,
+		.apart = wk->data.apart,
 		.trainable = wk->lo->params,
 		.total = model_params(wk->m),
 		.tokens = wk->data.tokens * wk->rq.epochs,

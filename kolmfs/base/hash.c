@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "base/buf.h"
+#include "base/parts.h"
 
 enum { CHUNK_BYTES = 1 << 20 };
 
@@ -132,16 +133,15 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int folder_line(
-	int dirfd, const char *name, struct buf *lines, uint64_t *bytes, struct err *err)
+/* the line of an open file, which is closed; a negative ${fd} is the error it stands for */
+static int line_of(int fd, const char *name, struct buf *lines, uint64_t *bytes, struct err *err)
 {
 	char hex[XXH3_HEX_BYTES];
 	uint64_t n = 0;
-	int fd, rc;
+	int rc = fd;
 
-	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return err_sys(err, "cannot open '%s'", name);
+		return rc;
 	rc = file_digest(fd, &n, hex, err);
 	close(fd);
 	if (rc < 0)
@@ -150,6 +150,37 @@ static int folder_line(
 	return buf_addf(lines, "%s %llu %s\n", name, (unsigned long long)n, hex) < 0
 		       ? err_nomem(err)
 		       : 0;
+}
+
+static int folder_line(
+	int dirfd, const char *name, struct buf *lines, uint64_t *bytes, struct err *err)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return err_sys(err, "cannot open '%s'", name);
+	return line_of(fd, name, lines, bytes, err);
+}
+
+/* a model in several files: their lines, as of a folder */
+static int parts_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *err)
+{
+	struct buf lines = BUF_INIT;
+	char name[256];
+	int n = parts_count(fd), rc = 0;
+
+	*bytes = 0;
+	for (int i = 1; i <= n && rc == 0; i++) {
+		rc = parts_name(fd, i, name, sizeof(name));
+		if (rc == 0)
+			rc = line_of(parts_open(fd, i, err), name, &lines, bytes, err);
+		else
+			rc = err_set(err, ENOENT, "base model not found");
+	}
+	if (rc == 0)
+		xxh_hex(XXH3_128bits(buf_str(&lines), lines.len), out);
+	buf_release(&lines);
+	return rc;
 }
 
 int base_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *err)
@@ -161,6 +192,8 @@ int base_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *e
 
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "cannot stat the base model");
+	if (S_ISREG(st.st_mode) && parts_count(fd) > 1)
+		return parts_digest(fd, bytes, out, err);
 	if (S_ISREG(st.st_mode))
 		return file_digest(fd, bytes, out, err);
 	n = scandirat(fd, ".", &list, is_base_file, by_bytes);

@@ -23,7 +23,8 @@ int sha256_fd(int fd, uint64_t from, uint64_t len, char out[HASH_HEX_BYTES], str
 /*
  * base_digest(fd, bytes, out, err): identity of a base model (PROTOCOLS section 4): XXH3-128 in hex
  * of a file's bytes; of a folder, of the lines "NAME BYTES XXH3-128\n" of its *.json *.jinja
- * *.model *.safetensors in byte order. ${bytes}: their sum.
+ * *.model *.safetensors in byte order; of a GGUF in several parts, of the lines of its parts.
+ * ${bytes}: their sum.
  */
 int base_digest(int fd, uint64_t *bytes, char out[XXH3_HEX_BYTES], struct err *err);
 

@@ -24,7 +24,9 @@
 #define pass_layer	   f64_pass_layer
 #define pass_dropped	   f64_pass_dropped
 #define pass_norm	   f64_pass_norm
-#define pass_swiglu	   f64_pass_swiglu
+#define pass_glu	   f64_pass_glu
+#define pass_gates	   f64_pass_gates
+#define pass_angles	   f64_pass_angles
 #define pass_rotate	   f64_pass_rotate
 #define rows_run	   f64_rows_run
 #define attention_scratch  f64_attention_scratch

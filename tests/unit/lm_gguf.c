@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/buf.h"
 #include "trainer/gguf.h"
 #include "trainer/model.h"
+#include "trainer/safetensors.h"
 #include "trainer/tokenizer.h"
 
 static void put32(struct buf *bf, uint32_t v)
@@ -414,4 +416,45 @@ Test(lm_gguf, blocks_dequantise_as_the_format_says)
 	cr_assert_eq(tensor_row_bytes(TENSOR_Q4_K, 128), 0);
 	cr_assert_eq(tensor_row_bytes(TENSOR_Q8_0, 64), 68);
 	cr_assert_eq(tensor_row_bytes(5, 64), 0);
+}
+
+/* lm_quants.safetensors: random blocks and their values by the gguf package (data/make_quants.py) */
+Test(lm_gguf, every_type_dequantises_as_the_reference)
+{
+	struct safetensors *st;
+	int seen = 0, fd = open("tests/unit/data/lm_quants.safetensors", O_RDONLY | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0, "run from the top of the tree");
+	cr_assert_eq(safetensors_open(fd, &st, NULL), 0);
+	close(fd);
+	for (int type = 0; type < 64; type++) {
+		const struct safetensors_entry *bytes, *values;
+		char name[32];
+		float *have;
+
+		if (!tensor_type_name(type) || type == TENSOR_F32 || type == TENSOR_F16 ||
+			type == TENSOR_BF16)
+			continue;
+		snprintf(name, sizeof(name), "%s.bytes", tensor_type_name(type));
+		bytes = safetensors_find(st, name);
+		cr_assert(bytes, "no golden for %s", tensor_type_name(type));
+		snprintf(name, sizeof(name), "%s.values", tensor_type_name(type));
+		values = safetensors_find(st, name);
+		size_t n = values->bytes / sizeof(float);
+		struct tensor t = {(enum tensor_type)type, 1, (int64_t)n, bytes->data};
+
+		cr_assert_eq(tensor_row_bytes(type, (int64_t)n), bytes->bytes);
+		have = malloc(values->bytes);
+		tensor_row(&t, 0, have);
+		for (size_t i = 0; i < n; i++) {
+			float want = ((const float *)values->data)[i];
+
+			cr_assert_float_eq(have[i], want, 1e-6f * fabsf(want), "%s value %zu: %g, not %g",
+				tensor_type_name(type), i, (double)have[i], (double)want);
+		}
+		free(have);
+		seen++;
+	}
+	cr_assert_eq(seen, 12);
+	safetensors_close(st);
 }

@@ -68,6 +68,25 @@ static inline struct model *tiny_model(bool norms, bool biases, bool pairs)
 	return m;
 }
 
+/* all that gemma 2, gemma 3, mistral and smollm 3 have beyond llama, at once */
+static inline void tiny_adorn(struct model *m)
+{
+	m->gelu = true;
+	m->embed_scale = 1.7f;
+	m->attn_scale = 0.4f;
+	m->attn_cap = 1.5f;
+	m->final_cap = 2;
+	m->rope_local = malloc(4 * sizeof(float));
+	for (int i = 0; i < 4; i++)
+		m->rope_local[i] = powf(10, -2.0f * (float)i / 8);
+	for (int l = 0; l < m->layers; l++) {
+		m->layer[l].attn_post = tiny_floats((uint64_t)(100 * l + 44), 24, 0.3f, 1);
+		m->layer[l].ffn_post = tiny_floats((uint64_t)(100 * l + 45), 24, 0.3f, 1);
+		m->layer[l].window = l == 0 ? 4 : 7;
+		m->layer[l].rope = l == 0 ? ROPE_LOCAL : ROPE_NONE;
+	}
+}
+
 static inline void tiny_free(struct model *m)
 {
 	for (int l = 0; l < m->layers; l++) {
@@ -81,11 +100,14 @@ static inline void tiny_free(struct model *m)
 		free((void *)ly->ffn_norm);
 		free((void *)ly->q_norm);
 		free((void *)ly->k_norm);
+		free((void *)ly->attn_post);
+		free((void *)ly->ffn_post);
 	}
 	free((void *)m->embed.data);
 	free((void *)m->head.data);
 	free((void *)m->final_norm);
 	free(m->rope_freq);
+	free(m->rope_local);
 	free(m->layer);
 	free(m);
 }

@@ -163,7 +163,7 @@ Test(lm_tokenizer, the_base_renders_its_own_chat_template)
 {
 	struct model *m = open_model();
 
-	cr_assert_str_eq(chat_name(m->chat), "smollm2");
+	cr_assert_str_eq(chat_name(m->chat), "own");
 	renders(m, m->chat, NULL, "Hi\n",
 		"<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by "
 		"Hugging Face<|im_end|>\n"
@@ -193,19 +193,21 @@ Test(lm_tokenizer, what_a_user_writes_is_never_a_control_token)
 	model_free(m);
 }
 
-Test(lm_tokenizer, templates_are_known_by_their_text_or_refused)
+/* each begins with something the subset does not have */
+Test(lm_tokenizer, templates_beyond_the_subset_are_known_by_their_text_or_refused)
 {
 	static const struct {
 		const char *jinja, *name;
 	} known[] = {
-		{"{% for m in messages %}<|im_start|>{{ m.role }}...<|im_end|>", "chatml"},
-		{"<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
-		 "assistant.<|im_end|>",
+		{"{% include 'x' %}<|im_start|>{{ m.role }}...<|im_end|>", "chatml"},
+		{"{% include 'x' %}<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are "
+		 "a helpful assistant.<|im_end|>",
 			"qwen2.5"},
-		{"<|start_header_id|>{{ role }}<|end_header_id|> <|eot_id|>", "llama3"},
-		{"{{ bos_token }}[INST] {{ x }} [/INST]", "mistral"},
-		{"<start_of_turn>{{ role }}<end_of_turn>", "gemma"},
-		{"<|system|><|user|><|assistant|>", "zephyr"},
+		{"{% include 'x' %}<|start_header_id|>{{ role }}<|end_header_id|> <|eot_id|>",
+			"llama3"},
+		{"{% include 'x' %}{{ bos_token }}[INST] {{ x }} [/INST]", "mistral"},
+		{"{% include 'x' %}<start_of_turn>{{ role }}<end_of_turn>", "gemma"},
+		{"{% include 'x' %}<|system|><|user|><|assistant|>", "zephyr"},
 		{NULL, "plain"},
 	};
 	struct model *m = open_model();
@@ -218,10 +220,8 @@ Test(lm_tokenizer, templates_are_known_by_their_text_or_refused)
 		cr_assert_str_eq(chat_name(ch), known[i].name);
 		chat_free(ch);
 	}
-	cr_assert_eq(chat_from_template(
-			     "<|im_start|>system\nYou are Bob<|im_end|>", m->tokenizer, &ch, &err),
-		-EOPNOTSUPP);
-	cr_assert_eq(chat_from_template("### Instruction: {{ x }}", m->tokenizer, &ch, &err),
+	cr_assert_eq(chat_from_template("{% include 'x' %}<|im_start|>system\nYou are Bob<|im_end|>",
+			     m->tokenizer, &ch, &err),
 		-EOPNOTSUPP);
 	cr_assert(strstr(err.text, "smollm2"), "%s", err.text);
 	model_free(m);

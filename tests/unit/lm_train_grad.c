@@ -20,12 +20,13 @@ struct fixture {
 	int tokens[ROWS][24];
 };
 
-static void setup(struct fixture *f, unsigned targets, float dropout, bool share, bool norms)
+static void setup_model(
+	struct fixture *f, struct model *m, unsigned targets, float dropout, bool share)
 {
 	static const int length[ROWS] = {14, 11, 17}, answer[ROWS] = {9, 7, 10};
 	size_t at = 0;
 
-	*f = (struct fixture){.m = tiny_model(norms, true, norms)};
+	*f = (struct fixture){.m = m};
 	f->th = threads_new(1);
 	f->tr = (struct trainee){.rank = RANK,
 		.scale = 2.0 / RANK,
@@ -65,6 +66,11 @@ static void setup(struct fixture *f, unsigned targets, float dropout, bool share
 		pass_new(f->m, f->th, &f->tr, pass_bytes(f->m, &f->tr, 1, f->pk.tokens, 24, false),
 			24, &f->ps, NULL),
 		0);
+}
+
+static void setup(struct fixture *f, unsigned targets, float dropout, bool share, bool norms)
+{
+	setup_model(f, tiny_model(norms, true, norms), targets, dropout, share);
 }
 
 static double total_loss(struct fixture *f)
@@ -159,6 +165,19 @@ Test(lm_train_grad, all_modules_shared_prefix_head_norms)
 	setup(&f, (1u << MODULES) - 1, 0, true, true);
 	check_all(&f, 1);
 	teardown(&f);
+}
+
+Test(lm_train_grad, windows_caps_gelu_outer_norms_and_ropes_by_layer)
+{
+	for (int share = 0; share < 2; share++) {
+		struct model *m = tiny_model(true, true, false);
+		struct fixture f;
+
+		tiny_adorn(m);
+		setup_model(&f, m, (1u << MODULES) - 1, 0, share);
+		check_all(&f, share ? 5 : 1);
+		teardown(&f);
+	}
 }
 
 Test(lm_train_grad, dropout_masks_are_the_same_both_ways)

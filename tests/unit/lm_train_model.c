@@ -80,7 +80,7 @@ static pid_t start(struct place *pl, const char *out, const char *threads, const
 		setenv("KOLM_CHECKPOINT_SEC", "0", 1);
 		if (resume)
 			setenv("KOLM_RESUME", "1", 1);
-		_exit(lm_train_main(16, argv));
+		_exit(lm_train_main(16, argv, NULL));
 	}
 	close(p[1]);
 	*from = p[0];

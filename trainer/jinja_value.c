@@ -1,0 +1,312 @@
+/*
+ * jinja_value - what templates compute with: numbers, texts that know which of their bytes are the
+ * template's own, lists, dictionaries.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trainer/jinja_inside.h"
+
+enum { PIECE = 64 * 1024, ALIGN = 16 };
+
+struct arena_piece {
+	struct arena_piece *before;
+	size_t size;
+	_Alignas(16) char memory[];
+};
+
+void *arena_take(struct arena *ar, size_t bytes)
+{
+	struct arena_piece *piece = ar->piece;
+	size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+	void *at;
+
+	if (bytes > JINJA_MEMORY || ar->total + need > JINJA_MEMORY)
+		return NULL;
+	if (!piece || piece->size - ar->used < need) {
+		size_t size = need > PIECE ? need : PIECE;
+
+		piece = malloc(sizeof(*piece) + size);
+		if (!piece)
+			return NULL;
+		*piece = (struct arena_piece){ar->piece, size};
+		ar->piece = piece;
+		ar->used = 0;
+	}
+	at = piece->memory + ar->used;
+	memset(at, 0, need);
+	ar->used += need;
+	ar->total += need;
+	return at;
+}
+
+void arena_release(struct arena *ar)
+{
+	while (ar->piece) {
+		struct arena_piece *before = ar->piece->before;
+
+		free(ar->piece);
+		ar->piece = before;
+	}
+	*ar = (struct arena){0};
+}
+
+int run_fail(struct run *rn, int no, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return err_set(rn->err, no, "chat template line %d: %s", rn->line, text);
+}
+
+static int too_much(struct run *rn)
+{
+	return run_fail(rn, E2BIG, "needs too much memory");
+}
+
+struct val val_int(int64_t i)
+{
+	return (struct val){.kind = VAL_INT, .i = i};
+}
+
+struct val val_bool(bool b)
+{
+	return (struct val){.kind = VAL_BOOL, .i = b};
+}
+
+struct val val_text(const char *text)
+{
+	return (struct val){.kind = VAL_STR, .s = {text, strlen(text), NULL}};
+}
+
+int val_copy(struct run *rn, const char *text, size_t len, const char *taint, struct val *out)
+{
+	char *at = arena_take(&rn->arena, (taint ? 2 : 1) * len + 1);
+
+	if (!at)
+		return too_much(rn);
+	if (len)
+		memcpy(at, text, len);
+	if (taint && len)
+		memcpy(at + len, taint, len);
+	*out = (struct val){.kind = VAL_STR, .s = {at, len, taint ? at + len : NULL}};
+	return 0;
+}
+
+/* takes the buffers' contents and releases them */
+int val_from_bufs(struct run *rn, struct buf *text, struct buf *taint, struct val *out)
+{
+	int rc = text->failed || taint->failed
+			 ? err_nomem(rn->err)
+			 : val_copy(rn, buf_str(text), text->len, buf_str(taint), out);
+
+	buf_release(text);
+	buf_release(taint);
+	return rc;
+}
+
+int val_new_list(struct run *rn, struct val *out)
+{
+	*out = (struct val){.kind = VAL_LIST, .list = arena_take(&rn->arena, sizeof(*out->list))};
+	return out->list ? 0 : too_much(rn);
+}
+
+int val_new_dict(struct run *rn, struct val *out)
+{
+	*out = (struct val){.kind = VAL_DICT, .dict = arena_take(&rn->arena, sizeof(*out->dict))};
+	return out->dict ? 0 : too_much(rn);
+}
+
+int val_push(struct run *rn, struct val_list *list, struct val item)
+{
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 8;
+		struct val *more = arena_take(&rn->arena, cap * sizeof(*more));
+
+		if (!more)
+			return too_much(rn);
+		if (list->n)
+			memcpy(more, list->item, list->n * sizeof(*more));
+		list->item = more;
+		list->cap = cap;
+	}
+	list->item[list->n++] = item;
+	return 0;
+}
+
+const struct val *val_get(const struct val_dict *dict, const char *key, size_t len)
+{
+	for (size_t i = 0; i < dict->key.n; i++) {
+		const struct val *k = &dict->key.item[i];
+
+		if (k->kind == VAL_STR && k->s.len == len && memcmp(k->s.text, key, len) == 0)
+			return &dict->value.item[i];
+	}
+	return NULL;
+}
+
+int val_put(struct run *rn, struct val_dict *dict, struct val key, struct val value)
+{
+	int rc;
+
+	for (size_t i = 0; i < dict->key.n; i++) {
+		if (val_equal(&dict->key.item[i], &key)) {
+			dict->value.item[i] = value;
+			return 0;
+		}
+	}
+	rc = val_push(rn, &dict->key, key);
+	return rc < 0 ? rc : val_push(rn, &dict->value, value);
+}
+
+bool val_true(const struct val *v)
+{
+	switch (v->kind) {
+	case VAL_UNDEFINED:
+	case VAL_NONE:
+		return false;
+	case VAL_BOOL:
+	case VAL_INT:
+		return v->i != 0;
+	case VAL_FLOAT:
+		return v->f != 0;
+	case VAL_STR:
+		return v->s.len != 0;
+	case VAL_LIST:
+		return v->list->n != 0;
+	case VAL_DICT:
+		return v->dict->key.n != 0;
+	default:
+		return true;
+	}
+}
+
+static bool is_number(const struct val *v)
+{
+	return v->kind == VAL_BOOL || v->kind == VAL_INT || v->kind == VAL_FLOAT;
+}
+
+bool val_compare(const struct val *a, const struct val *b, int *out)
+{
+	if (is_number(a) && is_number(b)) {
+		double x = a->kind == VAL_FLOAT ? a->f : (double)a->i,
+		       y = b->kind == VAL_FLOAT ? b->f : (double)b->i;
+
+		*out = (x > y) - (x < y);
+		return true;
+	}
+	if (a->kind != VAL_STR || b->kind != VAL_STR)
+		return false;
+	size_t n = a->s.len < b->s.len ? a->s.len : b->s.len;
+
+	*out = n ? memcmp(a->s.text, b->s.text, n) : 0;
+	if (*out == 0)
+		*out = (a->s.len > b->s.len) - (a->s.len < b->s.len);
+	return true;
+}
+
+bool val_equal(const struct val *a, const struct val *b)
+{
+	int order;
+
+	if (val_compare(a, b, &order))
+		return order == 0;
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case VAL_LIST:
+		return a->list == b->list;
+	case VAL_DICT:
+		return a->dict == b->dict;
+	case VAL_MACRO:
+		return a->macro == b->macro;
+	case VAL_FUNC:
+		return a->i == b->i;
+	case VAL_STR:
+		return false;
+	default:
+		return true;
+	}
+}
+
+bool val_is(const struct val *v, const char *text)
+{
+	return v->kind == VAL_STR && v->s.len == strlen(text) &&
+	       memcmp(v->s.text, text, v->s.len) == 0;
+}
+
+static void put_taint(struct buf *taint, const char *from, size_t n)
+{
+	if (from)
+		buf_add(taint, from, n);
+	else
+		for (size_t i = 0; i < n; i++)
+			buf_putc(taint, 0);
+}
+
+static void put_plain(struct buf *text, struct buf *taint, const char *s)
+{
+	buf_puts(text, s);
+	put_taint(taint, NULL, strlen(s));
+}
+
+int val_print(struct run *rn, const struct val *v, struct buf *text, struct buf *taint)
+{
+	char number[32];
+
+	switch (v->kind) {
+	case VAL_UNDEFINED:
+		break;
+	case VAL_NONE:
+		put_plain(text, taint, "None");
+		break;
+	case VAL_BOOL:
+		put_plain(text, taint, v->i ? "True" : "False");
+		break;
+	case VAL_INT:
+		snprintf(number, sizeof(number), "%lld", (long long)v->i);
+		put_plain(text, taint, number);
+		break;
+	case VAL_STR:
+		buf_add(text, v->s.text, v->s.len);
+		put_taint(taint, v->s.taint, v->s.len);
+		break;
+	default:
+		return run_fail(rn, EOPNOTSUPP, "a value that is no text or whole number is printed");
+	}
+	if (text->len > JINJA_MEMORY)
+		return too_much(rn);
+	return text->failed || taint->failed ? err_nomem(rn->err) : 0;
+}
+
+size_t char_offset(struct val_str s, size_t chars)
+{
+	size_t at = 0;
+
+	for (; chars && at < s.len; chars--)
+		for (at++; at < s.len && (s.text[at] & 0xc0) == 0x80;)
+			at++;
+	return at;
+}
+
+size_t char_count(struct val_str s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len; i++)
+		n += (s.text[i] & 0xc0) != 0x80;
+	return n;
+}
+
+const struct val *arg(const struct args *args, size_t i, const char *name)
+{
+	if (i < args->plain.n)
+		return &args->plain.item[i];
+	return name ? val_get(&args->keyed, name, strlen(name)) : NULL;
+}
