@@ -20,7 +20,7 @@ EXAMPLE ?= redactor
 
 PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash-dev libzstd-dev libcriterion-dev \
 	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev libstemmer-dev libxml2-dev python3 python3-pip \
-	jq rsync busybox mandoc procps
+	jq rsync busybox cpio zip less file curl zsh mandoc procps
 
 PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8 libxml-2.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
@@ -30,6 +30,9 @@ FLAGS    = -std=c11 -D_GNU_SOURCE -DFUSE_USE_VERSION=312 -I. -Ikolmfs $(WARN) -f
 SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
 VERSION := 0.1.0
+
+# clang does not read GCC's target pragmas
+EXTRA_trainer/qkern_avx2 := $(if $(FUZZ),-mavx2 -mfma -mf16c -mavxvnni)
 
 LIBDIRS  := base:kolmfs/base store:kolmfs/store artifact:kolmfs/artifact loop:kolmfs/loop rag:rag lm:trainer
 # main files are not part of their folder's library
@@ -238,11 +241,13 @@ install: all
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(wildcard man/*.5) $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 $(wildcard man/*.7) $(DESTDIR)$(PREFIX)/share/man/man7
 
 uninstall:
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%)
 	rm -f $(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man1/%,$(wildcard man/*.1)) \
-		$(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man5/%,$(wildcard man/*.5))
+		$(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man5/%,$(wildcard man/*.5)) \
+		$(patsubst man/%,$(DESTDIR)$(PREFIX)/share/man/man7/%,$(wildcard man/*.7))
 
 clean:
 	rm -rf build build-san build-fuzz
@@ -251,6 +256,6 @@ fmt:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 lint:
-	mandoc -T lint -W warning man/*.[15]
+	mandoc -T lint -W warning man/*.[157]
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

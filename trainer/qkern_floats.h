@@ -31,8 +31,8 @@ typedef int32_t ivec __attribute__((vector_size(32), aligned(4), may_alias));
 #define SUM8(x)                                                                                    \
 	({                                                                                         \
 		vec s_ = (x);                                                                      \
-		s_ += __builtin_shuffle(s_, (ivec){4, 5, 6, 7, 0, 1, 2, 3});                       \
-		s_ += __builtin_shuffle(s_, (ivec){2, 3, 0, 1, 6, 7, 4, 5});                       \
+		s_ += __builtin_shufflevector(s_, s_, 4, 5, 6, 7, 0, 1, 2, 3);                     \
+		s_ += __builtin_shufflevector(s_, s_, 2, 3, 0, 1, 6, 7, 4, 5);                     \
 		s_[0] + s_[1];                                                                     \
 	})
 /* to the nearest whole number, ties to even, |x| < 2^22 */
