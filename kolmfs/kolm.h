@@ -76,10 +76,20 @@ struct index_options {
 	char name[80];		    /* "" from the folder's name */
 	char ext[256];		    /* "-" not given */
 	uint64_t max_bytes;	    /* 0 not given */
+	uint64_t mem;		    /* 0 not given */
+	char mode[16], lang[16];    /* "" not given */
+	char shard[16];		    /* "2/4"; "" the whole folder */
+	/* not by option: */
+	char parts[8192]; /* folders of indexes to be joined, each with a line feed; "" none, then
+			     ${dir} is not looked at */
+	bool is_proof;	  /* build beside the index, compare, and publish nothing */
 };
 void init_options_default(struct init_options *o);
 void step_options_default(struct step_options *o);
 void index_options_default(struct index_options *o);
+/* index_options_again(o, info): as the index was asked for that is there, ${info}.root apart. */
+struct rag_info;
+void index_options_again(struct index_options *o, const struct rag_info *info);
 /* -EINVAL `unknown option "epoch"; did you mean "epochs"`; -EINVAL `epochs given twice` (A07) when
  * ${seen} says so; ranges A21-A25 */
 int init_option(struct init_options *o, const char *key, const char *value, unsigned *seen,
@@ -158,6 +168,9 @@ struct run_request {
 	const char *text;     /* as written: FORMATS 19.2 decides whether it is JSON */
 	size_t len;
 	struct json_slice params; /* len 0: none */
+	int64_t timeout_s;	  /* of one call of the model; 0: 30 */
+	/* of a failure: JSON array of recipes that did not answer and why; may be NULL */
+	struct buf *tried;
 };
 struct run_result {
 	struct buf output; /* raw JSON; len 0: undefined */
@@ -177,9 +190,24 @@ void run_result_release(struct run_result *r);
  */
 int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
 	struct json_slice params, struct run_result *out, struct err *err);
+/* kolm_measure_end(k, slug, artifact, err): the bench is over. No measured answer counts before this:
+ * it fails when the cell did not end as cells end, -EPERM "egress attempt: ..." when it tried to
+ * reach the network after an answer. */
+int kolm_measure_end(struct kolm *k, const char *slug, const char *artifact, struct err *err);
 /* run_print(output, out): as `kolm run` prints it: a string as is, anything else pretty JSON, then
  * LF. */
 int run_print(struct json_slice output, struct buf *out);
+/* run_input(text, len, out, err): the JSON that text is taken for (FORMATS 19.2). */
+int run_input(const char *text, size_t len, struct buf *out, struct err *err);
+
+/* kolm_prove(k, slug, p, out, err): the signed receipt of ${p}, to which the store adds the adapter
+ * of its revision, the base, the engine and, where ${p} has none, the walls by a fresh canary. Keys
+ * that are missing are made, as by a first compile. */
+struct proof;
+int kolm_prove(struct kolm *k, const char *slug, struct proof *p, struct buf *out, struct err *err);
+/* kolm_receipt_keep(): write it below the store's receipts/; ${path} gets its name. */
+int kolm_receipt_keep(struct kolm *k, const char *text, size_t len, const char *kind,
+	char path[STORE_PATH_BYTES], struct err *err);
 
 /* ---- what there is to read ---- */
 /* kolm_status(k, slug, out): PROTOCOLS section 5, "key value" lines. loop_status_json():

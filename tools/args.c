@@ -38,7 +38,8 @@ int exit_code(const struct verb *v, const struct err *err)
 	if (strcmp(err->code, usage_code) == 0)
 		return EXIT_USAGE;
 	if (strcmp(err->code, missing_code) == 0 || strncmp(err->text, "sandbox:", 8) == 0 ||
-		strncmp(err->text, "base model not found", 20) == 0)
+		strncmp(err->text, "base model not found", 20) == 0 ||
+		strncmp(err->text, "training library missing", 24) == 0)
 		return EXIT_MISSING;
 	if (v != NULL && v->fails != 0)
 		return v->fails;

@@ -147,8 +147,18 @@ int bench_measure(void *arg, const char *artifact_path, size_t case_index, struc
 	double *latency_us, struct err *err);
 void bench_release(struct bench *b);
 
+/* ---- cmd_keys.c ---- */
+/* receipt_save(c, kind, given, text, path, err): at ${given}, or NULL: in the store's receipts. */
+int receipt_save(struct cli *c, const char *kind, const char *given, const struct buf *text,
+	char path[STORE_PATH_BYTES], struct err *err);
+
 /* ---- verbs ---- */
 int cmd_compile(struct cli *c, struct err *err);
+int cmd_keygen(struct cli *c, struct err *err);
+int cmd_trust_list(struct cli *c, struct err *err);
+int cmd_trust_add(struct cli *c, struct err *err);
+int cmd_trust_remove(struct cli *c, struct err *err);
+int cmd_verify_receipt(struct cli *c, struct err *err);
 int cmd_verify(struct cli *c, struct err *err);
 int cmd_inspect(struct cli *c, struct err *err);
 int cmd_run(struct cli *c, struct err *err);
@@ -166,6 +176,10 @@ int cmd_status(struct cli *c, struct err *err);
 int cmd_watch(struct cli *c, struct err *err);
 int cmd_rag_index(struct cli *c, struct err *err);
 int cmd_rag_query(struct cli *c, struct err *err);
+int cmd_rag_merge(struct cli *c, struct err *err);
+int cmd_rag_verify(struct cli *c, struct err *err);
+int cmd_rag_diff(struct cli *c, struct err *err);
+int cmd_rag_export(struct cli *c, struct err *err);
 int cmd_rag_attach(struct cli *c, struct err *err);
 int cmd_rag_detach(struct cli *c, struct err *err);
 int cmd_rag_list(struct cli *c, struct err *err);
@@ -175,6 +189,7 @@ int cmd_captures_fix(struct cli *c, struct err *err);
 int cmd_captures_drop(struct cli *c, struct err *err);
 int cmd_log_verify(struct cli *c, struct err *err);
 int cmd_fsck(struct cli *c, struct err *err);
+int cmd_doctor(struct cli *c, struct err *err);
 int cmd_mount(struct cli *c, struct err *err);
 int cmd_umount(struct cli *c, struct err *err);
 

@@ -18,7 +18,9 @@ struct eval {
 	char path[STORE_PATH_BYTES], slug[SLUG_BYTES + 1];
 	struct artifact *af;
 	struct buf examples;
-	struct buf errors; /* JSON objects with commas */
+	struct buf errors;	    /* JSON objects with commas */
+	struct buf inputs, outputs; /* JSON arrays of what the receipt digests, open */
+	char rev[REV_BYTES];	    /* whose model answered, "" none */
 	double *latency;
 	size_t n, passed, ran;
 };
@@ -69,6 +71,27 @@ static void say_case(const char *id, bool pass, struct json_slice expected,
 	putchar('\n');
 }
 
+static void note_case(struct eval *ev, const char *id, struct json_slice input,
+	struct json_slice params, bool pass, const struct buf *output)
+{
+	struct buf *b = &ev->inputs;
+
+	(void)buf_puts(b, b->len > 0 ? ",{\"id\":" : "[{\"id\":");
+	(void)json_put_text(b, id);
+	(void)buf_puts(b, ",\"input\":");
+	(void)buf_add(b, input.text, input.len);
+	if (params.len > 0) {
+		(void)buf_puts(b, ",\"params\":");
+		(void)buf_add(b, params.text, params.len);
+	}
+	(void)buf_putc(b, '}');
+	b = &ev->outputs;
+	(void)buf_puts(b, b->len > 0 ? ",{\"id\":" : "[{\"id\":");
+	(void)json_put_text(b, id);
+	(void)buf_addf(b, ",\"pass\":%s,\"output\":%s}", pass ? "true" : "false",
+		output != NULL && output->len > 0 ? output->data : "null");
+}
+
 /* a recipe that fails fails its case; a machine that cannot run recipes, or an attempt to reach the
  * network (D11), ends the eval */
 static int one_case(struct eval *ev, const char *id, struct json_slice input,
@@ -90,6 +113,8 @@ static int one_case(struct eval *ev, const char *id, struct json_slice input,
 		*err = why;
 		return rc;
 	}
+	if (rc == 0 && res.rev[0] != '\0')
+		memcpy(ev->rev, res.rev, sizeof(ev->rev));
 	pass = rc == 0 &&
 	       comparator_match(artifact_comparator(ev->af),
 		       (struct json_slice){buf_str(&res.output), res.output.len}, expected);
@@ -97,6 +122,7 @@ static int one_case(struct eval *ev, const char *id, struct json_slice input,
 		ev->latency[ev->ran++] = (double)res.latency_us;
 	ev->n++;
 	ev->passed += pass;
+	note_case(ev, id, input, params, pass, rc == 0 ? &res.output : NULL);
 	if (flag_on(ev->c, "--trace") && !flag_on(ev->c, "--json"))
 		say_case(id, pass, expected, &res, rc, &why);
 	if (!pass)
@@ -104,6 +130,31 @@ static int one_case(struct eval *ev, const char *id, struct json_slice input,
 	if (rc == 0)
 		run_result_release(&res);
 	return 0;
+}
+
+static int keep_receipt(struct eval *ev, char path[STORE_PATH_BYTES], struct err *err)
+{
+	struct proof p = {.is_eval = true,
+		.af = ev->af,
+		.artifact_file = path_name(ev->path),
+		.revision = ev->rev,
+		.passed = ev->passed,
+		.total = ev->n,
+		.has_examples = ev->examples.len > 0};
+	struct buf text = BUF_INIT;
+	int rc;
+
+	if (buf_putc(&ev->inputs, ']') < 0 || buf_putc(&ev->outputs, ']') < 0 ||
+		proof_digest((struct json_slice){ev->inputs.data, ev->inputs.len}, p.input_sha256) <
+			0 ||
+		proof_cases((struct json_slice){ev->outputs.data, ev->outputs.len},
+			p.output_sha256) < 0)
+		return err_nomem(err);
+	rc = kolm_prove(ev->c->k, ev->slug[0] != '\0' ? ev->slug : NULL, &p, &text, err);
+	if (rc == 0)
+		rc = receipt_save(ev->c, "eval", NULL, &text, path, err);
+	buf_release(&text);
+	return rc;
 }
 
 static int embedded(struct eval *ev, struct err *err)
@@ -182,7 +233,8 @@ static double p50(struct eval *ev)
 	return ev->latency[ev->ran / 2];
 }
 
-static int say_json_result(struct eval *ev, const char *source, struct err *err)
+static int say_json_result(
+	struct eval *ev, const char *source, const char *receipt, struct err *err)
 {
 	struct buf out = BUF_INIT;
 	int rc;
@@ -193,6 +245,8 @@ static int say_json_result(struct eval *ev, const char *source, struct err *err)
 	(void)json_put_number(&out, p50(ev));
 	(void)buf_addf(&out, ",\"errors\":[%s],\"source\":", buf_str(&ev->errors));
 	(void)json_put_text(&out, source);
+	(void)buf_puts(&out, ",\"receipt\":");
+	(void)json_put_text(&out, receipt);
 	(void)buf_putc(&out, '}');
 	rc = out.failed || ev->errors.failed
 		     ? err_nomem(err)
@@ -257,6 +311,7 @@ int cmd_eval(struct cli *c, struct err *err)
 	const char *examples = flag_value(c, "--examples");
 	struct artifact_keys keys;
 	struct eval ev = {.c = c};
+	char receipt[STORE_PATH_BYTES];
 	int rc;
 
 	rc = path_artifact(c, ev.path, err);
@@ -270,13 +325,23 @@ int cmd_eval(struct cli *c, struct err *err)
 	rc = examples != NULL ? from_file(&ev, examples, err) : embedded(&ev, err);
 	if (rc == 0 && ev.n == 0)
 		rc = err_set(err, EINVAL, "no eval cases: nothing to measure");
-	if (rc == 0 && flag_on(c, "--json"))
-		rc = say_json_result(&ev, examples != NULL ? examples : "artifact", err);
-	else if (rc == 0)
+	if (rc == 0)
+		rc = kolm_measure_end(c->k, ev.slug[0] != '\0' ? ev.slug : NULL, ev.path, err);
+	if (rc == 0)
+		rc = keep_receipt(&ev, receipt, err);
+	if (rc == 0 && flag_on(c, "--json")) {
+		rc = say_json_result(&ev, examples != NULL ? examples : "artifact", receipt, err);
+	} else if (rc == 0) {
 		say_plain(&ev);
+		printf("  receipt:   ");
+		say_text(stdout, receipt);
+		putchar('\n');
+	}
 	free(ev.latency);
 	buf_release(&ev.examples);
 	buf_release(&ev.errors);
+	buf_release(&ev.inputs);
+	buf_release(&ev.outputs);
 	artifact_free(ev.af);
 	return rc;
 }

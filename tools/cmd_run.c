@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/num.h"
 #include "base/replace.h"
 #include "tools/cli.h"
 
-enum { INPUT_BYTES_MAX = 4 << 20, PREVIEW_UNITS = 200 };
+enum { INPUT_BYTES_MAX = 4 << 20, PREVIEW_UNITS = 200, TIMEOUT_S_MAX = 3600 };
 
 struct running {
 	struct cli *c;
@@ -77,6 +78,17 @@ static int read_params(struct running *r, struct err *err)
 	return EXIT_GATE;
 }
 
+static int read_timeout(const struct cli *c, int64_t *out, struct err *err)
+{
+	const char *given = flag_value(c, "--timeout");
+
+	if (given == NULL)
+		return 0;
+	return num_whole(given, strlen(given), 1, TIMEOUT_S_MAX, out) < 0
+		       ? usage_error(err, "--timeout: seconds, 1 to %d", TIMEOUT_S_MAX)
+		       : 0;
+}
+
 static int open_artifact(struct running *r, struct err *err)
 {
 	int rc = path_artifact(r->c, r->path, err);
@@ -92,7 +104,7 @@ static int open_artifact(struct running *r, struct err *err)
 	if (r->slug[0] == '\0' && flag_value(r->c, "--slug") != NULL)
 		return err_set(err, ENOENT, "slug \"%.64s\" is not initialised with this artifact",
 			flag_value(r->c, "--slug"));
-	return artifact_verify(AT_FDCWD, r->path, &r->keys, on_check, r, err);
+	return artifact_verify(AT_FDCWD, r->path, &r->keys, false, on_check, r, err);
 }
 
 /* what an artifact that is not production ready gets: a line, or with --strict the end */
@@ -197,6 +209,35 @@ static int say_result_json(const struct running *r, const struct run_result *res
 	return rc;
 }
 
+static int keep_receipt(const struct running *r, const struct run_result *res, struct err *err)
+{
+	struct proof p = {.af = r->af,
+		.artifact_file = path_name(r->path),
+		.recipe_id = res->recipe_id,
+		.revision = res->rev};
+	char path[STORE_PATH_BYTES];
+	struct buf text = BUF_INIT;
+	int rc;
+
+	if (!flag_on(r->c, "--receipt"))
+		return 0;
+	if (proof_digest((struct json_slice){res->input.data, res->input.len}, p.input_sha256) <
+			0 ||
+		proof_digest((struct json_slice){res->output.data, res->output.len},
+			p.output_sha256) < 0)
+		return err_nomem(err);
+	rc = kolm_prove(r->c->k, r->slug[0] != '\0' ? r->slug : NULL, &p, &text, err);
+	if (rc == 0)
+		rc = receipt_save(r->c, "run", flag_value(r->c, "--receipt"), &text, path, err);
+	if (rc == 0) {
+		fprintf(stderr, "receipt: ");
+		say_text(stderr, path);
+		fputc('\n', stderr);
+	}
+	buf_release(&text);
+	return rc;
+}
+
 static int say_result(const struct running *r, const struct run_result *res, struct err *err)
 {
 	struct buf out = BUF_INIT;
@@ -217,7 +258,7 @@ static int say_result(const struct running *r, const struct run_result *res, str
 }
 
 /* FORMATS 19.2: a failed run tells programs what happened, too */
-static void say_failure(const struct err *err)
+static void say_failure(const struct err *err, const struct buf *tried)
 {
 	struct buf out = BUF_INIT, pretty = BUF_INIT;
 
@@ -225,7 +266,7 @@ static void say_failure(const struct err *err)
 	(void)json_put_text(&out, err->text);
 	(void)buf_puts(&out, ",\"code\":");
 	(void)json_put_text(&out, err->code[0] != '\0' ? err->code : err_name(err->no));
-	(void)buf_puts(&out, ",\"tried\":null}");
+	(void)buf_addf(&out, ",\"tried\":%s}", tried->len > 0 ? tried->data : "null");
 	if (!out.failed && json_pretty((struct json_slice){out.data, out.len}, &pretty) == 0) {
 		for (const char *p = buf_str(&pretty); *p != '\0';) {
 			size_t n = strcspn(p, "\n");
@@ -244,9 +285,13 @@ int cmd_run(struct cli *c, struct err *err)
 	struct running r = {.c = c};
 	struct run_request rq = {0};
 	struct run_result res;
+	struct buf tried = BUF_INIT;
+	int64_t timeout = 0;
 	int rc;
 
-	rc = read_params(&r, err);
+	rc = read_timeout(c, &timeout, err);
+	if (rc == 0)
+		rc = read_params(&r, err);
 	if (rc == 0)
 		rc = open_artifact(&r, err);
 	if (rc == 0)
@@ -258,12 +303,16 @@ int cmd_run(struct cli *c, struct err *err)
 			.artifact = r.path,
 			.text = buf_str(&r.text),
 			.len = r.text.len,
-			.params = {r.params.data, r.params.len}};
+			.params = {r.params.data, r.params.len},
+			.timeout_s = timeout,
+			.tried = &tried};
 		rc = kolm_run(c->k, &rq, &res, err);
 		if (rc < 0) {
-			say_failure(err);
+			say_failure(err, &tried);
 		} else {
 			rc = say_result(&r, &res, err);
+			if (rc == 0)
+				rc = keep_receipt(&r, &res, err);
 			run_result_release(&res);
 		}
 	}
@@ -272,5 +321,6 @@ int cmd_run(struct cli *c, struct err *err)
 	buf_release(&r.params);
 	buf_release(&r.reasons);
 	buf_release(&r.first_reason);
+	buf_release(&tried);
 	return rc;
 }

@@ -27,10 +27,25 @@ static const struct flag compile_flags[] = {
 	{ "--base", "PATH", "a base model to measure recipes with that call lib.lm" },
 	JSON, END
 };
+static const struct flag verify_flags[] = {
+	ARTIFACT, { "--strict", NULL, "fail unless a key this machine knows signed it" }, JSON, END
+};
+static const struct flag receipt_flags[] = {
+	{ "--artifact", "FILE", "it must be of this artifact" },
+	{ "--input", "FILE|@FILE|-", "it must be of this input" },
+	{ "--output", "FILE|@FILE|-", "it must be of this output; of an eval: its eval.json" },
+	{ "--strict", NULL, "fail unless a key this machine knows signed it" },
+	END
+};
+static const struct flag keygen_flags[] = {
+	{ "--force", NULL, "a new key; the old one is kept and still believed" }, END
+};
 static const struct flag run_flags[] = {
 	ARTIFACT, SLUG,
 	{ "--input", "FILE|@FILE|-", "read the input from a file or standard input" },
 	{ "--params", "JSON|@FILE", "lib.params" },
+	{ "--timeout", "S", "seconds the model may take for one call (default 30)" },
+	{ "--receipt", "FILE", "sign what went in and what came out (default: the store's receipts)" },
 	JSON,
 	{ "--strict", NULL, "exit 2 when the artifact is not production ready" },
 	{ "--force", NULL, "no warning when it is not" },
@@ -59,7 +74,8 @@ static const struct flag step_flags[] = {
 	{ "--mem", "BYTES", "memory the trainer may plan with; M and G behind it work" },
 	{ "--rows", "teach|all", "all: also rows nobody looked at" },
 	{ "--from", "vN", "continue from vN instead of HEAD" },
-	{ "--airgap", NULL, "refuse every network call (with the native trainer: always)" },
+	{ "--airgap", NULL, "refuse every network call: the default, and with the native trainer always" },
+	{ "--no-airgap", NULL, "a worker with network \"cluster\" may reach its other machines" },
 	END
 };
 static const struct flag tune_eval_flags[] = {
@@ -82,9 +98,19 @@ static const struct flag index_flags[] = {
 	{ "--name", "NAME", "default: the folder's name" },
 	{ "--ext", "LIST", "endings (default txt,md,json,html)" },
 	{ "--max-bytes", "N", "skip larger files (default 4194304)" },
+	{ "--mode", "MODE", "rag-bm25-1 (default) or kolm-2" },
+	{ "--lang", "LANG", "of kolm-2's stems (default en)" },
+	{ "--mem", "BYTES", "memory of the build (default 256M)" },
+	{ "--shard", "I/N", "only the Ith of N parts, as NAME.I-N; see merge" },
 	END
 };
 static const struct flag query_flags[] = { { "--top-k", "N", "how many (default 5)" }, JSON, END };
+static const struct flag diff_flags[] = { { "--quiet", NULL, "the counts only" }, END };
+static const struct flag rag_export_flags[] = {
+	{ "--format", "FORMAT", "opensearch" },
+	{ "--out", "DIR", "where to (default: here)" },
+	END
+};
 static const struct flag attach_flags[] = { ARTIFACT, { "--index", "NAME", "the index" }, END };
 static const struct flag rows_flags[] = {
 	ARTIFACT, SLUG,
@@ -111,7 +137,17 @@ const struct verb verbs[] = {
 	{ NULL, "compile", "", "build a .kolm file from a spec; measure it first",
 		NEED_SPAWN, 0, 0, 0, cmd_compile, compile_flags },
 	{ NULL, "verify", "ARTIFACT", "check every hash and signature of an artifact",
-		NEED_STORE, 0, 0, 1, cmd_verify, look_flags },
+		NEED_STORE, 0, 0, 1, cmd_verify, verify_flags },
+	{ NULL, "verify-receipt", "FILE", "check a receipt of a run or an eval",
+		NEED_STORE, 0, 1, 1, cmd_verify_receipt, receipt_flags },
+	{ NULL, "keygen", "", "make this machine's signing key, print the public one",
+		NEED_STORE, 0, 0, 0, cmd_keygen, keygen_flags },
+	{ "trust", "list", "", "the keys whose signatures count",
+		NEED_STORE, 0, 0, 0, cmd_trust_list, no_flags },
+	{ "trust", "add", "KEY [NAME]", "believe a public key's file, or its fingerprint",
+		NEED_STORE, 0, 1, 2, cmd_trust_add, no_flags },
+	{ "trust", "remove", "KEY", "believe it no more",
+		NEED_STORE, 0, 1, 1, cmd_trust_remove, no_flags },
 	{ NULL, "inspect", "ARTIFACT", "what an artifact says of itself",
 		NEED_STORE, 0, 0, 1, cmd_inspect, look_flags },
 	{ NULL, "run", "ARTIFACT [INPUT]",
@@ -147,6 +183,14 @@ const struct verb verbs[] = {
 		NEED_SPAWN, EXIT_RUN, 1, 1, cmd_rag_index, index_flags },
 	{ "rag", "query", "NAME QUERY", "the documents that answer best",
 		NEED_STORE, EXIT_RUN, 2, WORDS_MAX, cmd_rag_query, query_flags },
+	{ "rag", "merge", "NAME PART...", "one index of the parts of a tree (index --shard): the bytes of the whole",
+		NEED_SPAWN, EXIT_RUN, 2, WORDS_MAX, cmd_rag_merge, no_flags },
+	{ "rag", "verify", "NAME", "prove an index against its checksums and its folder",
+		NEED_SPAWN, EXIT_RUN, 1, 1, cmd_rag_verify, no_flags },
+	{ "rag", "diff", "A B", "which documents and terms two indexes differ in",
+		NEED_STORE, EXIT_RUN, 2, 2, cmd_rag_diff, diff_flags },
+	{ "rag", "export", "NAME", "an index for another search engine",
+		NEED_STORE, EXIT_RUN, 1, 1, cmd_rag_export, rag_export_flags },
 	{ "rag", "attach", "ARTIFACT", "give an artifact's recipes lib.rag over an index",
 		NEED_STORE, EXIT_RUN, 0, 1, cmd_rag_attach, attach_flags },
 	{ "rag", "detach", "ARTIFACT", "take it away again",
@@ -167,6 +211,8 @@ const struct verb verbs[] = {
 		NEED_STORE, EXIT_RUN, 0, 0, cmd_log_verify, no_flags },
 	{ NULL, "fsck", "", "check every invariant of the store",
 		NEED_STORE, EXIT_RUN, 0, 0, cmd_fsck, fsck_flags },
+	{ NULL, "doctor", "", "what this machine has of what kolm needs; the walls, tried now",
+		NEED_NOTHING, 0, 0, 0, cmd_doctor, list_flags },
 	{ NULL, "mount", "[MOUNTPOINT]", "serve the store as files (default /mnt/kolm)",
 		NEED_NOTHING, 0, 0, 1, cmd_mount, mount_flags },
 	{ NULL, "umount", "[MOUNTPOINT]", "end it",

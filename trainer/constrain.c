@@ -174,14 +174,14 @@ int lm_grammar(struct lm *lm, enum lm_grammar_kind kind, const char *json, size_
 	struct lm_grammar *g;
 	int rc = 0;
 
-	if (!lm->words)
+	if (lm && !lm->words)
 		rc = words_new(lm->m->tokenizer, lm->m->chat, lm->m->vocab, &lm->words, err);
 	if (rc < 0)
 		return rc;
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return err_nomem(err);
-	g->words = lm->words;
+	g->words = lm ? lm->words : NULL;
 	for (int i = 0; i < MASKS; i++)
 		g->mask[i].state = -1;
 	g->mask_of = malloc(DFA_STATES_MAX * sizeof(*g->mask_of));
@@ -218,6 +218,49 @@ bool lm_grammar_holds(struct lm_grammar *g, const char *text, size_t len)
 	for (size_t i = 0; i < len && state >= 0; i++)
 		state = dfa_step(&g->dfa, state, (unsigned char)text[i]);
 	return state >= 0 && g->dfa.state[state].dist == 0;
+}
+
+/* from ${state} the shortest way to an end */
+static bool go_home(struct lm_grammar *g, int state, struct buf *out)
+{
+	while (state >= 0 && g->dfa.state[state].dist > 0) {
+		unsigned char byte = dfa_toward_end(&g->dfa, state);
+
+		buf_putc(out, (char)byte);
+		state = dfa_step(&g->dfa, state, byte);
+	}
+	return state >= 0 && !out->failed;
+}
+
+/* leave ${text} where its first other way on begins, by a blank only when ${blanks} */
+static bool leave(struct lm_grammar *g, const char *text, size_t len, bool blanks, struct buf *out)
+{
+	int state = 0;
+
+	for (size_t i = 0; state >= 0; i++) {
+		if (i < len && g->dfa.state[state].dist == 0)
+			return buf_add(out, text, i) == 0;
+		for (int byte = 0; byte < 256; byte++) {
+			int to = (i < len && byte == (unsigned char)text[i]) ||
+						 (byte == ' ' && !blanks)
+					 ? DFA_DEAD
+					 : dfa_step(&g->dfa, state, (unsigned char)byte);
+
+			if (to >= 0)
+				return buf_add(out, text, i) == 0 &&
+				       buf_putc(out, (char)byte) == 0 && go_home(g, to, out);
+		}
+		state = i < len ? dfa_step(&g->dfa, state, (unsigned char)text[i]) : DFA_DEAD;
+	}
+	return false;
+}
+
+bool lm_grammar_other(struct lm_grammar *g, const char *text, size_t len, struct buf *out)
+{
+	if (!text)
+		return go_home(g, 0, out);
+	/* the blanks of JSON make no other value */
+	return leave(g, text, len, false, out) || leave(g, text, len, true, out);
 }
 
 /* ---- masks ---- */

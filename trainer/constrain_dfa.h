@@ -7,11 +7,7 @@
 
 #include "trainer/constrain_nfa.h"
 
-enum {
-	DFA_STATES_MAX = 16384,	 /* 1 KiB each */
-	DFA_NODES_MAX = 1 << 22, /* in the sets of all states: 16 MiB */
-	DFA_DEAD = -1,
-};
+enum { DFA_DEAD = -1 };
 
 struct dfa_state {
 	int at, n;    /* its nodes, in ${pool} */

@@ -15,14 +15,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
-
-enum {
-	NFA_NODES_MAX =
-		65536, /* 4,600 characters of a JSON string with maxLength; 1 MiB of nodes */
-	NFA_EDGES_MAX = 262144, /* four a node; 4 MiB */
-	NFA_NESTING_MAX = 32,	/* groups of a pattern, values of a schema: the parsers recurse */
-	CHARSET_RANGES_MAX = 256,
-};
+#include "base/limits.h"
 
 struct nfa_edge {
 	int to;

@@ -8,8 +8,6 @@
 
 #include "trainer/constrain_nfa.h"
 
-enum { REPEAT_MAX = 4096 };
-
 struct parser {
 	struct nfa *f;
 	const char *text;

@@ -79,13 +79,16 @@ enum lm_grammar_kind {
 /*
  * lm_grammar(lm, kind, json, len, out, err): ${json} is checked JSON. -EINVAL names what is wrong or
  * cannot be expressed, -E2BIG what is too large. Free before lm_close(). A grammar remembers what
- * its answers needed: the second is faster.
+ * its answers needed: the second is faster. ${lm} NULL: one that only the two functions below ask.
  */
 int lm_grammar(struct lm *lm, enum lm_grammar_kind kind, const char *json, size_t len,
 	struct lm_grammar **out, struct err *err);
 void lm_grammar_free(struct lm_grammar *g);
 /* lm_grammar_holds(g, text, len): ${text} is an answer it allows. */
 bool lm_grammar_holds(struct lm_grammar *g, const char *text, size_t len);
+/* lm_grammar_other(g, text, len, out): a short answer that is not ${text}; NULL: the shortest of
+ * all. False when there is none (or no memory, or the grammar is too large to look). */
+bool lm_grammar_other(struct lm_grammar *g, const char *text, size_t len, struct buf *out);
 
 struct lm_generate {
 	const char *system; /* NULL: as the template does without one */

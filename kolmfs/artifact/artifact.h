@@ -16,12 +16,9 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/limits.h"
 
 enum {
-	ARTIFACT_BYTES_MAX = 256 * 1024 * 1024, /* of the file, and of all entries expanded */
-	ARTIFACT_ENTRIES_MAX = 1024,
-	ARTIFACT_SOURCE_UNITS = 65536,	/* UTF-16 units of one recipe's source */
-	ARTIFACT_INPUT_BYTES = 1048576, /* default input cap */
 	ARTIFACT_COMPOSITE_GATE = 8500, /* 0.85, in 1/10000 */
 };
 
@@ -169,9 +166,78 @@ int artifact_compile(const char *spec, size_t len, const char *out_path,
 
 /* One line a check for `kolm verify` (FORMATS 13.3): ${verdict} is "pass", "warn" or "fail".
  * Returns 0 when integrity holds, -EKEYREJECTED or another errno of artifact_open() otherwise;
- * every check is reported either way. */
+ * every check is reported either way. ${strict}: integrity also needs a signer this machine knows
+ * (its own secret or key, or a pinned key) and every entry under a hash. */
 typedef void artifact_check(void *arg, const char *check, const char *verdict, const char *detail);
-int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys,
+int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys, bool strict,
 	artifact_check *each, void *arg, struct err *err);
+
+/* ---- keys and whom to believe ---- */
+
+enum { FINGERPRINT_BYTES = 33 };
+
+/*
+ * keys_generate(keys, replace, fingerprint, err): a fresh signing-key.pem. -EEXIST when there is
+ * one, unless ${replace}: the old one is kept as signing-key.<8 hex>.pem and trusted as "retired".
+ * -EPERM when the key comes from the environment, or Ed25519 is switched off.
+ */
+int keys_generate(const struct artifact_keys *keys, bool replace,
+	char fingerprint[FINGERPRINT_BYTES], struct err *err);
+/* keys_public(keys, fingerprint, pem, err): this machine's public key as SPKI PEM; -ENOENT none. */
+int keys_public(const struct artifact_keys *keys, char fingerprint[FINGERPRINT_BYTES],
+	struct buf *pem, struct err *err);
+/* key_fingerprint(pem, out): of somebody's public key; false when it is none. */
+bool key_fingerprint(const char *pem, char out[FINGERPRINT_BYTES]);
+
+struct trusted_key {
+	char fingerprint[FINGERPRINT_BYTES];
+	char name[TRUSTED_NAME_BYTES];
+};
+/* trusted_list(keys, out, n, err): the pinned keys, in order; ${out} is the caller's to free.
+ * -EUCLEAN for a file with a line that is none. trusted_add() replaces one of that fingerprint;
+ * trusted_remove(): -ENOENT. */
+int trusted_list(
+	const struct artifact_keys *keys, struct trusted_key **out, size_t *n, struct err *err);
+int trusted_add(const struct artifact_keys *keys, const char *fingerprint, const char *name,
+	struct err *err);
+int trusted_remove(const struct artifact_keys *keys, const char *fingerprint, struct err *err);
+
+/* ---- receipts of runs and evals ---- */
+
+struct proof {
+	bool is_eval;
+	const struct artifact *af;
+	const char *artifact_file; /* its name */
+	const char *recipe_id;	   /* of a run */
+	char input_sha256[HASH_HEX_BYTES], output_sha256[HASH_HEX_BYTES];
+	const char *revision, *adapter_sha256; /* NULL or "": the model was not asked */
+	const char *base_path, *base_xxh3;
+	uint64_t base_bytes;
+	const char *engine;
+	struct json_slice walls;
+	char walls_seen_at[32]; /* "": at the time of the receipt */
+	size_t passed, total; /* of an eval */
+	bool has_examples;    /* the cases are not the artifact's own */
+};
+/* proof_digest(value, out): of an input or an output; len 0: undefined. proof_inputs(af, out): of
+ * all cases' ids, inputs and params. proof_cases(cases, out): of id, pass and output of the cases
+ * of an eval.json. 0 or -ENOMEM. */
+int proof_digest(struct json_slice value, char out[HASH_HEX_BYTES]);
+int proof_inputs(const struct artifact *af, char out[HASH_HEX_BYTES]);
+int proof_cases(struct json_slice cases, char out[HASH_HEX_BYTES]);
+/* proof_make(proof, keys, out, err): the signed receipt, pretty JSON with a line feed. */
+int proof_make(
+	const struct proof *p, const struct artifact_keys *keys, struct buf *out, struct err *err);
+
+/* what the receipt is compared with; "" not given */
+struct proof_given {
+	char artifact_sha256[HASH_HEX_BYTES], input_sha256[HASH_HEX_BYTES],
+		output_sha256[HASH_HEX_BYTES];
+};
+/* proof_verify(): one line a check, as artifact_verify(). -EBADMSG no receipt, -EKEYREJECTED what
+ * does not hold; with ${strict} also a signer this machine does not know. */
+int proof_verify(const char *text, size_t len, const struct artifact_keys *keys,
+	const struct proof_given *given, bool strict, artifact_check *each, void *arg,
+	struct err *err);
 
 #endif

@@ -14,39 +14,54 @@
 struct report {
 	artifact_check *each;
 	void *arg;
+	const char *lack; /* what a lack of trust is: "warn", or with --strict "fail" */
+	int rc;		  /* of the first that failed */
+	struct err *err;
 };
 
-static void say(const struct report *r, const char *check, const char *verdict, const char *detail)
+static void say(struct report *r, const char *check, const char *verdict, const char *detail)
 {
 	r->each(r->arg, check, verdict, detail);
+	if (strcmp(verdict, "fail") == 0 && r->rc == 0)
+		r->rc = err_set(r->err, EKEYREJECTED, "%s: %s", check, detail);
 }
 
-static void check_trust(
-	const struct artifact *af, const struct artifact_keys *keys, const struct report *r)
+static void check_hmac(const struct artifact *af, struct report *r)
 {
-	struct ed25519_key own;
-	struct err ignored = ERR_NONE;
-	char detail[160];
-	bool is_own = keys != NULL && ed25519_load(keys, false, &own, &ignored) == 1 &&
-		      strcmp(own.fingerprint, af->fingerprint) == 0;
-
-	if (af->fingerprint[0] != '\0') {
-		snprintf(detail, sizeof(detail), "ed25519:%s%s", af->fingerprint,
-			is_own ? ", this machine's key"
-			       : ", not a key of this machine: it shows only who holds that key");
-		say(r, "ed25519 receipt",
-			is_own || af->trust == ARTIFACT_HMAC_LOCAL ? "pass" : "warn", detail);
-	} else {
-		say(r, "ed25519 receipt", "warn", "no Ed25519 block");
-	}
-	if (af->trust == ARTIFACT_HMAC_PUBLIC)
-		say(r, "trust", "warn", "public fixture key: anybody can have made this");
+	if (af->hmac == HMAC_BY_OWN)
+		say(r, "hmac", "pass", "by this machine's secret");
+	else if (af->hmac == HMAC_BY_PUBLIC)
+		say(r, "hmac", "warn", "by a public fixture key: anybody can have made this");
 	else
-		say(r, "trust", af->trust == ARTIFACT_HMAC_LOCAL || is_own ? "pass" : "warn",
-			af->trust_text);
+		say(r, "hmac", "warn", "by no secret of this machine");
 }
 
-static void check_covered(const struct artifact *af, const struct report *r)
+/* which signature was checked by which key, and whether that is somebody */
+static void check_trust(
+	const struct artifact *af, const struct artifact_keys *keys, struct report *r)
+{
+	bool is_known = af->hmac == HMAC_BY_OWN;
+	char detail[SIGNER_TEXT_BYTES];
+	struct err why = ERR_NONE;
+	struct signer sg;
+
+	check_hmac(af, r);
+	if (af->fingerprint[0] == '\0') {
+		say(r, "ed25519 receipt", "warn", "no Ed25519 block");
+	} else if (signer_look(keys, af->fingerprint, &sg, &why) < 0) {
+		say(r, "ed25519 receipt", "warn", why.text);
+	} else {
+		signer_text(&sg, af->fingerprint, detail);
+		say(r, "ed25519 receipt", sg.kind == SIGNER_UNKNOWN && !is_known ? "warn" : "pass",
+			detail);
+		is_known |= sg.kind != SIGNER_UNKNOWN;
+	}
+	say(r, "trust", is_known ? "pass" : r->lack,
+		is_known ? af->trust_text
+			 : "signed by no key this machine knows; kolm trust add takes one");
+}
+
+static void check_covered(const struct artifact *af, struct report *r)
 {
 	struct buf names = BUF_INIT;
 	char q[ERR_QUOTE_BYTES + 8];
@@ -58,12 +73,12 @@ static void check_covered(const struct artifact *af, const struct report *r)
 					strlen(af->entries[i].face.name)));
 	if (names.len > 0)
 		(void)buf_puts(&names, ": under no hash, never used");
-	say(r, "covered entries", names.len > 0 ? "warn" : "pass",
+	say(r, "covered entries", names.len > 0 ? r->lack : "pass",
 		names.len > 0 ? buf_str(&names) : "every entry is under a hash");
 	buf_release(&names);
 }
 
-static void check_sidecars(const struct artifact *af, const struct report *r)
+static void check_sidecars(const struct artifact *af, struct report *r)
 {
 	static const char *const names[] = {"provenance.intoto.dsse.json", "model.sig.bundle"};
 
@@ -71,12 +86,12 @@ static void check_sidecars(const struct artifact *af, const struct report *r)
 		const char *wrong = sidecar_check(af, names[i]);
 
 		if (artifact_entry_named(af, names[i]) != NULL)
-			say(r, names[i], wrong != NULL ? "warn" : "pass",
+			say(r, names[i], wrong != NULL ? r->lack : "pass",
 				wrong != NULL ? wrong : "fits the members");
 	}
 }
 
-static void check_gate(const struct artifact *af, const struct report *r)
+static void check_gate(const struct artifact *af, struct report *r)
 {
 	struct json_slice k = artifact_k_score(af), composite = member_of(k, "composite"),
 			  gate = member_of(k, "gate");
@@ -101,7 +116,7 @@ static double number_of(struct json_slice object, const char *key)
 	return v.len > 0 && json_kind_of(v) == JSON_NUMBER ? json_double(v) : 0;
 }
 
-static void check_seeds(const struct artifact *af, const struct report *r)
+static void check_seeds(const struct artifact *af, struct report *r)
 {
 	struct json_slice p = member_of(af->manifest, "seed_provenance");
 	char train[HASH_HEX_BYTES], holdout[HASH_HEX_BYTES], text[128];
@@ -126,7 +141,7 @@ static void check_seeds(const struct artifact *af, const struct report *r)
 	}
 }
 
-static void check_ready(const struct artifact *af, const struct report *r)
+static void check_ready(const struct artifact *af, struct report *r)
 {
 	struct json_slice ready = member_of(af->manifest, "production_ready");
 	char *target = member_text(af->manifest, "runtime_target"), detail[160],
@@ -150,33 +165,35 @@ static void check_ready(const struct artifact *af, const struct report *r)
 		is_ready ? "the manifest says so" : "the manifest does not say so");
 }
 
-int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys,
+int artifact_verify(int dirfd, const char *path, const struct artifact_keys *keys, bool strict,
 	artifact_check *each, void *arg, struct err *err)
 {
-	struct report r = {each, arg};
-	struct err why = ERR_NONE, first = ERR_NONE;
+	struct report r = {each, arg, strict ? "fail" : "warn", 0, err};
+	struct err why = ERR_NONE;
 	struct buf data = BUF_INIT;
 	struct artifact *af = NULL;
-	int rc = artifact_load(dirfd, path, &data, &why), result;
+	int rc = artifact_load(dirfd, path, &data, &why);
 
 	if (rc == 0)
 		rc = artifact_unpack(buf_str(&data), data.len, &af, &why);
 	buf_release(&data);
+	r.rc = rc;
+	if (rc < 0 && err != NULL)
+		*err = why;
 	say(&r, "zip", rc < 0 ? "fail" : "pass",
 		rc < 0 ? why.text : "structure and checksums hold");
-	first = why;
-	result = rc;
 	for (size_t i = 0; af != NULL && i < artifact_check_count; i++) {
 		why = ERR_NONE;
 		rc = artifact_checks[i].run(af, keys, &why);
+		if (rc < 0 && r.rc == 0) { /* its own errno, not that of a missing trust */
+			r.rc = rc;
+			if (err != NULL)
+				*err = why;
+		}
 		say(&r, artifact_checks[i].name, rc < 0 ? "fail" : "pass",
 			rc < 0 ? why.text : "holds");
-		if (rc < 0 && result == 0) {
-			first = why;
-			result = rc;
-		}
 	}
-	if (result == 0)
+	if (r.rc == 0)
 		check_trust(af, keys, &r);
 	if (af != NULL) {
 		check_covered(af, &r);
@@ -184,7 +201,5 @@ int artifact_verify(int dirfd, const char *path, const struct artifact_keys *key
 		check_ready(af, &r);
 	}
 	artifact_free(af);
-	if (result < 0 && err != NULL)
-		*err = first;
-	return result;
+	return r.rc;
 }

@@ -192,6 +192,91 @@ int ed25519_load(
 	return key_from_store(keys->key_dir, create, key, err);
 }
 
+static bool from_environment(void)
+{
+	const char *text = getenv("KOLM_ED25519_PRIVATE_KEY"),
+		   *path = getenv("KOLM_ED25519_PRIVATE_KEY_PATH");
+
+	return (text != NULL && text[0] != '\0') || (path != NULL && path[0] != '\0');
+}
+
+/* the old key stays, for those who must open what it signed, and is believed as before */
+static int retire(const struct artifact_keys *keys, int dirfd, struct err *err)
+{
+	struct ed25519_key old;
+	char name[64];
+	int rc = key_from_file(dirfd, key_file, &old, err);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	sodium_memzero(old.secret, sizeof(old.secret));
+	snprintf(name, sizeof(name), "signing-key.%.8s.pem", old.fingerprint);
+	rc = trusted_add(keys, old.fingerprint, "retired", err);
+	if (rc == 0 && renameat(dirfd, key_file, dirfd, name) < 0)
+		rc = err_sys(err, "cannot rename '%s'", key_file);
+	return rc;
+}
+
+int keys_generate(const struct artifact_keys *keys, bool replace,
+	char fingerprint[FINGERPRINT_BYTES], struct err *err)
+{
+	struct ed25519_key key;
+	int dirfd, rc;
+
+	if (is_disabled() || from_environment())
+		return err_set(err, EPERM, "%s; unset it to make a key here",
+			is_disabled() ? "Ed25519 is switched off by KOLM_ED25519_DISABLE"
+				      : "the key comes from KOLM_ED25519_PRIVATE_KEY");
+	if (mkdir(keys->key_dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "cannot create the key folder '%s'", keys->key_dir);
+	dirfd = open(keys->key_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return err_sys(err, "cannot open the key folder '%s'", keys->key_dir);
+	if (replace)
+		rc = retire(keys, dirfd, err);
+	else
+		rc = faccessat(dirfd, key_file, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+			     ? err_set(err, EEXIST, "there is a key already: %s/%s", keys->key_dir,
+				       key_file)
+			     : 0;
+	if (rc == 0)
+		rc = key_create(dirfd, err);
+	if (rc == 0)
+		rc = key_from_file(dirfd, key_file, &key, err);
+	close(dirfd);
+	if (rc < 0)
+		return rc;
+	strcpy(fingerprint, key.fingerprint);
+	sodium_memzero(&key, sizeof(key));
+	return 0;
+}
+
+int keys_public(const struct artifact_keys *keys, char fingerprint[FINGERPRINT_BYTES],
+	struct buf *pem, struct err *err)
+{
+	struct ed25519_key key;
+	int rc = ed25519_load(keys, false, &key, err);
+
+	if (rc == 0)
+		return err_set(err, ENOENT, "this machine has no key; kolm keygen makes one");
+	if (rc < 0)
+		return rc;
+	strcpy(fingerprint, key.fingerprint);
+	pem_write("PUBLIC KEY", spki_head, SPKI_HEAD, key.public, pem);
+	sodium_memzero(&key, sizeof(key));
+	return pem->failed ? err_nomem(err) : 0;
+}
+
+bool key_fingerprint(const char *pem, char out[FINGERPRINT_BYTES])
+{
+	unsigned char public[RAW_BYTES];
+
+	if (!pem_read(pem, "PUBLIC KEY", spki_head, SPKI_HEAD, public))
+		return false;
+	fingerprint_of(public, out);
+	return true;
+}
+
 int ed25519_block(const struct ed25519_key *key, const char *message, size_t len, const char *when,
 	struct buf *out)
 {

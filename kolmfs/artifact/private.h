@@ -9,7 +9,7 @@
 
 #include "artifact/artifact.h"
 
-enum { FINGERPRINT_BYTES = 33, SECRETS_MAX = 3 };
+enum { SECRETS_MAX = 3, SIGNER_TEXT_BYTES = 160 };
 
 struct entry {
 	struct artifact_entry face; /* name and data owned */
@@ -38,6 +38,7 @@ struct artifact {
 	char artifact_hash[HASH_HEX_BYTES];  /* recomputed */
 	char fingerprint[FINGERPRINT_BYTES]; /* of a good Ed25519 block, or "" */
 	enum artifact_trust trust;
+	enum hmac_by { HMAC_BY_NONE, HMAC_BY_OWN, HMAC_BY_PUBLIC } hmac; /* whose secret it is */
 	char trust_text[48];
 };
 
@@ -138,6 +139,17 @@ int ed25519_check(struct json_slice block, const char *message, size_t len,
 	char fingerprint[FINGERPRINT_BYTES], struct err *err);
 /* ed25519_public(block, out): the key inside a block; false when there is none. */
 bool ed25519_public(struct json_slice block, unsigned char out[32]);
+
+/* trusted.c */
+struct signer {
+	enum signer_kind { SIGNER_UNKNOWN, SIGNER_OWN, SIGNER_TRUSTED } kind;
+	char name[TRUSTED_NAME_BYTES];
+};
+/* signer_look(keys, fingerprint, out, err): is it this machine's key, or a pinned one? -EUCLEAN
+ * when the list cannot be read. signer_text(): that in words. */
+int signer_look(const struct artifact_keys *keys, const char *fingerprint, struct signer *out,
+	struct err *err);
+void signer_text(const struct signer *sg, const char *fingerprint, char out[SIGNER_TEXT_BYTES]);
 
 /* sidecar_check(af, name): what is wrong with a sidecar, NULL when it fits or is absent. */
 const char *sidecar_check(const struct artifact *af, const char *name);

@@ -155,6 +155,7 @@ int trust_signature(struct artifact *af, const struct artifact_keys *keys, struc
 				"signature of %s does not match, though others do: it was changed "
 				"or exchanged",
 				t.wrong);
+		af->hmac = secrets.public[i] ? HMAC_BY_PUBLIC : HMAC_BY_OWN;
 		set_trust(af, !secrets.public[i] ? ARTIFACT_HMAC_LOCAL
 			      : block		 ? ARTIFACT_ED25519
 						 : ARTIFACT_HMAC_PUBLIC);

@@ -20,8 +20,6 @@ enum {
 	DIR_BYTES = 46,
 	LOCAL_BYTES = 30,
 	LOCATOR_BYTES = 20,
-	NAME_BYTES_MAX = 255,
-	DEFLATE_RATIO_MAX = 1040, /* what deflate can reach, rounded up */
 	FLAG_ENCRYPTED = 0x0001 | 0x0040 | 0x2000,
 	FLAG_DESCRIPTOR = 0x0008,
 	FLAGS_KNOWN = 0x0001 | 0x0006 | 0x0008 | 0x0040 | 0x0800 | 0x2000,
@@ -169,7 +167,7 @@ static bool name_is_safe(const char *name, size_t len)
 {
 	size_t from = 0;
 
-	if (len == 0 || len > NAME_BYTES_MAX || utf8_check(name, len) != len ||
+	if (len == 0 || len > ZIP_NAME_BYTES_MAX || utf8_check(name, len) != len ||
 		(len > 1 && name[1] == ':'))
 		return false;
 	for (size_t i = 0; i <= len; i++) {
@@ -284,7 +282,7 @@ static int check_method(const struct dirent_zip *e, struct err *err)
 	if ((e->flags & ~(uint32_t)FLAGS_KNOWN) != 0)
 		return err_set(err, EOPNOTSUPP, "entry \"%s\" has unknown flags %#x", q, e->flags);
 	if ((e->method == ZIP_CM_STORE && e->size != e->packed) ||
-		(e->method == ZIP_CM_DEFLATE && e->size / DEFLATE_RATIO_MAX > e->packed))
+		(e->method == ZIP_CM_DEFLATE && e->size / ZIP_DEFLATE_RATIO_MAX > e->packed))
 		return bad(err, e, "size does not match");
 	return 0;
 }
@@ -402,6 +400,8 @@ static int expand_all(const struct scan *s, struct artifact *af, struct err *err
 
 	if (za == NULL) {
 		zip_source_free(src);
+		if (zip_error_code_zip(&ze) == ZIP_ER_MEMORY)
+			return err_nomem(err);
 		return err_set(err, EBADMSG, "not a zip: headers disagree");
 	}
 	if (zip_get_num_entries(za, 0) != (zip_int64_t)s->count)

@@ -14,12 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-
-enum {
-	JSON_DEPTH_MAX = 256,
-	JSON_NUMBER_BYTES = 1024,	      /* of one number's text */
-	JSON_STRING_BYTES = 64 * 1024 * 1024, /* of one string's text */
-};
+#include "base/limits.h"
 
 /* a slice of a checked text; borrowed */
 struct json_slice {

@@ -247,6 +247,8 @@ int runner_call(struct runner *rn, const char *request, size_t len,
 				rc = buf_add(answer, line.data, line.len) < 0 ? err_nomem(err) : 0;
 			else
 				rc = failure(text, err);
+			if (rc < 0) /* what it says beside the error */
+				(void)buf_add(answer, line.data, line.len);
 			break;
 		}
 		if (event != NULL)

@@ -336,6 +336,30 @@ static int render(const struct eval *ev, const struct kscore *ks, struct buf *ou
 	return rc;
 }
 
+/* eval.receipt.json beside it: signed, over the inputs of the cases and what came of them */
+static int keep_receipt(struct eval *ev, int dir, const struct buf *eval, struct err *err)
+{
+	struct proof p = {.is_eval = true,
+		.af = ev->af,
+		.artifact_file = ev->cf.artifact,
+		.revision = ev->rev,
+		.walls = {buf_str(&ev->walls), ev->walls.len},
+		.passed = (size_t)ev->own.passed,
+		.total = ev->own.n};
+	struct json_slice cases = {"[]", 2};
+	struct buf text = BUF_INIT;
+	int rc;
+
+	(void)json_member((struct json_slice){eval->data, eval->len}, "cases", &cases);
+	if (proof_inputs(ev->af, p.input_sha256) < 0 || proof_cases(cases, p.output_sha256) < 0)
+		return err_nomem(err);
+	rc = kolm_prove(ev->jb->k, ev->jb->slug, &p, &text, err);
+	if (rc == 0)
+		rc = replace_file(dir, "eval.receipt.json", text.data, text.len, 0600, err);
+	buf_release(&text);
+	return rc;
+}
+
 static int record(struct eval *ev, struct err *err)
 {
 	struct job *jb = ev->jb;
@@ -352,6 +376,8 @@ static int record(struct eval *ev, struct err *err)
 	}
 	dir = revision_open(&ev->tn, ev->rev, err);
 	rc = dir < 0 ? dir : replace_file(dir, "eval.json", text.data, text.len, 0600, err);
+	if (rc == 0)
+		rc = keep_receipt(ev, dir, &text, err);
 	if (dir >= 0)
 		close(dir);
 	buf_release(&text);

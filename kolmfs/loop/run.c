@@ -13,7 +13,7 @@
 enum { RUN_TEXT_BYTES = 2 * 1024 * 1024 };
 
 /* FORMATS 19.2: what the writer meant */
-static int read_input(const char *text, size_t len, struct buf *out, struct err *err)
+int run_input(const char *text, size_t len, struct buf *out, struct err *err)
 {
 	size_t from = 0;
 
@@ -237,7 +237,7 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	char artifact[STORE_PATH_BYTES];
-	struct json_slice line = {"", 0};
+	struct json_slice line = {"", 0}, tried;
 	struct err local = ERR_NONE;
 	int rc;
 
@@ -246,7 +246,7 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 	*out = (struct run_result){0};
 	rc = artifact_of(k, rq, artifact, err);
 	if (rc == 0)
-		rc = read_input(rq->text, rq->len, &out->input, err);
+		rc = run_input(rq->text, rq->len, &out->input, err);
 	if (rc < 0)
 		goto out;
 	(void)buf_puts(&request, "{\"id\":1,\"op\":\"run\",\"input\":");
@@ -255,6 +255,8 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 		(void)buf_puts(&request, ",\"params\":");
 		(void)json_compact(rq->params, &request);
 	}
+	if (rq->timeout_s > 0)
+		(void)buf_addf(&request, ",\"timeout\":%lld", (long long)rq->timeout_s);
 	(void)buf_putc(&request, '}');
 	if (request.failed) {
 		rc = err_nomem(err);
@@ -265,6 +267,9 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 		line = (struct json_slice){answer.data, answer.len};
 		rc = read_answer(line, out, err);
 	}
+	if (rc < 0 && rq->tried != NULL &&
+		json_member((struct json_slice){buf_str(&answer), answer.len}, "tried", &tried))
+		(void)buf_add(rq->tried, tried.text, tried.len);
 	log_run(k, artifact, line, rc, err);
 	if (rc == 0 && rq->slug != NULL)
 		rc = capture_run(k, rq->slug, out, err);
@@ -300,6 +305,21 @@ int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct 
 	buf_release(&answer);
 	if (rc < 0)
 		run_result_release(out);
+	return rc;
+}
+
+int kolm_measure_end(struct kolm *k, const char *slug, const char *artifact, struct err *err)
+{
+	struct buf request = BUF_INIT, answer = BUF_INIT;
+	struct err local = ERR_NONE;
+	int rc;
+
+	if (err == NULL)
+		err = &local;
+	(void)buf_puts(&request, "{\"id\":1,\"op\":\"end\"}");
+	rc = request.failed ? err_nomem(err) : call_warm(k, slug, artifact, &request, &answer, err);
+	buf_release(&request);
+	buf_release(&answer);
 	return rc;
 }
 

@@ -13,7 +13,7 @@
 #include "base/replace.h"
 #include "loop/train.h"
 
-enum { WORKER_LINE_BYTES = 1 << 20, CANCEL_GRACE_MS = 10000 };
+enum { WORKER_LINE_BYTES = 1 << 20, CANCEL_GRACE_MS = 10000, WORKER_NO_LIBRARY = 64 };
 
 static void worker_progress(struct train *t, struct json_slice line)
 {
@@ -114,9 +114,15 @@ static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct e
 		return 0;
 	if (t->result.len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
-	int rc = text.len > 0 ? err_set(err, ex->status == 64 ? ENOEXEC : EIO, "%s", text.data)
-			      : err_set(err, EIO, "trainer ended with status %d and no result",
-					ex->status);
+	int rc;
+
+	if (ex->status == WORKER_NO_LIBRARY)
+		rc = err_set(err, ENOEXEC, "training library missing: %s",
+			text.len > 0 ? text.data : "the worker does not say which");
+	else
+		rc = text.len > 0 ? err_set(err, EIO, "%s", text.data)
+				  : err_set(err, EIO, "trainer ended with status %d and no result",
+					    ex->status);
 	buf_release(&text);
 	return rc;
 }

@@ -73,6 +73,21 @@ static int tell(
 	return rc;
 }
 
+/* an attempt that was seen after the answer of the case measured last is that case's */
+static void blame_held(struct eval *ev)
+{
+	struct buf *seen = &ev->rn->egress;
+
+	if (seen->len == 0 || ev->held.rev == NULL)
+		return;
+	buf_reset(&ev->held.oc.egress);
+	(void)buf_addf(&ev->held.oc.egress, "[%s]", seen->data);
+	buf_reset(seen);
+	ev->held.pass = false;
+	if (ev->held.why.no == 0)
+		(void)err_set(&ev->held.why, EPERM, "egress attempt, seen after the answer");
+}
+
 /* a recipe that fails fails its case; what is not the recipe's fault ends the eval */
 static int one_case(struct eval *ev, const char *rev, size_t i, bool warm_up, struct err *err)
 {
@@ -89,9 +104,11 @@ static int one_case(struct eval *ev, const char *rev, size_t i, bool warm_up, st
 		rc = program_ready(rn, true, err);
 	if (rc < 0)
 		return rc;
+	blame_held(ev);
 	rc = program_call(rn, c->input, c->params, &host, &oc, &why);
 	if (rc < 0 && rn->lm_err.no != 0 && rn->lm_err.no != ETIMEDOUT &&
-		rn->lm_err.no != EMSGSIZE && rn->lm_err.no != ERANGE && rn->lm_err.no != EINVAL) {
+		rn->lm_err.no != EMSGSIZE && rn->lm_err.no != E2BIG && rn->lm_err.no != EILSEQ &&
+		rn->lm_err.no != ERANGE && rn->lm_err.no != EINVAL) {
 		outcome_release(&oc);
 		*err = rn->lm_err;
 		return -err->no;
@@ -120,10 +137,7 @@ static int last_word(struct eval *ev, struct err *err)
 	int rc = rn->loaded ? cell_renew(rn, &end) : 0;
 
 	if (rc < 0 && rn->egress.len > 0 && ev->held.rev != NULL) {
-		buf_reset(&ev->held.oc.egress);
-		(void)buf_addf(&ev->held.oc.egress, "[%s]", rn->egress.data);
-		ev->held.pass = false;
-		ev->held.why = end;
+		blame_held(ev);
 		rc = 0;
 	}
 	if (rc < 0) {

@@ -226,7 +226,7 @@ static int recipe_load(struct js *js, JSContextRef ctx, struct json_slice spec,
 	if (json_kind_of(id) == JSON_STRING)
 		json_string(id, &name);
 	rc->name = buf_detach(&name);
-	if (JSStringGetLength(text) > JS_SOURCE_UNITS)
+	if (JSStringGetLength(text) > ARTIFACT_SOURCE_UNITS)
 		rc_ = err_set(err, EMSGSIZE, "source larger than 64 KiB");
 	if (rc_ == 0)
 		rc_ = js_text(text, &plain);

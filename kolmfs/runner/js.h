@@ -14,17 +14,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
-
-enum {
-	JS_STACK_BYTES = 16 * 1024 * 1024,
-	JS_SOURCE_UNITS = 65536,
-	JS_OUTPUT_BYTES =
-		1024 * 1024 +
-		64 * 1024, /* the largest input, its JSON spelling and a little around it */
-	JS_TIME_MS = 1000,
-	JS_MEMORY_MIB = 64,
-	JS_MESSAGE_BYTES = 200,
-};
+#include "base/limits.h"
 
 struct js;
 

@@ -16,6 +16,7 @@ void outcome_release(struct outcome *oc)
 {
 	buf_release(&oc->output);
 	buf_release(&oc->egress);
+	buf_release(&oc->tried);
 }
 
 int program_open(struct runner *rn, struct err *err)
@@ -165,6 +166,10 @@ int program_ready(struct runner *rn, bool eval, struct err *err)
 		return 0;
 	put_load(rn, eval, &frame);
 	rc = frame.failed ? err_nomem(err) : cell_call(rn, &frame, NULL, &reply, err);
+	/* loading runs nothing: an attempt seen now was made before, and is noted; a new cell
+	 * stands */
+	if (rc == -EPERM && rn->egress.len > 0)
+		rc = cell_call(rn, &frame, NULL, &reply, err);
 	if (rc == 0) {
 		rn->loaded = true;
 		rn->loaded_eval = eval;
@@ -249,6 +254,9 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 		} else {
 			bool limit = read_failed(answer, err);
 
+			if (json_member(answer, "tried", &v))
+				(void)buf_add(&out->tried, v.text, v.len);
+
 			rc = -err->no;
 			/* what the recipe saw as an exception was the model's failure */
 			if (rc == -EBADMSG && rn->lm_err.no != 0) {
@@ -265,6 +273,11 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 	if (rn->egress.len > 0) {
 		(void)buf_addf(&out->egress, "[%s]", rn->egress.data);
 		buf_reset(&rn->egress);
+		if (rc == 0) { /* of the cell before: the answer is good, the recipe is not */
+			(void)err_set(err, EPERM, "egress attempt after an earlier answer: %s",
+				out->egress.data);
+			rc = err_code(err, "KOLM_E_EGRESS");
+		}
 	}
 	buf_release(&frame);
 	buf_release(&reply);

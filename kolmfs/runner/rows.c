@@ -10,50 +10,44 @@
 #include <string.h>
 
 #include "base/replace.h"
-#include "runner/runner.h"
+#include "runner/rows.h"
 #include "store/captures.h"
-
-enum { TRIES_MAX = 256, CALLS_MAX = 16 };
-
-enum source { FROM_ROW, FROM_RECIPE, FROM_GUESS };
-
-struct candidate {
-	struct buf text;
-	enum source source;
-};
-
-/* one call of lib.lm as the recipe made it */
-struct call {
-	bool choose;
-	struct buf prompt;  /* JSON string */
-	struct buf system;  /* JSON string or null */
-	struct buf choices; /* JSON array, "" for generate */
-};
-
-struct search {
-	struct runner *rn;
-	struct json_slice input, output, said; /* said: the row's own "answer", len 0 none */
-	int tries;
-	/* the run under way: answers given to calls 0..nanswers-1, what was asked */
-	const struct buf *answer[CALLS_MAX];
-	enum source source[CALLS_MAX];
-	int nanswers;
-	struct call call[CALLS_MAX];
-	int ncalls;
-	bool fits; /* the last run returned the row's output */
-	bool ever_called;
-	struct err err; /* why the last run failed */
-};
 
 static void call_reset(struct call *c)
 {
 	buf_reset(&c->prompt);
 	buf_reset(&c->system);
 	buf_reset(&c->choices);
+	buf_reset(&c->options);
+}
+
+/* what the model is bound to: kept by the names grammar_of() knows */
+static int record_bounds(
+	struct search *s, struct call *c, struct json_slice options, struct err *err)
+{
+	struct lm_grammar *g;
+	struct json_slice v;
+
+	if (buf_add(&c->options, options.text, options.len) < 0)
+		return err_nomem(err);
+	if (json_member(options, "choices", &v) && buf_add(&c->choices, v.text, v.len) < 0)
+		return err_nomem(err);
+	return call_grammar(s, c, &g, err); /* a wrong one is told to the recipe, as when served */
+}
+
+/* the answer to a call nothing is known of yet: the shortest there is */
+static int first_answer(struct search *s, const struct call *c, struct buf *out, struct err *err)
+{
+	struct lm_grammar *g;
+	int rc = call_grammar(s, c, &g, err);
+
+	if (rc == 0 && g != NULL && !lm_grammar_other(g, NULL, 0, out))
+		rc = err_nomem(err);
+	return rc;
 }
 
 /* lib.lm during a search: record the question, give the answer under trial; a call past it gets the
- * first choice, or the empty text */
+ * first choice, or the shortest text */
 static int record(
 	void *arg, struct json_slice frame, bool choose, struct buf *answer, struct err *err)
 {
@@ -76,25 +70,35 @@ static int record(
 		v = one;
 	(void)buf_add(&c->system, v.text, v.len);
 	if (!choose) {
+		struct buf first = BUF_INIT;
+		const struct buf *text = i < s->nanswers ? s->answer[i] : &first;
+		int rc = json_member(frame, "options", &options) ? record_bounds(s, c, options, err)
+								 : 0;
+
+		if (rc == 0 && text == &first)
+			rc = first_answer(s, c, &first, err);
 		(void)buf_puts(answer, "{\"text\":");
-		(void)json_put_string(answer, i < s->nanswers ? buf_str(s->answer[i]) : "",
-			i < s->nanswers ? s->answer[i]->len : 0);
+		(void)json_put_string(answer, buf_str(text), text->len);
 		(void)buf_putc(answer, '}');
-		return 0;
+		buf_release(&first);
+		return rc;
 	}
 	if (!json_member(frame, "choices", &v) || buf_add(&c->choices, v.text, v.len) < 0)
 		return err_nomem(err);
 	size_t at = 0, index = 0;
-	for (size_t pos = 0; i < s->nanswers && json_next(v, &pos, NULL, &one); at++) {
+	for (size_t pos = 0; json_next(v, &pos, NULL, &one); at++) {
 		struct buf text = BUF_INIT;
 
-		if (json_kind_of(one) == JSON_STRING && json_string(one, &text) == 0 &&
-			text.len == s->answer[i]->len &&
+		if (i < s->nanswers && json_kind_of(one) == JSON_STRING &&
+			json_string(one, &text) == 0 && text.len == s->answer[i]->len &&
 			memcmp(buf_str(&text), buf_str(s->answer[i]), text.len) == 0)
 			index = at;
 		buf_release(&text);
 	}
-	(void)buf_addf(answer, "{\"index\":%zu,\"scores\":[]}", index);
+	(void)buf_addf(answer, "{\"index\":%zu,\"scores\":[", index);
+	for (size_t n = 0; n < at; n++) /* certain of it, as far as a recipe can see */
+		(void)buf_addf(answer, "%s%d", n > 0 ? "," : "", n == index ? 0 : -100);
+	(void)buf_puts(answer, "]}");
 	return 0;
 }
 
@@ -126,110 +130,6 @@ static int try_once(struct search *s, struct err *err)
 			break;
 	}
 	return 0;
-}
-
-/* ---- candidates ---- */
-
-struct candidates {
-	struct candidate *list;
-	size_t n, cap;
-	bool failed;
-};
-
-static void add(struct candidates *cs, const char *text, size_t len, enum source source)
-{
-	for (size_t i = 0; i < cs->n; i++)
-		if (cs->list[i].text.len == len &&
-			memcmp(buf_str(&cs->list[i].text), text, len) == 0)
-			return;
-	if (cs->n >= TRIES_MAX)
-		return;
-	if (cs->n == cs->cap) {
-		size_t cap = cs->cap == 0 ? 8 : cs->cap * 2;
-		struct candidate *more = realloc(cs->list, cap * sizeof(*more));
-
-		if (more == NULL) {
-			cs->failed = true;
-			return;
-		}
-		cs->list = more;
-		cs->cap = cap;
-	}
-	struct candidate *c = &cs->list[cs->n++];
-	*c = (struct candidate){.source = source};
-	if (buf_add(&c->text, text, len) < 0)
-		cs->failed = true;
-}
-
-static void add_string(struct candidates *cs, struct json_slice value, enum source source)
-{
-	struct buf text = BUF_INIT;
-
-	if (json_string(value, &text) == 0)
-		add(cs, buf_str(&text), text.len, source);
-	buf_release(&text);
-}
-
-/* every text inside a value, in order */
-static void add_texts(struct candidates *cs, struct json_slice value)
-{
-	struct json_slice one;
-
-	if (json_kind_of(value) == JSON_STRING)
-		add_string(cs, value, FROM_GUESS);
-	else if (json_kind_of(value) == JSON_OBJECT || json_kind_of(value) == JSON_ARRAY)
-		for (size_t pos = 0; json_next(value, &pos, NULL, &one);)
-			add_texts(cs, one);
-}
-
-static void candidates_release(struct candidates *cs)
-{
-	for (size_t i = 0; i < cs->n; i++)
-		buf_release(&cs->list[i].text);
-	free(cs->list);
-}
-
-static int candidates_for(struct search *s, int i, struct candidates *cs, struct err *err)
-{
-	struct call *c = &s->call[i];
-	struct buf own = BUF_INIT, text = BUF_INIT;
-	struct json_slice one;
-	int at = 0, rc;
-
-	if (s->said.len > 0 && json_kind_of(s->said) == JSON_STRING && i == 0)
-		add_string(cs, s->said, FROM_ROW);
-	else if (s->said.len > 0 && json_kind_of(s->said) == JSON_ARRAY)
-		for (size_t pos = 0; json_next(s->said, &pos, NULL, &one); at++)
-			if (at == i && json_kind_of(one) == JSON_STRING)
-				add_string(cs, one, FROM_ROW);
-	rc = program_ready(s->rn, true, err); /* the try before may have cost the cell */
-	if (rc < 0)
-		return rc;
-	rc = program_answer(s->rn, s->input, s->output,
-		(struct json_slice){c->prompt.data, c->prompt.len}, i, &own, err);
-	if (rc == 1)
-		add(cs, buf_str(&own), own.len, FROM_RECIPE);
-	if (rc == -ENOMEM)
-		goto out;
-	rc = 0;
-	if (c->choose) {
-		for (size_t pos = 0; json_next((struct json_slice){c->choices.data, c->choices.len},
-			     &pos, NULL, &one);)
-			if (json_kind_of(one) == JSON_STRING)
-				add_string(cs, one, FROM_GUESS);
-	} else {
-		if (json_kind_of(s->output) == JSON_STRING)
-			add_string(cs, s->output, FROM_GUESS);
-		if (json_compact(s->output, &text) == 0)
-			add(cs, buf_str(&text), text.len, FROM_GUESS);
-		add_texts(cs, s->output);
-	}
-	if (cs->failed)
-		rc = err_nomem(err);
-out:
-	buf_release(&own);
-	buf_release(&text);
-	return rc;
 }
 
 /* ---- the search ---- */
@@ -267,11 +167,37 @@ static int search(struct search *s, struct err *err)
 	return rc;
 }
 
+/* call ${i} with another answer than ${mine}, the empty text when nothing binds it: 1 it fits too
+ */
+static int other_answer(struct search *s, int i, const struct buf *mine, struct err *err)
+{
+	struct buf other = BUF_INIT;
+	struct lm_grammar *g;
+	int rc = call_grammar(s, &s->call[i], &g, err);
+	bool is_other = g == NULL
+				? mine->len > 0
+				: rc == 0 && lm_grammar_other(g, buf_str(mine), mine->len, &other);
+
+	/* the same value with another blank is the same answer */
+	if (is_other && g != NULL && json_check(buf_str(&other), other.len, NULL) == 0 &&
+		json_check(buf_str(mine), mine->len, NULL) == 0 &&
+		json_same((struct json_slice){buf_str(&other), other.len},
+			(struct json_slice){buf_str(mine), mine->len}))
+		is_other = false;
+	if (rc == 0 && is_other) {
+		s->answer[i] = &other;
+		rc = try_once(s, err);
+		if (rc == 0)
+			rc = s->fits;
+	}
+	buf_release(&other);
+	return rc;
+}
+
 /* would another answer have done as well? Only guesses must prove that they matter. 1 free, 0 not
  */
 static int is_free(struct search *s, struct err *err)
 {
-	static const struct buf empty = {0};
 	int n = s->nanswers, rc = 0;
 
 	for (int i = 0; rc == 0 && i < n; i++) {
@@ -281,13 +207,8 @@ static int is_free(struct search *s, struct err *err)
 
 		if (s->source[i] != FROM_GUESS)
 			continue;
-		if (!s->call[i].choose) {
-			if (mine->len == 0)
-				continue;
-			s->answer[i] = &empty;
-			rc = try_once(s, err);
-			if (rc == 0)
-				rc = s->fits;
+		if (s->call[i].choices.len == 0) {
+			rc = other_answer(s, i, mine, err);
 		} else {
 			/* the calls are recorded anew by each try */
 			(void)buf_add(&list, s->call[i].choices.data, s->call[i].choices.len);
@@ -331,6 +252,7 @@ static void search_release(struct search *s, bool found)
 		buf_release(&s->call[i].prompt);
 		buf_release(&s->call[i].system);
 		buf_release(&s->call[i].choices);
+		buf_release(&s->call[i].options);
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "rag/kolmrag.h"
 #include "store/store.h"
 #include "trainer/kolmlm.h"
@@ -25,6 +26,12 @@ struct loaded_adapter {
 	char rev[REV_BYTES];
 	struct lm_adapter *ad; /* owned */
 	uint64_t used;	       /* clock of the last use */
+};
+
+/* of the last answers asked for; a grammar remembers what its answers needed */
+struct known_grammar {
+	char *key; /* which option, and its JSON; NULL: free */
+	struct lm_grammar *g;
 };
 
 /* what answers the questions of one call */
@@ -49,6 +56,9 @@ struct runner {
 	uint64_t clock;
 	char rev[REV_BYTES]; /* in use; "" the base alone */
 	int64_t lm_us;	     /* spent in the model during the current call */
+	int64_t lm_limit_ms; /* of one call, 0: LM_CALL_MS */
+	struct known_grammar grammar[LM_GRAMMARS_MAX];
+	int grammar_turn;
 	bool lm_called;
 	struct err lm_err; /* why the model failed during the current call */
 
@@ -73,6 +83,7 @@ struct outcome {
 	int64_t latency_us, lm_us;
 	bool lm_called;
 	struct buf egress; /* JSON array of attempts, len 0 none */
+	struct buf tried;  /* of a failure: JSON array of recipes that did not answer and why */
 	bool ran;	   /* the cell answered with a result */
 };
 void outcome_release(struct outcome *oc);
@@ -110,10 +121,19 @@ int model_open_base(struct runner *rn, struct err *err);
 /* model_use(rn, rev, err): ${rev} "" is the base alone. model_head(rn, err): what HEAD says now. */
 int model_use(struct runner *rn, const char *rev, struct err *err);
 int model_head(struct runner *rn, struct err *err);
-struct host model_host(struct runner *rn);
+/* model_ready(rn, err): the model and the adapter in use are loaded. */
+int model_ready(struct runner *rn, struct err *err);
 void model_close(struct runner *rn);
 int op_init(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err);
 int op_export(struct runner *rn, struct json_slice request, struct err *err);
+
+/* ---- ask.c ---- */
+struct host model_host(struct runner *rn);
+/* grammar_of(rn, options, out, err): what grammar, regex or choices of a call's options say; NULL
+ * without one. Borrowed until the next call. */
+int grammar_of(struct runner *rn, struct json_slice options, struct lm_grammar **out,
+	struct err *err);
+void grammars_free(struct runner *rn);
 
 /* ---- eval.c, rows.c: append the members behind "ok":true ---- */
 int op_eval(struct runner *rn, struct json_slice request, int64_t id, struct buf *answer,

@@ -24,7 +24,7 @@ OUT=$(printf 'piped\n' | "$BUILD/bin/kolm" run shout.kolm 2>/dev/null); RC=$?; L
 OUT=$(printf 'piped\n' | "$BUILD/bin/kolm" run shout.kolm --input - 2>/dev/null); RC=$?; LAST='run --input -'; ends 0; [ "$OUT" = PIPED ] || bad "--input -"
 works 'NULL' run shout.kolm ''
 run run shout.kolm hi --params '{bad'; ends 2; errs '--params: JSON:'
-fails 4 'recipe threw:' run shout.kolm die; errs '"code":'; errs '\x1b[2J'
+fails 4 'recipe threw:' run shout.kolm die; errs '"code":'; errs '\x1b[2J'; errs '"id": "rcp_shout",'; errs '"stage": "run",'
 case $ERR in *$'\033'*) bad "an escape went to the terminal" ;; esac
 [ "$(grep -c '"ok":true' "$S/logs/runs.jsonl")" -ge 6 ] || bad "runs.jsonl lacks runs"
 [ "$(grep -c '"ok":false' "$S/logs/runs.jsonl")" -eq 1 ] || bad "runs.jsonl lacks the failed run"

@@ -450,6 +450,44 @@ Test(schema, refused_with_the_place)
 	buf_release(&deep);
 }
 
+/* without a model: what is held, and another answer */
+Test(grammar, another_answer)
+{
+	static const struct {
+		enum lm_grammar_kind kind;
+		const char *json, *mine, *shortest, *other;
+	} rows[] = {
+		{LM_GRAMMAR_CHOICES, "[\"low\",\"high\",\"lower\"]", "low", "low", "high"},
+		{LM_GRAMMAR_CHOICES, "[\"low\"]", "low", "low", NULL},
+		{LM_GRAMMAR_CHOICES, "[\"a\",\"ab\"]", "ab", "a", "a"},
+		{LM_GRAMMAR_SCHEMA,
+			"{\"type\":\"object\",\"properties\":{\"x\":{\"enum\":[\"p\",\"q\"]}},"
+			"\"required\":[\"x\"]}",
+			"{\"x\":\"p\"}", "{\"x\":\"p\"}", "{\"x\":\"q\"}"},
+		{LM_GRAMMAR_REGEX, "\"a+\"", "a", "a", "aa"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct lm_grammar *g = NULL;
+		struct buf out = BUF_INIT;
+		struct err err = ERR_NONE;
+
+		cr_assert_eq(lm_grammar(NULL, rows[i].kind, rows[i].json, strlen(rows[i].json), &g,
+				     &err),
+			0, "%s", err.text);
+		cr_expect(lm_grammar_holds(g, rows[i].mine, strlen(rows[i].mine)));
+		cr_expect(lm_grammar_other(g, NULL, 0, &out));
+		cr_expect_str_eq(buf_str(&out), rows[i].shortest);
+		buf_reset(&out);
+		cr_expect_eq(lm_grammar_other(g, rows[i].mine, strlen(rows[i].mine), &out),
+			rows[i].other != NULL);
+		if (rows[i].other)
+			cr_expect_str_eq(buf_str(&out), rows[i].other);
+		buf_release(&out);
+		lm_grammar_free(g);
+	}
+}
+
 /* ---- the real model ---- */
 
 static struct lm *open_lm(void)
