@@ -1,0 +1,26 @@
+#!/bin/bash
+# What a recipe sees as lib.rag is the index its sidecar names, as it is now: another name, the same name built anew, removed, detached. Only the sidecar is ever written.
+. "$(dirname "$0")/lib.sh"
+
+cat >look.spec.json <<'END_SPEC'
+{"job_id":"job_look","task":"t","base_model":"none","recipes":[{"id":"r","name":"n","source":"function generate(q, lib) { return lib.rag ? lib.rag.query(q, 1).matches.map((m) => m.path).join() : 'no index'; }"}],
+"evals":{"cases":[{"id":"a","input":"fee","expected":"no index"}]},"training_stats":{"latency_p50_us":60}}
+END_SPEC
+run compile --spec look.spec.json --out look.kolm; ends 0
+sum=$(sha256sum <look.kolm)
+mkdir one two
+echo 'the fee is nine euro' >one/a.txt; echo 'the fee is ten euro' >two/b.txt
+run rag index "$T/one" --name one; ends 0
+run rag index "$T/two" --name two; ends 0
+sees() { run run look.kolm fee --force; ends 0; [ "$OUT" = "$1" ] || bad "the recipe saw '$OUT', not '$1'"; [ "$(sha256sum <look.kolm)" = "$sum" ] || bad "the artifact changed"; }
+sees 'no index'
+run rag attach look.kolm --index one; ends 0; sees a.txt
+run rag attach look.kolm --index two; ends 0; sees b.txt
+mv two/b.txt two/c.txt; run rag index "$T/two" --name two; ends 0; sees c.txt
+works 'verdict:' verify look.kolm --strict
+fails 4 '' rag attach look.kolm --index nowhere; sees c.txt
+rm -r "$S/rag/two"; fails 4 'index "two" not found' run look.kolm fee --force
+echo '{"spec":"rag-attach-1","index_name":"../../etc","attached_at":"x"}' >look.kolm.rag.json; run run look.kolm fee --force; [ "$OUT" != a.txt ] || bad "a sidecar led out of the store"
+run rag attach look.kolm --index one; ends 0; sees a.txt
+run rag detach look.kolm; ends 0; sees 'no index'; [ ! -e look.kolm.rag.json ] || bad "the sidecar is left"
+finish
