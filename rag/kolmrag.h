@@ -22,6 +22,10 @@ enum {
 	RAG_K_DEFAULT = 5,
 	RAG_K_MAX = 1000,
 	RAG_MAX_BYTES_DEFAULT = 4194304,
+	RAG_MEM_DEFAULT = 268435456,
+	RAG_MEM_MIN = 16777216,
+	RAG_SHARDS_MAX = 4096,
+	RAG_PARTS_MAX = 256,
 };
 
 struct rag_index; /* one opened generation; immutable, may be used by several threads at once */
@@ -34,6 +38,9 @@ struct rag_info {
 	double avgdl;
 	uint64_t json_bytes; /* of index.json */
 	char generation[33]; /* XXH3-128 of the logical content, hex */
+	/* what it was asked for, to ask for it again; NULL and 0 when it does not say */
+	const char *ext, *mode, *lang;
+	uint64_t max_bytes;
 };
 
 /* rag_name_check(name, err): one path component of [A-Za-z0-9._-], not starting with '.' or '-', at
@@ -43,9 +50,9 @@ int rag_name_check(const char *name, size_t len, struct err *err);
 
 /*
  * rag_open(ragdir, name, out, err): open rag/<name> below ${ragdir} (the store's rag folder). Maps
- * index.bin, whose pages are checked as they are used; where only an index.json of the reference stands, it is read
- * instead. -ENOENT "index "..." not found", -EUCLEAN "index "..." is damaged: ...; rebuild it"
- * (J09).
+ * index.bin, whose pages are checked as they are used; where only an index.json of the reference
+ * stands, it is read instead. -ENOENT "index "..." not found", -EUCLEAN "index "..." is damaged:
+ * ...; rebuild it" (J09).
  */
 int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *err);
 void rag_close(struct rag_index *ix);
@@ -61,7 +68,8 @@ void rag_describe(const struct rag_index *ix, struct rag_info *out);
 int rag_check(const struct rag_index *ix, struct err *err);
 
 enum rag_format {
-	RAG_TEXT,  /* score<TAB>path<TAB>excerpt a line */
+	RAG_TEXT,  /* score<TAB>path<TAB>excerpt<TAB>generation (its first 12 digits) a line; in
+		      kolm-2 also <TAB>lines<TAB>heading */
 	RAG_JSON,  /* the result object of FORMATS 10.6 and "generation", compact, no newline */
 	RAG_PATHS, /* a path a line */
 	RAG_RESULT /* the result object of FORMATS 10.6 alone, compact: what lib.rag.query returns
@@ -73,36 +81,76 @@ enum rag_format {
 int rag_query(const struct rag_index *ix, const char *text, size_t len, size_t k,
 	enum rag_format form, struct buf *out, struct err *err);
 
+/* a question with all that may go with it */
+struct rag_request {
+	const char *text; /* UTF-8 */
+	size_t len;
+	size_t k, after; /* the hits behind the first ${after} */
+	enum rag_format form;
+	const char *path, *mode; /* only files whose path begins so; the mode the index must have
+				    been made with; NULL: any */
+	size_t path_len, mode_len;
+	bool explain; /* each term's tf, df, idf, weight, part and the sum so far */
+};
+
+/* rag_answer(ix, rq, out, err): as rag_query(). -EINVAL: in kolm-2 a question that is not
+ * well-formed (lang.h), or another mode. */
+int rag_answer(
+	const struct rag_index *ix, const struct rag_request *rq, struct buf *out, struct err *err);
+
 /* rag_docs(ix, out): one line a document: "id<TAB>len<TAB>path" (path escaped). */
 int rag_docs(const struct rag_index *ix, struct buf *out);
 
 struct rag_build {
 	const char *name;
-	const char *root;	/* absolute path written into the index */
-	const char *ext;	/* "txt,md,json,html" (the default when NULL); "" every file */
-	uint64_t max_bytes;	/* 0: the default */
-	const char *created_at; /* NULL: now */
-	/* called about every second, may be NULL */
+	const char *root;	 /* absolute path written into the index */
+	const char *ext;	 /* "txt,md,json,html" (the default when NULL); "" every file */
+	uint64_t max_bytes;	 /* 0: the default */
+	const char *created_at;	 /* NULL: now */
+	const char *mode, *lang; /* NULL: rag-bm25-1; the mode's language (rag/mode.h) */
+	/* called about every second, may be NULL; from any thread, one at a time */
 	void (*progress)(void *arg, uint64_t files, uint64_t of, uint64_t bytes);
 	void *arg;
-	uint64_t mem;	    /* bytes the build may hold, 0: no limit; -ENOMEM above */
+	uint64_t mem; /* bytes the build may hold, 0: the default; what is above goes to runs in
+			 unnamed files of the folder it writes */
 	uint64_t max_files; /* 0: a million; -EFBIG "more than ... files" above */
+	unsigned threads;   /* 0: one */
+	bool has_prev;	    /* what is unchanged is taken from the index in the folder ${prev} */
+	int prev;
+	unsigned shard, shards; /* 0: all files; else the ${shard}th (from 1) of ${shards} parts */
 };
 
 struct rag_built {
 	uint64_t docs;
-	uint64_t bytes; /* of index.json */
+	uint64_t bytes; /* of index.json; of index.bin where there is no index.json */
 	double avgdl;
-	char sha256[65]; /* of index.json */
+	char sha256[65];    /* of the same */
+	uint64_t unchanged; /* files taken from the index before */
 	/* files that became no document, by reason */
-	uint64_t skipped_big, skipped_unreadable, skipped_empty, skipped_special;
+	uint64_t skipped_big, skipped_unreadable, skipped_empty, skipped_special, skipped_mounts;
 };
 
-/* rag_build(rootfd, outdir, opt, out, err): walk ${rootfd} (FORMATS 10.1), write index.json,
- * manifest.json and index.bin into the empty folder ${outdir}, each fsynced. manifest.json names
- * ${index_path} as ${index_path}. -ENODATA no files matched (J03). */
+/* rag_shard_parse(text, shard, shards, err): "2/4". -EINVAL. */
+int rag_shard_parse(const char *text, unsigned *shard, unsigned *shards, struct err *err);
+
+/*
+ * rag_build(rootfd, outdir, index_path, opt, out, err): walk ${rootfd} (FORMATS 10.1), write
+ * index.bin, index.json (rag-bm25-1, up to the 536,870,888 bytes that its readers can hold),
+ * manifest.json, state.json and sources.bin into the empty folder ${outdir}, each fsynced.
+ * manifest.json names ${index_path} as index_path (its last component replaced by index.bin where
+ * there is no index.json). The bytes do not depend on threads, memory or the index before. -ENODATA
+ * no files matched (J03).
+ */
 int rag_build(int rootfd, int outdir, const char *index_path, const struct rag_build *opt,
 	struct rag_built *out, struct err *err);
+
+/*
+ * rag_join(parts, n, outdir, index_path, opt, out, err): the index of all the documents of ${n}
+ * indexes (folders), which are shards of one tree: the bytes are those of a build of the whole
+ * tree. opt->root NULL: that of the parts. -EINVAL they overlap, or differ in mode or language.
+ */
+int rag_join(const int *parts, size_t n, int outdir, const char *index_path,
+	const struct rag_build *opt, struct rag_built *out, struct err *err);
 
 /*
  * rag_publish(ragdir, tmpname, name, err): check the built folder ${tmpname} below ${ragdir}, then
@@ -110,6 +158,43 @@ int rag_build(int rootfd, int outdir, const char *index_path, const struct rag_b
  * index or the new one.
  */
 int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *err);
+
+/* ---- two indexes ---- */
+
+struct rag_change {
+	char what; /* '+' new, '-' gone, '~' changed */
+	bool is_term;
+	const char *name; /* a path, or a term; borrowed for the call */
+	size_t len;
+	uint32_t before, after; /* documents of a term */
+};
+
+struct rag_diff_opt {
+	void (*each)(void *arg, const struct rag_change *ch); /* may be NULL */
+	void *arg;
+};
+
+struct rag_diff {
+	uint64_t docs_new, docs_gone, docs_changed; /* files, by path and content */
+	uint64_t terms_new, terms_gone, terms_changed;
+};
+
+/* rag_diff(a, b, opt, out, err): from ${a} to ${b}; documents first, each kind in order. */
+int rag_diff(const struct rag_index *a, const struct rag_index *b, const struct rag_diff_opt *opt,
+	struct rag_diff *out, struct err *err);
+
+/* rag_same(ragdir, built, name, err): the built folder ${built} below ${ragdir} holds the same
+ * logical content as index ${name}, every byte of which is checked. -ESTALE it does not, with how
+ * many files differ. */
+int rag_same(int ragdir, const char *built, const char *name, struct err *err);
+
+/* ---- for other programs ---- */
+
+/* rag_export_mapping(ix, out): the settings and mapping of OpenSearch with the same k1, b and (in
+ * rag-bm25-1) words. -ENOMEM. rag_export_bulk(ix, fd, left_out, err): its bulk lines, one document
+ * each; ${left_out}: documents of an index.json alone whose files are gone. */
+int rag_export_mapping(const struct rag_index *ix, struct buf *out);
+int rag_export_bulk(const struct rag_index *ix, int fd, uint64_t *left_out, struct err *err);
 
 /* rag_list(ragdir, each, arg, err): every index of a store in name order. */
 typedef void rag_each(void *arg, const char *name);
