@@ -320,8 +320,7 @@ static int reindex_run(struct ctl_call *call, struct err *err)
 	if (rc < 0)
 		return rc;
 	rag_describe(ix, &info);
-	index_options_default(&o);
-	snprintf(o.name, sizeof(o.name), "%s", call->at->index);
+	index_options_again(&o, &info);
 	rc = take_path(call->sv, "folder", info.root, o.dir, err);
 	rag_close(ix);
 	return say_job(call, rc < 0 ? rc : loop_index(call->sv->k, &o, &call->by, &job, err), &job);
@@ -361,7 +360,7 @@ const struct verb slug_verbs[] = {
 };
 
 const struct verb rag_verbs[] = {
-	{ "index", "DIR [name=NAME ext=txt,md,... maxbytes=N]", 1, -1, .needs = "a folder", .run = index_run },
+	{ "index", "DIR [name=NAME ext=txt,md,... maxbytes=N mode=MODE lang=LANG mem=BYTES shard=I/N]", 1, -1, .needs = "a folder", .run = index_run },
 	{ "remove", "NAME", 1, 1, .needs = "an index", .run = index_remove_run },
 	{ .name = NULL },
 };

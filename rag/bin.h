@@ -16,8 +16,8 @@
  *     HEADS  struct rag_bin_head, one for each 16 terms
  *     DICT   the terms, sorted bytewise; in each 16: u8 bytes shared with the term before, u8 bytes
  *            of its own, these; vbyte df; df 1: vbyte document, vbyte tf; else vbyte bytes of the
- *            list, u16 maximum, and from ten (a hundred) documents on u16 what ten (a hundred) reach
- *     ORDER  vbyte for each term: how many other words of the first document it stands in come
+ *            list, u16 maximum, and from ten (a hundred) documents on u16 what ten (a hundred)
+ * reach ORDER  vbyte for each term: how many other words of the first document it stands in come
  *            before it there (what index.json is ordered by)
  *     SUMS   u32 XXH3-64 (low half) of each 16 KiB behind the header, SUMS itself left out
  *
@@ -26,8 +26,8 @@
  *
  * The name, root and time of an index are in manifest.json only, so they do not show here. The
  * generation is the XXH3-128 of the logical content: everything but STORE and FRAMES (zstd does not
- * promise the same bytes for ever). Another major version is refused (and built anew), an unknown
- * section is ignored.
+ * promise the same bytes for ever). Another major version is not read (index.json is, where
+ * there is one), an unknown section is ignored.
  */
 #ifndef KOLM_RAG_BIN_H
 #define KOLM_RAG_BIN_H
@@ -57,8 +57,8 @@ enum {
 	RAG_PAGE_BYTES = 16384,
 	RAG_HEAD_TERMS = 16,
 	RAG_POST_SLACK = 16,
-	RAG_FRAME_BYTES_MIN = 32768,
-	RAG_FRAME_BYTES_MAX = 262144,
+	RAG_FRAME_BYTES_MIN = 4096,
+	RAG_FRAME_BYTES_MAX = 32768,
 	RAG_FILE_BYTES_MAX = 268435456, /* of one document's file; U+FFFD may make its text three
 					   times as long */
 };
@@ -130,7 +130,7 @@ struct rag_bin_head {
 static inline bool rag_frame_ends(size_t bytes, const unsigned char content[16])
 {
 	return bytes >= RAG_FRAME_BYTES_MAX ||
-	       (bytes >= RAG_FRAME_BYTES_MIN && (content[15] & 15) == 0);
+	       (bytes >= RAG_FRAME_BYTES_MIN && (content[15] & 1) == 0);
 }
 
 /* ---- writing ---- */
@@ -153,12 +153,14 @@ struct rag_writer {
 	uint64_t off; /* bytes handed on, pending included */
 	struct rag_bin_header header;
 	struct rag_bm25 bm;
-	XXH3_state_t *sum, *identity, *page; /* of the section; of the logical content; of the page */
+	XXH3_state_t *sum, *identity,
+		*page; /* of the section; of the logical content; of the page */
 	size_t page_len;
 	struct buf sums;
 	/* documents */
 	void *zstd;
 	struct buf frame, packed, lens, path;
+	struct buf norms; /* double: rag_norm() of each document */
 	struct rag_spool frames, docs, paths, pieces, titles;
 	uint64_t store_len, path_at;
 	/* terms */
@@ -200,8 +202,11 @@ int rag_writer_doc_in(struct rag_writer *w, const struct rag_writer_doc *doc, ui
 /* rag_writer_terms(w, avgdl, err): no more documents; ${avgdl} below zero: the mean of theirs. */
 int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err);
 
-/* rag_writer_pair(w, doc, tf, err): the next pair of a term, ids ascending. rag_writer_term(w, word,
- * len, rank, err): they were of this one, above all terms before. */
+/* rag_writer_pairs(w, docs, tfs, n, err), rag_writer_pair(w, doc, tf, err): the next pairs of a
+ * term, ids ascending. rag_writer_term(w, word, len, rank, err): they were of this one, above all
+ * terms before. */
+int rag_writer_pairs(
+	struct rag_writer *w, const uint32_t *docs, const uint32_t *tfs, size_t n, struct err *err);
 int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err);
 int rag_writer_term(
 	struct rag_writer *w, const char *word, size_t len, uint32_t rank, struct err *err);
@@ -220,7 +225,8 @@ size_t rag_writer_bytes(const struct rag_writer *w); /* memory held */
 struct rag_pages {
 	const uint32_t *sums;
 	size_t n;
-	atomic_int bad; /* the section that did not match, or 0 */
+	atomic_int bad;		  /* the section that did not match, or 0 */
+	_Atomic(void *) unpacker; /* a ZSTD_DCtx that nobody uses now, or NULL */
 	atomic_uchar good[];
 };
 
@@ -236,12 +242,13 @@ struct rag_bin {
 };
 
 /* rag_bin_open(data, len, is_checked, out, err): look at the header and SUMS of an index.bin.
- * -EUCLEAN, the text says only what is wrong. Close what was opened. */
+ * -EUCLEAN, -ENOTSUP another version; the text says only what is wrong. Close what was opened. */
 int rag_bin_open(
 	const void *data, size_t len, bool is_checked, struct rag_bin *out, struct err *err);
 void rag_bin_close(struct rag_bin *bin);
 
-/* rag_bin_check(bin, err): every byte against its section's checksum: -EUCLEAN names the section. */
+/* rag_bin_check(bin, err): every byte against its section's checksum: -EUCLEAN names the section.
+ */
 int rag_bin_check(const struct rag_bin *bin, struct err *err);
 
 /* rag_bin_what(bin, err): the sentence for an -EUCLEAN met while reading. */
@@ -259,8 +266,7 @@ static inline bool rag_bin_good(const struct rag_bin *bin, const void *p, size_t
 	at = (size_t)((const unsigned char *)p - (const unsigned char *)bin->header);
 	first = (at - RAG_HEADER_BYTES) / RAG_PAGE_BYTES;
 	last = (at - RAG_HEADER_BYTES + len - 1) / RAG_PAGE_BYTES;
-	if (first == last &&
-		atomic_load_explicit(&bin->pages->good[first], memory_order_relaxed))
+	if (first == last && atomic_load_explicit(&bin->pages->good[first], memory_order_relaxed))
 		return true;
 	return rag_pages_look(bin, first, last);
 }

@@ -33,7 +33,7 @@ static int check_header(const unsigned char *data, size_t len, struct err *err)
 	if (sum != XXH3_64bits(data, RAG_HEADER_BYTES - sizeof(sum)))
 		return err_set(err, EUCLEAN, "the header of index.bin does not match its checksum");
 	if (h->major != RAG_BIN_MAJOR)
-		return err_set(err, EUCLEAN, "index.bin has version %u, this program reads %d",
+		return err_set(err, ENOTSUP, "index.bin has version %u, this program reads %d",
 			h->major, RAG_BIN_MAJOR);
 	if (h->file_bytes != len)
 		return err_set(err, EUCLEAN, "index.bin has %zu bytes and should have %llu", len,
@@ -140,6 +140,8 @@ int rag_bin_open(
 
 void rag_bin_close(struct rag_bin *bin)
 {
+	if (bin->pages)
+		ZSTD_freeDCtx(atomic_load(&bin->pages->unpacker));
 	free(bin->pages);
 	bin->pages = NULL;
 }
@@ -153,7 +155,8 @@ static bool is_section_good(const struct rag_bin *bin, const struct rag_bin_sect
 static void mark_bad(const struct rag_bin *bin, size_t page)
 {
 	const struct rag_bin_header *h = bin->header;
-	const unsigned char *at = (const unsigned char *)h + RAG_HEADER_BYTES + page * RAG_PAGE_BYTES;
+	const unsigned char *at =
+		(const unsigned char *)h + RAG_HEADER_BYTES + page * RAG_PAGE_BYTES;
 
 	for (uint32_t i = 0; i < h->n_sections; i++) {
 		const struct rag_bin_section *sec = &h->sections[i];
@@ -260,10 +263,27 @@ int rag_bin_frame(const struct rag_bin *bin, uint32_t frame, struct rag_bin_fram
 	return 0;
 }
 
+/* making one costs more than a frame; one is kept, whoever needs a second makes it */
+static ZSTD_DCtx *take_unpacker(const struct rag_bin *bin)
+{
+	ZSTD_DCtx *dctx = bin->pages ? atomic_exchange(&bin->pages->unpacker, NULL) : NULL;
+
+	return dctx ? dctx : ZSTD_createDCtx();
+}
+
+static void give_unpacker(const struct rag_bin *bin, ZSTD_DCtx *dctx)
+{
+	if (bin->pages)
+		dctx = atomic_exchange(&bin->pages->unpacker, dctx);
+	ZSTD_freeDCtx(dctx);
+}
+
 int rag_bin_unpack(const struct rag_bin *bin, uint32_t frame, struct buf *out)
 {
 	struct rag_bin_frame f;
 	const unsigned char *packed;
+	ZSTD_DCtx *dctx;
+	size_t n;
 
 	if (rag_bin_frame(bin, frame, &f) < 0)
 		return -EUCLEAN;
@@ -273,7 +293,12 @@ int rag_bin_unpack(const struct rag_bin *bin, uint32_t frame, struct buf *out)
 	buf_reset(out);
 	if (buf_reserve(out, (size_t)f.raw + 1) < 0)
 		return -ENOMEM;
-	if (ZSTD_decompress(out->data, f.raw, packed, f.packed) != f.raw)
+	dctx = take_unpacker(bin);
+	if (!dctx)
+		return -ENOMEM;
+	n = ZSTD_decompressDCtx(dctx, out->data, f.raw, packed, f.packed);
+	give_unpacker(bin, dctx);
+	if (n != f.raw)
 		return -EUCLEAN;
 	out->len = f.raw;
 	return 0;

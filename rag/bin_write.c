@@ -113,7 +113,8 @@ static int put_section(struct rag_writer *w, enum rag_section id, struct buf *bf
 	return rc;
 }
 
-static int put_spool(struct rag_writer *w, enum rag_section id, struct rag_spool *sp, struct err *err)
+static int put_spool(
+	struct rag_writer *w, enum rag_section id, struct rag_spool *sp, struct err *err)
 {
 	int rc = section_begin(w, id, err);
 
@@ -151,8 +152,9 @@ int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
 
 void rag_writer_release(struct rag_writer *w)
 {
-	struct buf *const bufs[] = {&w->pending, &w->frame, &w->packed, &w->lens, &w->path, &w->sums,
-		&w->heads, &w->term, &w->list_bytes, &w->list.skip, &w->list.blocks};
+	struct buf *const bufs[] = {&w->pending, &w->frame, &w->packed, &w->lens, &w->norms,
+		&w->path, &w->sums, &w->heads, &w->term, &w->list_bytes, &w->list.skip,
+		&w->list.blocks};
 	struct rag_spool *const spools[] = {
 		&w->frames, &w->docs, &w->paths, &w->pieces, &w->titles, &w->dict, &w->order};
 
@@ -175,8 +177,7 @@ void rag_writer_release(struct rag_writer *w)
 static int put_frame(
 	struct rag_writer *w, const void *packed, size_t len, uint32_t raw, struct err *err)
 {
-	struct rag_bin_frame head = {
-		.offset = w->store_len, .packed = (uint32_t)len, .raw = raw};
+	struct rag_bin_frame head = {.offset = w->store_len, .packed = (uint32_t)len, .raw = raw};
 	int rc = put(w, packed, len, err);
 
 	w->store_len += len;
@@ -213,7 +214,8 @@ static uint32_t frames_done(const struct rag_writer *w)
 }
 
 /* the pieces of one file share its path */
-static int put_path(struct rag_writer *w, const char *path, size_t len, uint64_t *at, struct err *err)
+static int put_path(
+	struct rag_writer *w, const char *path, size_t len, uint64_t *at, struct err *err)
 {
 	int rc = 0;
 
@@ -291,14 +293,27 @@ int rag_writer_frame(
 	return put_frame(w, packed, len, raw, err);
 }
 
-int rag_writer_doc_in(struct rag_writer *w, const struct rag_writer_doc *in, uint32_t frame_pos,
-	struct err *err)
+int rag_writer_doc_in(
+	struct rag_writer *w, const struct rag_writer_doc *in, uint32_t frame_pos, struct err *err)
 {
 	struct rag_bin_doc doc = {.frame = frames_done(w) - 1,
 		.frame_pos = frame_pos,
 		.text_len = (uint32_t)in->text_len};
 
 	return put_doc(w, in, &doc, err);
+}
+
+static int make_norms(struct rag_writer *w)
+{
+	const uint32_t *lens = (const uint32_t *)(const void *)w->lens.data;
+	double *norms;
+
+	if (buf_reserve(&w->norms, w->header.n_docs * sizeof(*norms) + 1) < 0)
+		return -ENOMEM;
+	norms = (double *)(void *)w->norms.data;
+	for (uint64_t i = 0; i < w->header.n_docs; i++)
+		norms[i] = rag_norm(&w->bm, lens[i]);
+	return 0;
 }
 
 int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
@@ -312,6 +327,8 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 	if (avgdl < 0)
 		avgdl = h->n_docs ? (double)h->total_words / (double)h->n_docs : 0;
 	w->bm.avgdl = avgdl;
+	if (rc == 0 && make_norms(w) < 0)
+		rc = err_nomem(err);
 	if (rc == 0)
 		rc = put_spool(w, RAG_FRAMES, &w->frames, err);
 	w->identity = XXH3_createState();
@@ -339,13 +356,18 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 
 /* ---- terms ---- */
 
+int rag_writer_pairs(
+	struct rag_writer *w, const uint32_t *docs, const uint32_t *tfs, size_t n, struct err *err)
+{
+	const double *norms = (const double *)(const void *)w->norms.data;
+
+	w->header.n_pairs += n;
+	return n && rag_list_pairs(&w->list, norms, docs, tfs, n) < 0 ? err_nomem(err) : 0;
+}
+
 int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err)
 {
-	uint32_t len;
-
-	memcpy(&len, w->lens.data + (size_t)doc * sizeof(len), sizeof(len));
-	w->header.n_pairs++;
-	return rag_list_pair(&w->list, &w->bm, doc, tf, len) < 0 ? err_nomem(err) : 0;
+	return rag_writer_pairs(w, &doc, &tf, 1, err);
 }
 
 static uint64_t prefix_of(const char *word, size_t len)
@@ -366,9 +388,8 @@ static int put_name(struct rag_writer *w, const char *word, size_t len, struct e
 	int rc;
 
 	if (w->header.n_terms % RAG_HEAD_TERMS == 0) {
-		struct rag_bin_head head = {.prefix = prefix_of(word, len),
-			.dict = w->dict.len,
-			.post = w->post_len};
+		struct rag_bin_head head = {
+			.prefix = prefix_of(word, len), .dict = w->dict.len, .post = w->post_len};
 
 		if (buf_add(&w->heads, &head, sizeof(head)) < 0)
 			return err_nomem(err);

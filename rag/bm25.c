@@ -63,10 +63,16 @@ double rag_idf(uint64_t docs, uint64_t df)
 	return rag_log(1 + (n - d + 0.5) / (d + 0.5));
 }
 
-double rag_weight(const struct rag_bm25 *bm, double idf, uint32_t tf, uint32_t len)
+double rag_norm(const struct rag_bm25 *bm, uint32_t len)
 {
 	double dl = len ? (double)len : 1;
-	double denom = (double)tf + bm->k1 * (1 - bm->b + bm->b * (dl / bm->avgdl));
+
+	return bm->k1 * (1 - bm->b + bm->b * (dl / bm->avgdl));
+}
+
+double rag_weight(const struct rag_bm25 *bm, double idf, uint32_t tf, uint32_t len)
+{
+	double denom = (double)tf + rag_norm(bm, len);
 
 	return idf * ((double)tf * (bm->k1 + 1)) / denom;
 }

@@ -6,14 +6,17 @@
 #ifndef KOLM_RAG_BUILD_H
 #define KOLM_RAG_BUILD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "bin.h"
 #include "bm25.h"
 #include "kolmrag.h"
-#include "terms.h"
+#include "mode.h"
+#include "spool.h"
 
 enum { RAG_FILES_MAX = 1000000, RAG_MANIFEST_BYTES = 1 << 20 };
 
@@ -22,9 +25,13 @@ enum { RAG_FILES_MAX = 1000000, RAG_MANIFEST_BYTES = 1 << 20 };
 
 struct rag_facts {
 	const char *name, *root, *created_at, *index_path;
+	const struct rag_mode *mode;
+	const char *ext; /* what was asked for, for state.json */
+	uint64_t max_bytes;
+	bool has_json; /* the manifest is about index.json; else about index.bin */
 	uint64_t n_docs;
 	struct rag_bm25 bm;
-	char sha256[HASH_HEX_BYTES]; /* of index.json */
+	char sha256[HASH_HEX_BYTES];
 	uint64_t bytes;
 	int64_t mtime_sec, mtime_nsec;
 	char generation[XXH3_HEX_BYTES];
@@ -39,11 +46,15 @@ int rag_docs_put(struct buf *docs, uint64_t id, const char *root, const char *fi
 int rag_put_path(struct buf *out, const char *file);
 
 /*
- * rag_write_json(dirfd, facts, docs, terms, tick, arg, err): write and fsync index.json; fills in
- * facts->sha256, bytes and mtime.
+ * rag_write_json(dirfd, facts, docs, bin, tick, arg, err): write and fsync index.json from its docs
+ * and the lists of ${bin}; fills in facts->sha256, bytes and mtime. 1; 0: it would be longer than
+ * RAG_JSON_BYTES_MAX, and is not there.
  */
-int rag_write_json(int dirfd, struct rag_facts *facts, const struct buf *docs,
-	const struct rag_terms *terms, void (*tick)(void *arg), void *arg, struct err *err);
+int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
+	const struct rag_bin *bin, void (*tick)(void *arg), void *arg, struct err *err);
+
+/* rag_seal(fd, facts, err): what the manifest says of a written file. */
+int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err);
 
 /* rag_write_manifest(), rag_write_state(dirfd, facts, err): the small files. */
 int rag_write_manifest(int dirfd, const struct rag_facts *facts, struct err *err);

@@ -26,10 +26,12 @@ static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
 static int head_term(const struct rag_bin *bin, size_t i, const uint8_t **word, size_t *len)
 {
 	const struct rag_bin_head *h = &bin->heads[i];
-	const uint8_t *p = bin->section[RAG_DICT] + h->dict;
+	const uint8_t *p;
 
-	if (h->dict > bin->len[RAG_DICT] || bin->len[RAG_DICT] - h->dict < 2 ||
-		!rag_bin_good(bin, p, 2) || p[0] != 0 || p[1] > bin->len[RAG_DICT] - h->dict - 2 ||
+	if (h->dict > bin->len[RAG_DICT] || bin->len[RAG_DICT] - h->dict < 2)
+		return -EUCLEAN;
+	p = bin->section[RAG_DICT] + h->dict;
+	if (!rag_bin_good(bin, p, 2) || p[0] != 0 || p[1] > bin->len[RAG_DICT] - h->dict - 2 ||
 		!rag_bin_good(bin, p, 2 + (size_t)p[1]))
 		return -EUCLEAN;
 	*word = p + 2;

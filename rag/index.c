@@ -66,7 +66,8 @@ struct papers {
 	double n_docs, avgdl, bytes;
 	bool has_manifest, has_state;
 	char state_sha256[HASH_HEX_BYTES], generation[XXH3_HEX_BYTES], mtime[48];
-	double state_bytes;
+	double state_bytes, max_bytes;
+	char *ext;
 };
 
 static void papers_release(struct papers *pp)
@@ -74,6 +75,7 @@ static void papers_release(struct papers *pp)
 	free(pp->root);
 	free(pp->created_at);
 	free(pp->name);
+	free(pp->ext);
 }
 
 static void copy_text(char *out, size_t size, const cJSON *object, const char *key)
@@ -109,6 +111,11 @@ static int small_json(int dirfd, const char *file, cJSON **out, struct err *err)
 	return rc < 0 ? rc : 1;
 }
 
+static bool is_spec(const char *spec)
+{
+	return spec && (strcmp(spec, RAG_SPEC) == 0 || strcmp(spec, "kolm-2") == 0);
+}
+
 static int read_manifest(int dirfd, struct papers *pp, struct err *err)
 {
 	cJSON *js = NULL;
@@ -125,8 +132,8 @@ static int read_manifest(int dirfd, struct papers *pp, struct err *err)
 	pp->avgdl = json_get_number(js, "avgdl", -1);
 	pp->bytes = json_get_number(js, "size_bytes", -1);
 	rc = 0;
-	if (!json_get_string(js, "spec") || strcmp(json_get_string(js, "spec"), RAG_SPEC) != 0)
-		rc = err_set(err, EUCLEAN, "manifest.json is not of '" RAG_SPEC "'");
+	if (!is_spec(json_get_string(js, "spec")))
+		rc = err_set(err, EUCLEAN, "manifest.json is not of '" RAG_SPEC "' or 'kolm-2'");
 	else if (!pp->root || !pp->created_at || !pp->name ||
 		 strlen(pp->sha256) != HASH_HEX_BYTES - 1)
 		rc = err_set(err, EUCLEAN, "manifest.json lacks root, created_at, name or sha256");
@@ -146,34 +153,36 @@ static int read_state(int dirfd, struct papers *pp, struct err *err)
 	copy_text(pp->state_sha256, sizeof(pp->state_sha256), js, "index_sha256");
 	copy_text(pp->mtime, sizeof(pp->mtime), js, "index_mtime");
 	pp->state_bytes = json_get_number(js, "index_bytes", -1);
+	pp->max_bytes = json_get_number(js, "max_bytes", 0);
+	pp->ext = dup_text(js, "ext");
 	cJSON_Delete(js);
 	return 0;
 }
 
-/* index.json is the one that manifest.json names. Reading it all is left out where size and time
- * are those of the build. */
-static int check_json(
-	int fd, const struct stat *st, const struct papers *pp, bool is_strict, struct err *err)
+/* index.json (or index.bin, where that is all there is) is the one that manifest.json names.
+ * Reading it all is left out where size and time are those of the build. */
+static int check_paper(const struct rag_index *ix, int fd, const struct papers *pp, struct err *err)
 {
+	const struct stat *st = &ix->json;
 	char mtime[48], sha256[HASH_HEX_BYTES];
 	int rc;
 
 	if (pp->bytes != (double)st->st_size)
-		return err_set(err, EUCLEAN, "index.json has %lld bytes, manifest.json says %.0f",
-			(long long)st->st_size, pp->bytes);
+		return err_set(err, EUCLEAN, "%s has %lld bytes, manifest.json says %.0f",
+			ix->paper, (long long)st->st_size, pp->bytes);
 	snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st->st_mtim.tv_sec,
 		st->st_mtim.tv_nsec);
-	if (!is_strict && pp->has_state && strcmp(pp->mtime, mtime) == 0 &&
+	if (pp->has_state && strcmp(pp->mtime, mtime) == 0 &&
 		strcmp(pp->sha256, pp->state_sha256) == 0 && pp->state_bytes == (double)st->st_size)
 		return 0;
 	rc = sha256_fd(fd, 0, (uint64_t)st->st_size, sha256, err);
 	if (rc == 0 && strcmp(sha256, pp->sha256) != 0)
-		rc = err_set(err, EUCLEAN,
-			"index.json does not have the sha256 that manifest.json gives");
+		rc = err_set(err, EUCLEAN, "%s does not have the sha256 that manifest.json gives",
+			ix->paper);
 	return rc;
 }
 
-/* 1: mapped and good, 0: there is no index.bin */
+/* 1: mapped and good, 0: there is no index.bin, or one of another version beside an index.json */
 static int map_bin(struct rag_index *ix, int dirfd, struct err *err)
 {
 	struct stat st;
@@ -199,6 +208,11 @@ static int map_bin(struct rag_index *ix, int dirfd, struct err *err)
 		int bad = rag_bin_open(ix->map, ix->map_len, true, &ix->bin, err);
 
 		rc = bad < 0 ? bad : 1;
+		if (bad == -ENOTSUP && strcmp(ix->paper, "index.json") == 0) {
+			munmap(ix->map, ix->map_len);
+			ix->map = NULL;
+			rc = 0;
+		}
 	}
 	return rc;
 }
@@ -233,6 +247,15 @@ static int load_compat(struct rag_index *ix, int fd, struct err *err)
 	return rc;
 }
 
+static void put_mode(struct rag_index *ix)
+{
+	char *rest;
+
+	memcpy(ix->mode, ix->bin.header->analyser, sizeof(ix->mode));
+	if (strtok_r(ix->mode, " ", &rest))
+		ix->lang = strtok_r(NULL, " ", &rest);
+}
+
 static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, struct err *err)
 {
 	struct papers pp = {0};
@@ -240,7 +263,7 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, s
 	int rc;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(err, EUCLEAN, "index.json is not a file");
+		return err_set(err, EUCLEAN, "%s is not a file", ix->paper);
 	ix->json_bytes = (uint64_t)st.st_size;
 	ix->json = st;
 	if (fstat(dirfd, &ix->folder) < 0)
@@ -249,7 +272,7 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, s
 	if (rc == 0)
 		rc = read_state(dirfd, &pp, err);
 	if (rc == 0 && pp.has_manifest)
-		rc = check_json(fd, &st, &pp, is_strict, err);
+		rc = check_paper(ix, fd, &pp, err);
 	if (rc == 0 && is_strict && strcmp(pp.name ? pp.name : "", ix->name) != 0)
 		rc = err_set(err, EUCLEAN, "manifest.json names another index");
 	if (rc == 0 && pp.has_manifest && pp.has_state && strcmp(pp.sha256, pp.state_sha256) == 0)
@@ -258,9 +281,18 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, s
 		rc = rag_bin_check(&ix->bin, err) < 0 ? -EUCLEAN : 1;
 	if (rc == 0 && is_strict)
 		rc = err_set(err, EUCLEAN, "index.bin, state.json or manifest.json is missing");
+	if (rc == 0 && strcmp(ix->paper, "index.json") != 0)
+		rc = err_set(err, EUCLEAN, "index.json is missing");
 	/* no index.bin, or one that another program's index.json has overtaken */
 	if (rc == 0)
 		rc = load_compat(ix, fd, err);
+	if (rc >= 0) {
+		ix->ext = pp.ext;
+		ix->max_bytes =
+			pp.max_bytes >= 1 && pp.max_bytes < 1e15 ? (uint64_t)pp.max_bytes : 0;
+		pp.ext = NULL;
+		put_mode(ix);
+	}
 	papers_release(&pp);
 	return rc < 0 ? rc : 0;
 }
@@ -273,28 +305,45 @@ static bool exists(int dirfd, const char *name)
 /* the files are not what they should be; all else (no memory, no descriptor, no right) may pass */
 static bool is_damage(int rc)
 {
-	return rc == -EUCLEAN || rc == -EBADMSG || rc == -EINVAL || rc == -ELOOP || rc == -EFBIG ||
-	       rc == -EMSGSIZE || rc == -EISDIR;
+	return rc == -EUCLEAN || rc == -ENOTSUP || rc == -EBADMSG || rc == -EINVAL ||
+	       rc == -ELOOP || rc == -EFBIG || rc == -EMSGSIZE || rc == -EISDIR;
+}
+
+/* the file that manifest.json is about: a descriptor, or a negative errno */
+static int open_paper(int dirfd, const char *name, const char **paper, struct err *err)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int fd, rc;
+
+	*paper = "index.json";
+	fd = openat(dirfd, *paper, flags);
+	if (fd < 0 && errno == ENOENT) {
+		if (!exists(dirfd, "manifest.json") && !exists(dirfd, "index.bin"))
+			return err_set(err, ENOENT, "index \"%s\" not found", name);
+		if (exists(dirfd, "manifest.json") && exists(dirfd, "index.bin"))
+			*paper = "index.bin";
+		fd = openat(dirfd, *paper, flags);
+	}
+	if (fd >= 0)
+		return fd;
+	rc = err_sys(err, "cannot open '%s'", *paper);
+	return rc == -ENOENT || is_damage(rc) ? rag_damaged(name, err) : rc;
 }
 
 int rag_load(int dirfd, const char *name, bool is_strict, struct rag_index **out, struct err *err)
 {
 	struct rag_index *ix;
-	int fd, rc;
+	const char *paper;
+	int rc, fd = open_paper(dirfd, name, &paper, err);
 
-	fd = openat(dirfd, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && !exists(dirfd, "manifest.json") &&
-		!exists(dirfd, "index.bin"))
-		return err_set(err, ENOENT, "index \"%s\" not found", name);
-	if (fd < 0) {
-		rc = err_sys(err, "cannot open 'index.json'");
-		return rc == -ENOENT || is_damage(rc) ? rag_damaged(name, err) : rc;
-	}
+	if (fd < 0)
+		return fd;
 	ix = calloc(1, sizeof(*ix));
 	if (!ix || !(ix->name = strdup(name))) {
 		rc = err_nomem(err);
 		goto out;
 	}
+	ix->paper = paper;
 	rc = load_files(ix, dirfd, fd, is_strict, err);
 	if (rc == 0) {
 		*out = ix;
@@ -364,7 +413,7 @@ bool rag_is_current(int ragdir, const struct rag_index *ix)
 	char path[RAG_NAME_BYTES + sizeof("/index.json")];
 	struct stat folder, json;
 
-	snprintf(path, sizeof(path), "%s/index.json", ix->name);
+	snprintf(path, sizeof(path), "%s/%s", ix->name, ix->paper);
 	return fstatat(ragdir, ix->name, &folder, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       fstatat(ragdir, path, &json, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       is_same_file(&folder, &ix->folder) && is_same_file(&json, &ix->json) &&
@@ -385,6 +434,7 @@ void rag_close(struct rag_index *ix)
 	free(ix->name);
 	free(ix->root);
 	free(ix->created_at);
+	free(ix->ext);
 	free(ix);
 }
 
@@ -399,6 +449,10 @@ void rag_describe(const struct rag_index *ix, struct rag_info *out)
 		.n_docs = h->n_docs,
 		.avgdl = h->avgdl,
 		.json_bytes = ix->json_bytes,
+		.ext = ix->ext,
+		.mode = ix->mode,
+		.lang = ix->lang,
+		.max_bytes = ix->max_bytes,
 	};
 	rag_bin_generation(h, out->generation);
 }

@@ -29,8 +29,13 @@ struct rag_live {
 
 struct rag_index {
 	char *name, *root, *created_at; /* owned */
+	char *ext;			/* owned; NULL: state.json does not say */
+	uint64_t max_bytes;
+	char mode[RAG_MODE_BYTES]; /* of the analyser's name: the first word, */
+	char *lang;		   /* and the second, or NULL */
 	uint64_t json_bytes;
-	struct stat folder, json; /* when it was opened */
+	const char *paper; /* the file that manifest.json is about: index.json or index.bin */
+	struct stat folder, json; /* when it was opened; of that file */
 	struct rag_bin bin;
 	void *map; /* or NULL: */
 	size_t map_len;

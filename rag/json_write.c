@@ -1,6 +1,7 @@
 /* json_write - index.json, manifest.json and state.json, byte for byte; see build.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,27 +11,117 @@
 #include "base/num.h"
 #include "base/replace.h"
 #include "build.h"
-#include "post.h"
+#include "docs.h"
+#include "sha256.h"
 #include "text.h"
 
 enum { FLUSH_BYTES = 1 << 20 };
 
-/* a file written through a piece of memory */
+/* a file written through two pieces of memory: while one is filled, a thread takes the sum of the
+ * other and writes it */
 struct out {
 	int fd;
 	struct buf bf;
+	struct rag_sha256 *sum;
+	uint64_t len;
+	bool is_too_long;
 	void (*tick)(void *arg);
 	void *arg;
+	pthread_t thread;
+	bool has_thread;
+	char quads[10000][4];
+	/* under lock: */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct buf full; /* what the thread works on */
+	bool is_full, is_over;
+	int rc;
+	struct err err;
 };
+
+static void *out_main(void *arg)
+{
+	struct out *o = arg;
+
+	pthread_mutex_lock(&o->lock);
+	for (;;) {
+		struct err err = ERR_NONE;
+		int rc;
+
+		while (!o->is_full && !o->is_over)
+			pthread_cond_wait(&o->changed, &o->lock);
+		if (!o->is_full)
+			break;
+		pthread_mutex_unlock(&o->lock);
+		rag_sha256_add(o->sum, buf_str(&o->full), o->full.len);
+		rc = write_all(o->fd, buf_str(&o->full), o->full.len, &err);
+		buf_reset(&o->full);
+		pthread_mutex_lock(&o->lock);
+		if (rc < 0 && o->rc == 0) {
+			o->rc = rc;
+			o->err = err;
+		}
+		o->is_full = false;
+		pthread_cond_signal(&o->changed);
+	}
+	pthread_mutex_unlock(&o->lock);
+	return NULL;
+}
+
+static int out_begin(struct out *o, struct err *err)
+{
+	o->sum = rag_sha256_new();
+	if (!o->sum)
+		return err_nomem(err);
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_cond_init(&o->changed, NULL);
+	if (pthread_create(&o->thread, NULL, out_main, o) != 0)
+		return err_set(err, EAGAIN, "cannot start a thread");
+	o->has_thread = true;
+	return 0;
+}
+
+/* all is written, or was not: the first failure */
+static int out_end(struct out *o, struct err *err)
+{
+	if (!o->has_thread)
+		return 0;
+	pthread_mutex_lock(&o->lock);
+	o->is_over = true;
+	pthread_cond_signal(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+	pthread_join(o->thread, NULL);
+	pthread_cond_destroy(&o->changed);
+	pthread_mutex_destroy(&o->lock);
+	o->has_thread = false;
+	if (o->rc < 0 && err)
+		*err = o->err;
+	return o->rc;
+}
 
 static int out_flush(struct out *o, struct err *err)
 {
+	struct buf swap;
 	int rc;
 
 	if (o->bf.failed)
 		return err_nomem(err);
-	rc = write_all(o->fd, buf_str(&o->bf), o->bf.len, err);
-	buf_reset(&o->bf);
+	o->len += o->bf.len;
+	o->is_too_long = o->len > RAG_JSON_BYTES_MAX;
+	if (o->is_too_long)
+		return err_set(err, EFBIG, "index.json is too long for its readers");
+	pthread_mutex_lock(&o->lock);
+	while (o->is_full)
+		pthread_cond_wait(&o->changed, &o->lock);
+	rc = o->rc;
+	if (rc < 0 && err)
+		*err = o->err;
+	swap = o->full;
+	o->full = o->bf;
+	o->bf = swap;
+	o->is_full = true;
+	pthread_cond_signal(&o->changed);
+	pthread_mutex_unlock(&o->lock);
 	if (o->tick)
 		o->tick(o->arg);
 	return rc;
@@ -88,7 +179,7 @@ int rag_docs_put(struct buf *docs, uint64_t id, const char *root, const char *fi
 {
 	struct buf bf = BUF_INIT;
 
-	buf_puts(docs, docs->len ? ",{\"id\":" : "{\"id\":");
+	buf_puts(docs, id ? ",{\"id\":" : "{\"id\":");
 	put_whole(docs, id);
 	buf_puts(docs, ",\"path\":");
 	rag_put_path(&bf, file);
@@ -126,75 +217,182 @@ static bool array_index(const char *word, size_t len, uint64_t *out)
 	return x <= 4294967294;
 }
 
+/* a term of the dictionary */
 struct key {
-	uint64_t rank; /* the array index, or 2^32 + order of first appearance */
-	uint32_t term;
+	uint32_t text; /* in rag_keys.text */
+	uint8_t len;
+	struct rag_entry entry;
 };
 
-static int key_compare(const void *a, const void *b)
+/* its place in index.json: the array index; or, above all these, 2^63 + its first document * 2^31 +
+ * how many words come before it there */
+struct place {
+	uint64_t rank;
+	size_t key;
+};
+
+struct rag_keys {
+	struct key *at;
+	struct place *order;
+	size_t n;
+	struct buf text;
+};
+
+static int place_compare(const void *a, const void *b)
 {
-	const struct key *x = a, *y = b;
+	const struct place *x = a, *y = b;
 
 	return x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
-static struct key *keys_in_order(const struct rag_terms *ts)
+static int first_doc(const struct rag_bin *bin, const struct rag_entry *en, uint32_t *doc)
 {
-	struct key *keys = malloc((ts->n + 1) * sizeof(*keys));
+	struct rag_cursor cur;
 
-	for (size_t i = 0; keys && i < ts->n; i++) {
-		keys[i].term = (uint32_t)i;
-		if (!array_index(rag_terms_text(ts, i), ts->at[i].len, &keys[i].rank))
-			keys[i].rank = (1ULL << 32) + i;
-	}
-	if (keys)
-		qsort(keys, ts->n, sizeof(*keys), key_compare);
-	return keys;
+	rag_cursor_init(&cur, bin, en);
+	*doc = rag_cursor_seek(&cur, 0);
+	return cur.is_damaged || *doc == RAG_NO_DOC ? -EUCLEAN : 0;
 }
 
-static void put_key(struct buf *bf, const struct rag_terms *ts, uint32_t term, bool is_first)
+static int keys_read(const struct rag_bin *bin, struct rag_keys *ks)
+{
+	const uint8_t *order = bin->section[RAG_ORDER], *end = order + bin->len[RAG_ORDER];
+	struct rag_dict_it it;
+	int rc = rag_dict_seek(bin, "", 0, &it);
+
+	ks->at = malloc((bin->header->n_terms + 1) * sizeof(*ks->at));
+	ks->order = malloc((bin->header->n_terms + 1) * sizeof(*ks->order));
+	if (!ks->at || !ks->order)
+		return -ENOMEM;
+	while (rc == 0 && (rc = rag_dict_next(&it)) > 0) {
+		struct key *key = &ks->at[ks->n];
+		struct place *place = &ks->order[ks->n];
+		uint64_t before;
+		uint32_t doc;
+
+		place->key = ks->n++;
+
+		rc = 0;
+		*key = (struct key){
+			.text = (uint32_t)ks->text.len, .len = (uint8_t)it.len, .entry = it.entry};
+		order = rag_vbyte_get(order, end, INT32_MAX, &before);
+		if (!order || first_doc(bin, &it.entry, &doc) < 0)
+			rc = -EUCLEAN;
+		else if (buf_add(&ks->text, it.word, it.len) < 0)
+			rc = -ENOMEM;
+		else if (!array_index(it.word, it.len, &place->rank))
+			place->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
+	}
+	if (rc == 0 && ks->n > 1)
+		qsort(ks->order, ks->n, sizeof(*ks->order), place_compare);
+	return rc;
+}
+
+static const struct key *nth(const struct rag_keys *ks, size_t i)
+{
+	return &ks->at[ks->order[i].key];
+}
+
+static void put_key(struct buf *bf, const struct rag_keys *ks, size_t i)
 {
 	/* words hold nothing that needs an escape */
-	buf_puts(bf, is_first ? "\"" : ",\"");
-	buf_add(bf, rag_terms_text(ts, term), ts->at[term].len);
+	buf_puts(bf, i == 0 ? "\"" : ",\"");
+	buf_add(bf, ks->text.data + nth(ks, i)->text, nth(ks, i)->len);
 	buf_puts(bf, "\":");
 }
 
-static int put_df(
-	struct out *o, const struct rag_terms *ts, const struct key *keys, struct err *err)
+static int put_df(struct out *o, const struct rag_keys *ks, struct err *err)
 {
 	int rc = 0;
 
 	buf_puts(&o->bf, "],\"df\":{");
-	for (size_t i = 0; rc == 0 && i < ts->n; i++) {
-		put_key(&o->bf, ts, keys[i].term, i == 0);
-		put_whole(&o->bf, ts->at[keys[i].term].df);
+	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
+		put_key(&o->bf, ks, i);
+		put_whole(&o->bf, nth(ks, i)->entry.df);
 		rc = out_flush_some(o, err);
 	}
 	return rc;
 }
 
-static int put_postings(struct out *o, const struct rag_terms *ts, const struct key *keys,
-	uint64_t n_docs, struct err *err)
+/* the four digits of each number below 10,000 */
+static void fill_quads(char quads[10000][4])
+{
+	for (int i = 0; i < 10000; i++) {
+		quads[i][0] = (char)('0' + i / 1000);
+		quads[i][1] = (char)('0' + i / 100 % 10);
+		quads[i][2] = (char)('0' + i / 10 % 10);
+		quads[i][3] = (char)('0' + i % 10);
+	}
+}
+
+/* up to four bytes more than the digits are written */
+static inline char *put_digits(char quads[10000][4], char *p, uint32_t x)
+{
+	unsigned skip;
+
+	if (x < 10) {
+		*p = (char)('0' + x);
+		return p + 1;
+	}
+	if (x >= 10000) {
+		p = put_digits(quads, p, x / 10000);
+		memcpy(p, quads[x % 10000], 4);
+		return p + 4;
+	}
+	skip = x < 100 ? 2 : x < 1000;
+	memcpy(p, quads[x] + skip, 4 - skip);
+	return p + 4 - skip;
+}
+
+/* the pairs of a block of a list */
+static void put_block(
+	char quads[10000][4], struct buf *bf, const struct rag_cursor *cur, bool is_first)
+{
+	char *p;
+
+	if (buf_reserve(bf, (size_t)cur->n * 24) < 0)
+		return;
+	p = bf->data + bf->len;
+	for (uint32_t i = 0; i < cur->n; i++) {
+		*p++ = is_first && i == 0 ? '[' : ',';
+		*p++ = '[';
+		p = put_digits(quads, p, cur->doc[i]);
+		*p++ = ',';
+		p = put_digits(quads, p, cur->tf[i]);
+		*p++ = ']';
+	}
+	bf->len = (size_t)(p - bf->data);
+}
+
+static int put_list(
+	struct out *o, const struct rag_bin *bin, const struct rag_entry *en, struct err *err)
+{
+	struct rag_cursor cur;
+	int rc = 0;
+
+	rag_cursor_init(&cur, bin, en);
+	for (bool is_first = true; rc == 0 && cur.block < cur.n_blocks; is_first = false) {
+		if (!rag_cursor_load(&cur) || !rag_cursor_load_tf(&cur))
+			break;
+		put_block(o->quads, &o->bf, &cur, is_first);
+		rag_cursor_shallow(&cur, cur.last + 1);
+		rc = out_flush_some(o, err);
+	}
+	if (cur.is_damaged)
+		return rag_bin_what(bin, err);
+	buf_putc(&o->bf, ']');
+	return rc;
+}
+
+static int put_postings(
+	struct out *o, const struct rag_bin *bin, const struct rag_keys *ks, struct err *err)
 {
 	int rc = 0;
 
 	buf_puts(&o->bf, "},\"postings\":{");
-	for (size_t i = 0; rc == 0 && i < ts->n; i++) {
-		const struct rag_term *t = &ts->at[keys[i].term];
-		struct rag_post ps;
-
-		put_key(&o->bf, ts, keys[i].term, i == 0);
-		rag_post_init(&ps, t->post, t->post_len, t->df, n_docs);
-		for (bool is_first = true; rag_post_next(&ps); is_first = false) {
-			buf_puts(&o->bf, is_first ? "[[" : ",[");
-			put_whole(&o->bf, ps.doc);
-			buf_putc(&o->bf, ',');
-			put_whole(&o->bf, ps.tf);
-			buf_putc(&o->bf, ']');
-		}
-		buf_putc(&o->bf, ']');
-		rc = out_flush_some(o, err);
+	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
+		put_key(&o->bf, ks, i);
+		rc = put_list(o, bin, &nth(ks, i)->entry, err);
 	}
 	buf_puts(&o->bf, "}}");
 	return rc < 0 ? rc : out_flush(o, err);
@@ -219,48 +417,84 @@ static void put_head(struct buf *bf, const struct rag_facts *f)
 	buf_puts(bf, ",\"docs\":[");
 }
 
-static int seal(int fd, struct rag_facts *facts, struct err *err)
+int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err)
 {
 	struct stat st;
 
 	if (fsync(fd) < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, "cannot write 'index.json'");
+		return err_sys(err, "cannot write '%s'", name);
 	facts->bytes = (uint64_t)st.st_size;
 	facts->mtime_sec = st.st_mtim.tv_sec;
 	facts->mtime_nsec = st.st_mtim.tv_nsec;
-	return sha256_fd(fd, 0, facts->bytes, facts->sha256, err);
+	return 0;
 }
 
-int rag_write_json(int dirfd, struct rag_facts *facts, const struct buf *docs,
-	const struct rag_terms *terms, void (*tick)(void *arg), void *arg, struct err *err)
+static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
+{
+	struct out *o = arg;
+
+	if (buf_add(&o->bf, data, len) < 0)
+		return err_nomem(err);
+	return out_flush_some(o, err);
+}
+
+static int put_all(struct out *o, const struct rag_facts *facts, struct rag_spool *docs,
+	const struct rag_bin *bin, struct err *err)
+{
+	struct rag_keys ks = {.text = BUF_INIT};
+	int rc = keys_read(bin, &ks);
+
+	if (rc < 0)
+		rc = rc == -ENOMEM ? err_nomem(err) : rag_bin_what(bin, err);
+	put_head(&o->bf, facts);
+	if (rc == 0)
+		rc = rag_spool_each(docs, put_spooled, o, err);
+	if (rc == 0)
+		rc = put_df(o, &ks, err);
+	if (rc == 0)
+		rc = put_postings(o, bin, &ks, err);
+	free(ks.at);
+	free(ks.order);
+	buf_release(&ks.text);
+	return rc;
+}
+
+int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
+	const struct rag_bin *bin, void (*tick)(void *arg), void *arg, struct err *err)
 {
 	struct out o = {.bf = BUF_INIT, .tick = tick, .arg = arg};
-	struct key *keys = keys_in_order(terms);
-	int rc;
+	int rc, late;
 
-	if (!keys)
-		return err_nomem(err);
+	fill_quads(o.quads);
+	/* "[0,1]," is as short as a pair gets */
+	if (docs->len + bin->header->n_pairs * 6 > RAG_JSON_BYTES_MAX)
+		return 0;
 	o.fd = openat(
 		dirfd, "index.json", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (o.fd < 0) {
-		rc = err_sys(err, "cannot create 'index.json'");
-		goto out_keys;
-	}
-	put_head(&o.bf, facts);
-	rc = out_flush(&o, err);
+	if (o.fd < 0)
+		return err_sys(err, "cannot create 'index.json'");
+	rc = out_begin(&o, err);
 	if (rc == 0)
-		rc = write_all(o.fd, buf_str(docs), docs->len, err);
+		rc = put_all(&o, facts, docs, bin, err);
+	late = out_end(&o, rc == 0 ? err : NULL);
+	rc = rc == 0 ? late : rc;
 	if (rc == 0)
-		rc = put_df(&o, terms, keys, err);
+		rc = rag_seal(o.fd, "index.json", facts, err);
 	if (rc == 0)
-		rc = put_postings(&o, terms, keys, facts->n_docs, err);
-	if (rc == 0)
-		rc = seal(o.fd, facts, err);
+		rag_sha256_hex(o.sum, facts->sha256);
 	if (close(o.fd) < 0 && rc == 0)
 		rc = err_sys(err, "cannot write 'index.json'");
-out_keys:
+	if (rc < 0)
+		unlinkat(dirfd, "index.json", 0);
+	if (rc < 0 && o.is_too_long) {
+		*err = ERR_NONE;
+		rc = 0;
+	} else if (rc == 0) {
+		rc = 1;
+	}
+	rag_sha256_free(o.sum);
+	buf_release(&o.full);
 	buf_release(&o.bf);
-	free(keys);
 	return rc;
 }
 
@@ -273,11 +507,27 @@ static int write_small(int dirfd, const char *name, struct buf *bf, struct err *
 	return rc;
 }
 
+/* that of index.json; where there is none, of index.bin beside */
+static void put_index_path(struct buf *bf, const struct rag_facts *f)
+{
+	const char *slash = strrchr(f->index_path, '/');
+	struct buf path = BUF_INIT;
+
+	if (f->has_json)
+		buf_puts(&path, f->index_path);
+	else
+		buf_addf(&path, "%.*sindex.bin", slash ? (int)(slash - f->index_path + 1) : 0,
+			f->index_path);
+	bf->failed |= path.failed;
+	put_text(bf, buf_str(&path));
+	buf_release(&path);
+}
+
 int rag_write_manifest(int dirfd, const struct rag_facts *f, struct err *err)
 {
 	struct buf bf = BUF_INIT;
 
-	buf_puts(&bf, "{\n  \"spec\": \"" RAG_SPEC "\",\n  \"name\": ");
+	buf_addf(&bf, "{\n  \"spec\": \"%s\",\n  \"name\": ", f->mode->spec);
 	put_text(&bf, f->name);
 	buf_puts(&bf, ",\n  \"root\": ");
 	put_text(&bf, f->root);
@@ -288,7 +538,11 @@ int rag_write_manifest(int dirfd, const struct rag_facts *f, struct err *err)
 	buf_puts(&bf, ",\n  \"created_at\": ");
 	put_text(&bf, f->created_at);
 	buf_puts(&bf, ",\n  \"index_path\": ");
-	put_text(&bf, f->index_path);
+	put_index_path(&bf, f);
+	if (strcmp(f->mode->spec, RAG_SPEC) != 0) {
+		buf_puts(&bf, ",\n  \"analyser\": ");
+		put_text(&bf, f->mode->analyser);
+	}
 	buf_addf(&bf, ",\n  \"sha256\": \"%s\",\n  \"size_bytes\": %llu\n}", f->sha256,
 		(unsigned long long)f->bytes);
 	return write_small(dirfd, "manifest.json", &bf, err);
@@ -302,8 +556,10 @@ int rag_write_state(int dirfd, const struct rag_facts *f, struct err *err)
 		"{\n  \"spec\": \"" RAG_STATE_SPEC
 		"\",\n  \"generation\": \"%s\",\n  \"index_sha256\": \"%s\",\n  \"index_bytes\": "
 		"%llu,\n"
-		"  \"index_mtime\": \"%lld.%09lld\"\n}",
+		"  \"index_mtime\": \"%lld.%09lld\",\n  \"ext\": ",
 		f->generation, f->sha256, (unsigned long long)f->bytes, (long long)f->mtime_sec,
 		(long long)f->mtime_nsec);
+	put_text(&bf, f->ext);
+	buf_addf(&bf, ",\n  \"max_bytes\": %llu\n}", (unsigned long long)f->max_bytes);
 	return write_small(dirfd, "state.json", &bf, err);
 }

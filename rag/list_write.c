@@ -5,19 +5,17 @@
 
 enum { TENTH = 10, HUNDREDTH = 100 };
 
-/* what a pair can add at most, in steps, rounded up: no float between it and the formula is
- * rounded the other way, for the product is compared again */
-static uint32_t steps_up(double weight, double step)
+/* what a pair can add at most, in steps, rounded up. The share is off by less than 2^-51 of itself,
+ * and the scorer takes a step for a little more than it is. */
+static uint32_t steps_up(double share)
 {
-	double x = weight / step;
+	double x = share * RAG_MAX_STEPS;
 	uint32_t n;
 
 	if (!(x < RAG_MAX_STEPS))
 		return RAG_MAX_STEPS;
 	n = (uint32_t)x;
-	while (n < RAG_MAX_STEPS && (double)n * step < weight)
-		n++;
-	return n;
+	return n + ((double)n < x);
 }
 
 /* a heap of the best hundred, the lowest on top */
@@ -76,23 +74,27 @@ static uint32_t low_of(const struct rag_list_maker *lm)
 	return lm->skip.len ? lm->last + 1 : 0;
 }
 
-int rag_list_pair(
-	struct rag_list_maker *lm, const struct rag_bm25 *bm, uint32_t doc, uint32_t tf, uint32_t len)
+int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_t *docs,
+	const uint32_t *tfs, size_t n)
 {
-	double step = (bm->k1 + 1) / RAG_MAX_STEPS, weight = rag_weight(bm, 1, tf, len);
-	uint32_t up = steps_up(weight, step);
-
-	if (lm->n == RAG_BLOCK && block_end(lm, low_of(lm)) < 0)
-		return -ENOMEM;
-	if (lm->df++ == 0) {
-		lm->first_doc = doc;
-		lm->first_tf = tf;
+	if (lm->df == 0) {
+		lm->first_doc = docs[0];
+		lm->first_tf = tfs[0];
 	}
-	lm->doc[lm->n] = doc;
-	lm->tf[lm->n++] = tf;
-	if (up > lm->block_max)
-		lm->block_max = up;
-	keep_best(lm, up ? up - 1 : 0);
+	for (size_t i = 0; i < n; i++) {
+		/* in shares of k1 + 1, which cannot be above 1 */
+		uint32_t up = steps_up((double)tfs[i] / ((double)tfs[i] + norms[docs[i]]));
+
+		if (lm->n == RAG_BLOCK && block_end(lm, low_of(lm)) < 0)
+			return -ENOMEM;
+		lm->doc[lm->n] = docs[i];
+		lm->tf[lm->n++] = tfs[i];
+		if (up > lm->block_max)
+			lm->block_max = up;
+		if (lm->n_best < HUNDREDTH || up > lm->best[0] + 1)
+			keep_best(lm, up ? up - 1 : 0);
+	}
+	lm->df += (uint32_t)n;
 	return 0;
 }
 

@@ -6,9 +6,10 @@
 
 enum { RAG_LIST_SAID_BYTES = 32 }; /* of what the dictionary says of a list, at most */
 
-/* rag_list_pair(lm, bm, doc, tf, len): one more; ${len} words has the document. -ENOMEM. */
-int rag_list_pair(
-	struct rag_list_maker *lm, const struct rag_bm25 *bm, uint32_t doc, uint32_t tf, uint32_t len);
+/* rag_list_pairs(lm, norms, docs, tfs, n): ${n} more; ${norms} has rag_norm() of each document.
+ * -ENOMEM. */
+int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_t *docs,
+	const uint32_t *tfs, size_t n);
 
 /* rag_list_end(lm, out, said, n_said): append the list to ${out} and what the dictionary says of it
  * to ${said}; lm is empty again. -ENOMEM. */

@@ -1,8 +1,7 @@
 /*
  * kolm-indexer - makes the files of one index (PROTOCOLS section 2, "Indexer"): reads the documents
- * below --root, writes into the empty folder
- * --out, and tells on standard output, in JSON lines, how far it is and how it ended. Exit status 0
- * done, 1 failed, 2 bad flags.
+ * below --root, or the indexes --part, writes into the empty folder --out, and tells on standard
+ * output, in JSON lines, how far it is and how it ended. Exit status 0 done, 1 failed, 2 bad flags.
  *
  * Both folders are opened first; then it locks itself in, and everything else happens below these
  * two descriptors.
@@ -22,12 +21,15 @@
 #include "base/num.h"
 #include "base/wall.h"
 #include "kolmrag.h"
+#include "mode.h"
 
-enum { DONE = 0, FAILED = 1, BAD_FLAGS = 2, MAX_BYTES_MAX = 268435456 };
+enum { DONE = 0, FAILED = 1, BAD_FLAGS = 2, MAX_BYTES_MAX = 268435456, THREADS_MAX = 64 };
 
 struct flags {
-	const char *name, *root, *out, *prev, *ext, *mode, *index_path;
-	int64_t max_bytes, mem;
+	const char *name, *root, *out, *prev, *ext, *mode, *lang, *index_path;
+	int64_t max_bytes, mem, threads, shard, shards;
+	const char *parts[RAG_PARTS_MAX];
+	size_t n_parts;
 };
 
 static const struct option options[] = {
@@ -38,7 +40,11 @@ static const struct option options[] = {
 	{"ext", required_argument, NULL, 'e'},
 	{"max-bytes", required_argument, NULL, 'b'},
 	{"mode", required_argument, NULL, 'm'},
+	{"lang", required_argument, NULL, 'l'},
 	{"mem", required_argument, NULL, 'M'},
+	{"threads", required_argument, NULL, 't'},
+	{"shard", required_argument, NULL, 's'},
+	{"part", required_argument, NULL, 'P'},
 	{"index-path", required_argument, NULL, 'i'},
 	{0},
 };
@@ -104,6 +110,7 @@ static void log_all_skipped(const struct rag_built *built, int64_t max_bytes)
 	log_skipped(built->skipped_unreadable, "unreadable");
 	log_skipped(built->skipped_empty, "no words");
 	log_skipped(built->skipped_special, "not regular files");
+	log_skipped(built->skipped_mounts, "folders of a mounted kolmfs");
 }
 
 static int done(const struct rag_built *built)
@@ -112,11 +119,13 @@ static int done(const struct rag_built *built)
 
 	buf_addf(&bf,
 		"{\"ok\":true,\"docs\":%llu,\"skipped\":{\"big\":%llu,\"unreadable\":%llu,"
-		"\"empty\":%llu,\"special\":%llu},\"avgdl\":",
+		"\"empty\":%llu,\"special\":%llu,\"mounts\":%llu},\"unchanged\":%llu,"
+		"\"avgdl\":",
 		(unsigned long long)built->docs, (unsigned long long)built->skipped_big,
 		(unsigned long long)built->skipped_unreadable,
 		(unsigned long long)built->skipped_empty,
-		(unsigned long long)built->skipped_special);
+		(unsigned long long)built->skipped_special,
+		(unsigned long long)built->skipped_mounts, (unsigned long long)built->unchanged);
 	json_put_number(&bf, built->avgdl);
 	buf_addf(&bf, ",\"bytes\":%llu,\"sha256\":\"%s\"}", (unsigned long long)built->bytes,
 		built->sha256);
@@ -133,8 +142,20 @@ static int number(const char *flag, const char *text, int64_t max, int64_t *out,
 	return 0;
 }
 
+static int shard(const char *text, struct flags *fl, struct err *err)
+{
+	unsigned i, n;
+
+	if (rag_shard_parse(text, &i, &n, err) < 0)
+		return -EINVAL;
+	fl->shard = i;
+	fl->shards = n;
+	return 0;
+}
+
 static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 {
+	struct rag_mode mode;
 	int c, rc = 0;
 
 	opterr = 0;
@@ -151,7 +172,7 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 			break;
 		case 'p':
 			fl->prev = optarg;
-			break; /* nothing to gain from it yet: every document is read again */
+			break;
 		case 'e':
 			fl->ext = optarg;
 			break;
@@ -160,6 +181,21 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 			break;
 		case 'i':
 			fl->index_path = optarg;
+			break;
+		case 'l':
+			fl->lang = optarg;
+			break;
+		case 't':
+			rc = number("--threads", optarg, THREADS_MAX, &fl->threads, err);
+			break;
+		case 's':
+			rc = shard(optarg, fl, err);
+			break;
+		case 'P':
+			if (fl->n_parts == RAG_PARTS_MAX)
+				rc = err_set(err, E2BIG, "more than %d parts", RAG_PARTS_MAX);
+			else
+				fl->parts[fl->n_parts++] = optarg;
 			break;
 		case 'b':
 			rc = number("--max-bytes", optarg, MAX_BYTES_MAX, &fl->max_bytes, err);
@@ -174,15 +210,22 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 	}
 	if (rc == 0 && optind < argc)
 		rc = err_set(err, EINVAL, "unexpected word '%s'", argv[optind]);
-	if (rc == 0 && (!fl->name || !fl->root || !fl->out))
-		rc = err_set(err, EINVAL, "--name, --root and --out are needed");
+	if (rc == 0 && (!fl->name || !fl->out || (!fl->root && fl->n_parts == 0)))
+		rc = err_set(err, EINVAL, "--name, --out and --root (or --part) are needed");
+	if (rc == 0 && fl->root && fl->n_parts)
+		rc = err_set(err, EINVAL, "--root and --part do not go together");
 	if (rc == 0)
 		rc = rag_name_check(fl->name, strlen(fl->name), err);
-	if (rc == 0 && fl->mode && strcmp(fl->mode, "rag-bm25-1") != 0)
-		rc = err_set(
-			err, EINVAL, "--mode: '%.40s' is not known; there is rag-bm25-1", fl->mode);
+	if (rc == 0 && rag_mode_find(fl->mode, fl->lang, &mode, err) < 0)
+		rc = err_prefix(err, "--mode: ");
 	return rc;
 }
+
+/* the folders, opened before the walls; closed by the end of the process */
+struct places {
+	int root, out, prev;
+	int parts[RAG_PARTS_MAX];
+};
 
 static int folder(const char *path, struct err *err)
 {
@@ -194,8 +237,9 @@ static int folder(const char *path, struct err *err)
 		      : fd;
 }
 
+/* everything is open; from here on nothing else can be */
 static int build(const struct flags *fl, const char *root, const char *index_path,
-	struct rag_built *built, struct err *err)
+	const struct places *pl, struct rag_built *built, struct err *err)
 {
 	double start = seconds();
 	struct rag_build opt = {
@@ -204,25 +248,35 @@ static int build(const struct flags *fl, const char *root, const char *index_pat
 		.ext = fl->ext,
 		.max_bytes = (uint64_t)fl->max_bytes,
 		.mem = (uint64_t)fl->mem,
+		.mode = fl->mode,
+		.lang = fl->lang,
+		.threads = (unsigned)fl->threads,
+		.shard = (unsigned)fl->shard,
+		.shards = (unsigned)fl->shards,
+		.has_prev = pl->prev >= 0,
+		.prev = pl->prev,
 		.progress = progress,
 		.arg = &start,
 	};
-	int rootfd, outfd, rc;
+	int rc = wall_enter(WALL_WORKER, err);
 
-	rootfd = folder(fl->root, err);
-	if (rootfd < 0)
-		return rootfd;
-	outfd = folder(fl->out, err);
-	if (outfd < 0) {
-		close(rootfd);
-		return outfd;
-	}
-	rc = wall_enter(WALL_WORKER, err);
-	if (rc == 0)
-		rc = rag_build(rootfd, outfd, index_path, &opt, built, err);
-	close(outfd);
-	close(rootfd);
-	return rc;
+	if (rc < 0)
+		return rc;
+	if (fl->n_parts)
+		return rag_join(pl->parts, fl->n_parts, pl->out, index_path, &opt, built, err);
+	return rag_build(pl->root, pl->out, index_path, &opt, built, err);
+}
+
+static int places_open(const struct flags *fl, struct places *pl, struct err *err)
+{
+	pl->prev = fl->prev ? folder(fl->prev, NULL) : -1; /* it is a help only */
+	if (fl->root && (pl->root = folder(fl->root, err)) < 0)
+		return pl->root;
+	for (size_t i = 0; i < fl->n_parts; i++)
+		if ((pl->parts[i] = folder(fl->parts[i], err)) < 0)
+			return pl->parts[i];
+	pl->out = folder(fl->out, err);
+	return pl->out < 0 ? pl->out : 0;
 }
 
 /* names in the files are absolute; one that was given so is kept, links in it too. What is not
@@ -238,8 +292,16 @@ static void absolute(const char *path, char out[PATH_MAX])
 		out[len - 1] = '\0';
 }
 
+static int64_t processors(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
+}
+
 int main(int argc, char **argv)
 {
+	static struct places pl;
 	struct rag_built built = {0};
 	struct flags fl = {0};
 	struct err err = ERR_NONE;
@@ -251,13 +313,18 @@ int main(int argc, char **argv)
 		failed(&err);
 		return BAD_FLAGS;
 	}
-	absolute(fl.root, root);
+	if (fl.root)
+		absolute(fl.root, root);
 	absolute(fl.out, out);
 	if (fl.index_path)
 		buf_puts(&index_path, fl.index_path);
 	else
 		buf_addf(&index_path, "%s/index.json", out);
-	rc = build(&fl, root, buf_str(&index_path), &built, &err);
+	if (fl.threads == 0)
+		fl.threads = processors();
+	rc = places_open(&fl, &pl, &err);
+	if (rc == 0)
+		rc = build(&fl, fl.root ? root : NULL, buf_str(&index_path), &pl, &built, &err);
 	buf_release(&index_path);
 	if (rc < 0)
 		return failed(&err);

@@ -4,17 +4,36 @@
 #include <string.h>
 
 #include "bm25.h"
+#include "mode_kolm2.h"
 
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err)
 {
 	char quoted[ERR_QUOTE_BYTES + 8];
 
+	if (name && strcmp(name, RAG_KOLM2) == 0)
+		return rag_mode_kolm2(lang, out, err);
 	if (name && strcmp(name, "rag-bm25-1") != 0)
-		return err_set(err, EINVAL, "mode %s is not known; there is rag-bm25-1",
+		return err_set(err, EINVAL, "mode %s is not known; there are rag-bm25-1 and kolm-2",
 			err_quote(quoted, name, strlen(name)));
 	if (lang)
 		return err_set(err, EINVAL, "mode rag-bm25-1 has no languages");
 	*out = (struct rag_mode){
 		.analyser = "rag-bm25-1", .spec = "rag-bm25-1", .k1 = RAG_K1, .b = RAG_B};
 	return 0;
+}
+
+int rag_mode_of(const char *analyser, struct rag_mode *out, struct err *err)
+{
+	char text[RAG_MODE_BYTES], quoted[ERR_QUOTE_BYTES + 8], *name, *lang, *rest;
+	int rc;
+
+	memcpy(text, analyser, sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	name = strtok_r(text, " ", &rest);
+	lang = name ? strtok_r(NULL, " ", &rest) : NULL;
+	rc = rag_mode_find(name, lang, out, err);
+	if (rc == 0 && strcmp(out->analyser, analyser) != 0)
+		rc = err_set(err, EINVAL, "it was made with %s, this program has %s",
+			err_quote(quoted, analyser, strlen(analyser)), out->analyser);
+	return rc;
 }

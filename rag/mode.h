@@ -15,7 +15,7 @@
 #include "base/err.h"
 
 enum {
-	RAG_MODE_BYTES = 64, /* of an analyser's name in index.bin, NUL included */
+	RAG_MODE_BYTES = 64,	   /* of an analyser's name in index.bin, NUL included */
 	RAG_MODE_TERM_BYTES = 255, /* of a term */
 };
 
@@ -25,7 +25,7 @@ struct rag_piece {
 	const char *text; /* valid UTF-8: kept, shown, and where phrases are looked for */
 	size_t text_len;
 	uint64_t from, to; /* first and last line (page) of the file it was made of; 0: not known */
-	uint32_t words; /* its length for BM25; 0: the piece is dropped */
+	uint32_t words;	   /* its length for BM25; 0: the piece is dropped */
 };
 
 /* where the parts of a file go; a function that fails returns -ENOMEM, to be passed on */
@@ -39,7 +39,8 @@ struct rag_sink {
 
 struct rag_mode {
 	char analyser[RAG_MODE_BYTES]; /* "rag-bm25-1", "kolm-2 en ...": with the versions that
-					  change its terms; an index made by another is built anew */
+					  change its terms; an index made by another is built anew
+					*/
 	const char *spec;	       /* of the manifest: "rag-bm25-1" or "kolm-2" */
 	double k1, b;
 	/* what one thread needs (stemmers), or NULL */
@@ -57,5 +58,9 @@ struct rag_mode {
 /* rag_mode_find(name, lang, out, err): ${name} NULL or "rag-bm25-1", or "kolm-2"; ${lang} NULL:
  * the mode's default. -EINVAL names the modes or languages there are. */
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err);
+
+/* rag_mode_of(analyser, out, err): the mode an index says it was made in. -EINVAL: this program
+ * makes other terms. */
+int rag_mode_of(const char *analyser, struct rag_mode *out, struct err *err);
 
 #endif

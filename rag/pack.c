@@ -47,21 +47,23 @@ static size_t run_bytes(unsigned n, unsigned width)
  * equals */
 static unsigned best_width(const uint32_t *v, unsigned n)
 {
-	unsigned count[WORD_BITS + 1] = {0}, best = WORD_BITS;
-	size_t best_bytes = SIZE_MAX;
+	unsigned count[WORD_BITS + 1] = {0}, widest, best;
+	uint32_t any = 0;
+	size_t best_bytes;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		count[bits_of(v[i])]++;
-	for (unsigned width = 0; width <= WORD_BITS; width++) {
-		size_t bytes = run_bytes(n, width);
-		bool is_patched = false;
+		any |= v[i];
+	}
+	best = widest = bits_of(any);
+	best_bytes = run_bytes(n, widest);
+	for (unsigned width = widest; width-- > 0;) {
+		size_t bytes = run_bytes(n, width) + 1;
 
-		for (unsigned b = width + 1; b <= WORD_BITS; b++) {
+		for (unsigned b = width + 1; b <= widest && bytes <= best_bytes; b++)
 			bytes += count[b] * (1 + (size_t)(b - width + 6) / 7);
-			is_patched |= count[b] > 0;
-		}
-		if (bytes + is_patched < best_bytes) {
-			best_bytes = bytes + is_patched;
+		if (bytes <= best_bytes) {
+			best_bytes = bytes;
 			best = width;
 		}
 	}
@@ -70,16 +72,18 @@ static unsigned best_width(const uint32_t *v, unsigned n)
 
 static void pack_lanes(const uint32_t *v, unsigned width, uint32_t mask, uint8_t *out)
 {
-	uint32_t words[LANES * WORD_BITS] = {0};
+	uint32_t words[LANES * (WORD_BITS + 1)] = {0};
 
-	for (unsigned i = 0; i < RAG_BLOCK; i++) {
-		unsigned lane = i % LANES, at = i / LANES * width;
-		uint32_t x = v[i] & mask;
+	for (unsigned row = 0; row < ROWS && width; row++) {
+		unsigned at = row * width, shift = at % WORD_BITS;
+		uint32_t *low = words + at / WORD_BITS * LANES;
 
-		words[at / WORD_BITS * LANES + lane] |= x << at % WORD_BITS;
-		if (at % WORD_BITS + width > WORD_BITS)
-			words[(at / WORD_BITS + 1) * LANES + lane] |=
-				x >> (WORD_BITS - at % WORD_BITS);
+		for (unsigned lane = 0; lane < LANES; lane++) {
+			uint64_t x = (uint64_t)(v[row * LANES + lane] & mask) << shift;
+
+			low[lane] |= (uint32_t)x;
+			low[LANES + lane] |= (uint32_t)(x >> WORD_BITS);
+		}
 	}
 	memcpy(out, words, (size_t)width * 16);
 }
@@ -192,8 +196,8 @@ static void unpack_stream(const uint8_t *in, unsigned n, unsigned width, uint32_
 	}
 }
 
-static const uint8_t *patch(
-	const uint8_t *p, const uint8_t *end, unsigned n, unsigned width, unsigned patched, uint32_t *v)
+static const uint8_t *patch(const uint8_t *p, const uint8_t *end, unsigned n, unsigned width,
+	unsigned patched, uint32_t *v)
 {
 	for (; patched > 0; patched--) {
 		uint64_t high;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@ void rag_spool_init(struct rag_spool *sp, int dirfd)
 
 void rag_spool_release(struct rag_spool *sp)
 {
+	if (sp->map)
+		munmap(sp->map, sp->len);
 	if (sp->len > 0 && sp->fd >= 0)
 		close(sp->fd);
 	buf_release(&sp->bf);
@@ -82,4 +85,25 @@ int rag_spool_each(struct rag_spool *sp, rag_spool_to *each, void *arg, struct e
 	}
 	buf_release(&piece);
 	return rc < 0 || sp->bf.len == 0 ? rc : each(arg, sp->bf.data, sp->bf.len, err);
+}
+
+int rag_spool_map(struct rag_spool *sp, const void **data, struct err *err)
+{
+	int rc;
+
+	if (sp->fd < 0) {
+		*data = buf_str(&sp->bf);
+		return 0;
+	}
+	rc = write_all(sp->fd, sp->bf.data, sp->bf.len, err);
+	if (rc < 0)
+		return rc;
+	buf_release(&sp->bf);
+	sp->map = mmap(NULL, sp->len, PROT_READ, MAP_SHARED, sp->fd, 0);
+	if (sp->map == MAP_FAILED) {
+		sp->map = NULL;
+		return err_sys(err, "cannot map a temporary file");
+	}
+	*data = sp->map;
+	return 0;
 }

@@ -11,13 +11,14 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { RAG_SPOOL_BYTES = 4 << 20 };
+enum { RAG_SPOOL_BYTES = 1 << 20 };
 
 struct rag_spool {
 	int dirfd; /* borrowed: where the file is made; -1: memory only */
 	int fd;	   /* or -1 */
 	uint64_t len;
 	struct buf bf; /* what is not in the file yet */
+	void *map;
 };
 
 void rag_spool_init(struct rag_spool *sp, int dirfd);
@@ -27,6 +28,10 @@ int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err
 /* rag_spool_each(sp, each, arg, err): all bytes in order, in pieces; ends below zero. */
 typedef int rag_spool_to(void *arg, const void *data, size_t len, struct err *err);
 int rag_spool_each(struct rag_spool *sp, rag_spool_to *each, void *arg, struct err *err);
+
+/* rag_spool_map(sp, data, err): all bytes, readable until it is released; nothing may be added any
+ * more. */
+int rag_spool_map(struct rag_spool *sp, const void **data, struct err *err);
 
 /* rag_temporary(dirfd, err): a new unnamed file in a folder, or a negative errno. */
 int rag_temporary(int dirfd, struct err *err);

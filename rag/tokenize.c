@@ -10,17 +10,23 @@ static const char *const stop_words[] = {
 	"a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "i", "if", "in", "into",
 	"is", "it", "no", "not", "of", "on", "or", "our", "such", "that", "the", "their", "then",
 	"there", "these", "they", "this", "to", "was", "we", "will", "with", "you", "your",
+	NULL,
 };
 /* clang-format on */
 
-enum { STOP_WORD_MAX = 5, STOP_WORDS = sizeof(stop_words) / sizeof(*stop_words) };
+enum { STOP_WORD_MAX = 5, STOP_WORDS = sizeof(stop_words) / sizeof(*stop_words) - 1 };
+
+const char *const *rag_stop_words(void)
+{
+	return stop_words;
+}
 
 static int word_compare(const void *key, const void *item)
 {
 	return strcmp(key, *(const char *const *)item);
 }
 
-static bool is_stop_word(const char *word, size_t len)
+bool rag_is_stop_word(const char *word, size_t len)
 {
 	char key[STOP_WORD_MAX + 1];
 
@@ -89,7 +95,7 @@ bool rag_words_next(struct rag_words *ws)
 		}
 		if (c && !closes && ws->pos < ws->len)
 			continue;
-		if (n >= RAG_WORD_MIN && n <= RAG_WORD_MAX && !is_stop_word(ws->word, n)) {
+		if (n >= RAG_WORD_MIN && n <= RAG_WORD_MAX && !rag_is_stop_word(ws->word, n)) {
 			ws->word_len = n;
 			return true;
 		}

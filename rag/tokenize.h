@@ -20,6 +20,12 @@ struct rag_words {
 	size_t word_len;
 };
 
+/* rag_is_stop_word(word, len): one of the 38 that are dropped. */
+bool rag_is_stop_word(const char *word, size_t len);
+
+/* rag_stop_words(): they, NULL at the end. */
+const char *const *rag_stop_words(void);
+
 void rag_words_init(struct rag_words *ws, const char *text, size_t len);
 /* rag_words_next(ws): false at the end; otherwise ws->word and ws->word_len are the next word. */
 bool rag_words_next(struct rag_words *ws);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -68,26 +70,25 @@ int rag_open_below(int rootfd, const char *name, int flags)
 	return -EAGAIN;
 }
 
-int rag_read_below(int rootfd, const char *name, uint64_t max, struct buf *out)
+int rag_read_stat(int rootfd, const char *name, uint64_t max, struct buf *out, struct stat *st)
 {
 	int fd = rag_open_below(rootfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	size_t start = out->len;
-	struct stat st;
 	int rc = 0;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, st) < 0)
 		rc = -errno;
-	else if (!S_ISREG(st.st_mode))
+	else if (!S_ISREG(st->st_mode))
 		rc = -EINVAL;
-	else if ((uint64_t)st.st_size > max)
+	else if ((uint64_t)st->st_size > max)
 		rc = -EFBIG;
 	while (rc == 0) {
 		/* the size is a hint only: files grow, and those of /proc have none; one byte more
 		 * than known finds the end */
 		size_t have = out->len - start,
-		       hint = (size_t)st.st_size > have ? (size_t)st.st_size - have + 1 : 65536;
+		       hint = (size_t)st->st_size > have ? (size_t)st->st_size - have + 1 : 65536;
 		ssize_t n;
 
 		if (buf_reserve(out, hint) < 0) {
@@ -109,6 +110,13 @@ int rag_read_below(int rootfd, const char *name, uint64_t max, struct buf *out)
 	if (rc < 0)
 		out->len = start;
 	return rc;
+}
+
+int rag_read_below(int rootfd, const char *name, uint64_t max, struct buf *out)
+{
+	struct stat st;
+
+	return rag_read_stat(rootfd, name, max, out, &st);
 }
 
 void rag_files_release(struct rag_files *files)
@@ -243,7 +251,17 @@ static int folder_read(DIR *dir, const char *folder, const struct rag_walk *opt,
 	return rc;
 }
 
-/* a folder that cannot be read is left out, the first one excepted */
+/* a mounted kolmfs says so by what no other FUSE file system says of itself (kolmfs/fuse.c,
+ * do_statfs()): no blocks, and names longer than the kernel's own limit */
+static bool is_own_mount(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC && fs.f_blocks == 0 &&
+	       fs.f_namelen > NAME_MAX;
+}
+
+/* a folder that cannot be read is left out and counted, the first one excepted */
 static int walk_folder(int rootfd, const char *folder, const struct rag_walk *opt,
 	struct rag_files *out, struct queue *qu, struct err *err)
 {
@@ -254,8 +272,15 @@ static int walk_folder(int rootfd, const char *folder, const struct rag_walk *op
 		     : openat(rootfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && *folder == '\0')
 		return err_sys(err, "cannot read the folder");
-	if (fd < 0)
+	if (fd < 0) {
+		out->unreadable++;
 		return 0;
+	}
+	if (is_own_mount(fd)) {
+		close(fd);
+		out->mounts++;
+		return 0;
+	}
 	dir = fdopendir(fd);
 	if (!dir) {
 		close(fd);
@@ -264,6 +289,24 @@ static int walk_folder(int rootfd, const char *folder, const struct rag_walk *op
 	rc = folder_read(dir, folder, opt, out, qu, err);
 	closedir(dir);
 	return rc;
+}
+
+int rag_path_compare(const char *a, const char *b)
+{
+	size_t a_len = strlen(a), b_len = strlen(b);
+	struct buf x = BUF_INIT, y = BUF_INIT;
+	int order;
+
+	if (utf8_check(a, a_len) == a_len && utf8_check(b, b_len) == b_len) {
+		order = utf16_compare(a, a_len, b, b_len);
+	} else {
+		rag_decode(a, a_len, &x);
+		rag_decode(b, b_len, &y);
+		order = utf16_compare(buf_str(&x), x.len, buf_str(&y), y.len);
+		buf_release(&x);
+		buf_release(&y);
+	}
+	return order ? order : strcmp(a, b);
 }
 
 static int file_compare(const void *a, const void *b)

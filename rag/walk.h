@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -22,7 +23,10 @@ struct rag_file {
 struct rag_files {
 	struct rag_file *at; /* owned, sorted by ${path} in code unit order */
 	size_t n, cap;
-	uint64_t special; /* links, pipes, devices, sockets met on the way */
+	uint64_t unreadable; /* folders that could not be read */
+	uint64_t special;    /* links, pipes, devices, sockets met on the way */
+	uint64_t mounts; /* folders of a mounted kolmfs: what is in them is not there to be indexed
+			  */
 };
 
 struct rag_walk {
@@ -37,6 +41,10 @@ struct rag_walk {
 int rag_walk(int rootfd, const struct rag_walk *opt, struct rag_files *out, struct err *err);
 void rag_files_release(struct rag_files *files);
 
+/* rag_path_compare(a, b): the order of two names in an index: of their decoded paths by code units,
+ * then of their bytes. */
+int rag_path_compare(const char *a, const char *b);
+
 /* rag_open_below(rootfd, name, flags): a descriptor, or a negative errno; -ELOOP or -ENOTDIR for a
  * link anywhere in ${name}. */
 int rag_open_below(int rootfd, const char *name, int flags);
@@ -44,5 +52,8 @@ int rag_open_below(int rootfd, const char *name, int flags);
 /* rag_read_below(rootfd, name, max, out): append the whole of a regular file. -EFBIG above ${max}
  * bytes, -EINVAL not a regular file. */
 int rag_read_below(int rootfd, const char *name, uint64_t max, struct buf *out);
+
+/* rag_read_stat(rootfd, name, max, out, st): the same; ${st} is of the file that was opened. */
+int rag_read_stat(int rootfd, const char *name, uint64_t max, struct buf *out, struct stat *st);
 
 #endif

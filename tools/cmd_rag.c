@@ -50,11 +50,22 @@ static void read_manifest_sha(struct cli *c, const char *name, char out[65])
 		close(dir);
 }
 
+/* the name of a part (loop_index()) */
+static void put_shard(struct index_options *o)
+{
+	size_t n = strlen(o->name);
+
+	(void)snprintf(o->name + n, sizeof(o->name) - n, ".%s", o->shard);
+	for (char *p = o->name + n; (p = strchr(p, '/')) != NULL;)
+		*p = '-';
+}
+
 int cmd_rag_index(struct cli *c, struct err *err)
 {
 	static const struct {
 		const char *flag, *key;
-	} flags[] = {{"--name", "name"}, {"--ext", "ext"}, {"--max-bytes", "maxbytes"}};
+	} flags[] = {{"--name", "name"}, {"--ext", "ext"}, {"--max-bytes", "maxbytes"}, {"--mode", "mode"},
+		{"--lang", "lang"}, {"--mem", "mem"}, {"--shard", "shard"}};
 	struct index_options o;
 	struct rag_index *ix;
 	struct rag_info info;
@@ -83,6 +94,8 @@ int cmd_rag_index(struct cli *c, struct err *err)
 	rc = loop_index(c->k, &o, &c->by, &id, err);
 	if (rc == 0)
 		rc = job_finish(c, NULL, id, &jr, err);
+	if (rc == 0 && o.shard[0] != '\0')
+		put_shard(&o);
 	if (rc == 0)
 		rc = rag_open(kolm_store(c->k)->rag, o.name, &ix, err);
 	if (rc < 0)

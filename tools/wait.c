@@ -7,6 +7,8 @@
 
 #include "tools/cli.h"
 
+enum { BAR_COLUMNS = 24 };
+
 struct waiting {
 	struct cli *c;
 	const char *slug;
@@ -17,13 +19,19 @@ struct waiting {
 static void draw(struct waiting *w, const char *progress)
 {
 	unsigned long long done, of;
-	char unit[32];
+	char rest[64];
 
 	if (!isatty(STDERR_FILENO))
 		return;
-	if (sscanf(progress, "%llu %llu %31s", &done, &of, unit) == 3)
-		fprintf(stderr, "\r\033[K%llu of %llu %s", done, of, unit);
-	else
+	/* "DONE OF UNIT", and what else the job tells: MB/s, time left */
+	if (sscanf(progress, "%llu %llu %63[^\n]", &done, &of, rest) == 3) {
+		unsigned long long full = of ? done * BAR_COLUMNS / of : 0;
+
+		fprintf(stderr, "\r\033[K[");
+		for (unsigned long long i = 0; i < BAR_COLUMNS; i++)
+			fputc(i < full ? '#' : '.', stderr);
+		fprintf(stderr, "] %llu of %llu %s", done, of, rest);
+	} else
 		fprintf(stderr, "\r\033[Kworking");
 	fflush(stderr);
 	w->is_drawn = true;

@@ -27,6 +27,16 @@ static const char *last_component(const char *path, size_t *len)
 	return p;
 }
 
+/* a part of an index has a name of its own: docs.2-4 */
+static void put_shard(struct index_options *o)
+{
+	size_t n = strlen(o->name);
+
+	(void)snprintf(o->name + n, sizeof(o->name) - n, ".%s", o->shard);
+	for (char *p = o->name + n; (p = strchr(p, '/')) != NULL;)
+		*p = '-';
+}
+
 int loop_index(struct kolm *k, const struct index_options *o, const struct by *by, uint64_t *id,
 	struct err *err)
 {
@@ -47,26 +57,40 @@ int loop_index(struct kolm *k, const struct index_options *o, const struct by *b
 		(void)snprintf(jb->index.name, sizeof(jb->index.name), "%.*s",
 			(int)(n < 79 ? n : 79), base);
 	}
+	if (o->shard[0] != '\0')
+		put_shard(&jb->index);
 	rc = rag_name_check(jb->index.name, strlen(jb->index.name), err);
 	if (rc < 0)
 		goto fail;
+	if (o->parts[0] != '\0') {
+		(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "merge name=%s", jb->index.name);
+		return job_accept(k, jb, id, err);
+	}
 	fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		rc = err_sys(err, "cannot index \"%s\"", quoted);
 		goto fail;
 	}
 	close(fd);
-	(void)snprintf(
-		jb->rec.verb, sizeof(jb->rec.verb), "index %.150s name=%s", o->dir, jb->index.name);
+	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %.150s name=%s",
+		o->is_proof ? "verify" : "index", o->dir, jb->index.name);
 	return job_accept(k, jb, id, err);
 fail:
 	free(jb);
 	return rc;
 }
 
+/* MB a second since the job began */
+static double rate(const struct job *jb, double bytes)
+{
+	double seconds = (double)(time_now() - jb->rec.started_ms) / 1000;
+
+	return seconds > 0 ? bytes / 1e6 / seconds : 0;
+}
+
 static void indexer_line(struct job *jb, int log, const char *text, size_t len, struct buf *result)
 {
-	struct json_slice line = {text, len}, v, of;
+	struct json_slice line = {text, len}, v, of, bytes, left;
 
 	(void)!write(log, text, len);
 	(void)!write(log, "\n", 1);
@@ -74,7 +98,10 @@ static void indexer_line(struct job *jb, int log, const char *text, size_t len, 
 		return;
 	if (json_member(line, "event", &v)) {
 		if (json_member(line, "files", &v) && json_member(line, "of", &of))
-			job_progress(jb, "%.0f %.0f files", json_double(v), json_double(of));
+			if (json_member(line, "bytes", &bytes) && json_member(line, "left_sec", &left))
+				job_progress(jb, "%.0f %.0f files %.1f MB/s %.0f s left",
+					json_double(v), json_double(of),
+					rate(jb, json_double(bytes)), json_double(left));
 		return;
 	}
 	buf_reset(result);
@@ -136,12 +163,77 @@ static int indexer_verdict(
 	return rc;
 }
 
+enum { ARGS_MAX = 24 + 2 * RAG_PARTS_MAX, NUMBER_BYTES = 24 };
+
+/* the command line of one indexer, and what it may read */
+struct command {
+	const char *argv[ARGS_MAX + 1], *reads[RAG_PARTS_MAX + 3];
+	size_t n, n_reads;
+	char index_path[STORE_PATH_BYTES + 120], prev[STORE_PATH_BYTES + 120];
+	char max[NUMBER_BYTES], mem[NUMBER_BYTES];
+	char parts[sizeof(((struct index_options *)0)->parts)];
+};
+
+static void put_flag(struct command *cm, const char *flag, const char *value)
+{
+	if (value[0] != '\0' && cm->n + 2 <= ARGS_MAX) {
+		cm->argv[cm->n++] = flag;
+		cm->argv[cm->n++] = value;
+	}
+}
+
+static void put_parts(struct command *cm, const char *parts)
+{
+	(void)snprintf(cm->parts, sizeof(cm->parts), "%s", parts);
+	for (char *p = cm->parts, *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
+		*lf = '\0';
+		if (cm->n_reads < RAG_PARTS_MAX)
+			cm->reads[cm->n_reads++] = p;
+		put_flag(cm, "--part", p);
+	}
+}
+
+static void make_command(
+	const struct kolm *k, const struct index_options *o, const char *out, struct command *cm)
+{
+	(void)snprintf(cm->index_path, sizeof(cm->index_path), "%s/rag/%s/index.json", k->st.path,
+		o->name);
+	(void)snprintf(cm->prev, sizeof(cm->prev), "%s/rag/%s", k->st.path, o->name);
+	if (o->max_bytes != 0)
+		(void)snprintf(cm->max, sizeof(cm->max), "%llu", (unsigned long long)o->max_bytes);
+	if (o->mem != 0)
+		(void)snprintf(cm->mem, sizeof(cm->mem), "%llu", (unsigned long long)o->mem);
+	cm->argv[cm->n++] = spawner_program(k->sp, "kolm-indexer");
+	put_flag(cm, "--name", o->name);
+	put_flag(cm, "--out", out);
+	put_flag(cm, "--index-path", cm->index_path);
+	if (o->parts[0] != '\0') {
+		put_parts(cm, o->parts);
+	} else {
+		put_flag(cm, "--root", o->dir);
+		cm->reads[cm->n_reads++] = o->dir;
+	}
+	/* a proof starts from nothing; all else from what was there */
+	if (!o->is_proof && o->parts[0] == '\0' && access(cm->prev, R_OK) == 0) {
+		put_flag(cm, "--prev", cm->prev);
+		cm->reads[cm->n_reads++] = cm->prev;
+	}
+	put_flag(cm, "--max-bytes", cm->max);
+	put_flag(cm, "--mem", cm->mem);
+	put_flag(cm, "--mode", o->mode);
+	put_flag(cm, "--lang", o->lang);
+	put_flag(cm, "--shard", o->shard);
+	if (strcmp(o->ext, "-") != 0 && cm->n + 2 <= ARGS_MAX) {
+		cm->argv[cm->n++] = "--ext"; /* an empty list is one too */
+		cm->argv[cm->n++] = o->ext;
+	}
+}
+
 static int run_indexer(struct job *jb, const char *out_path, int log, struct err *err)
 {
 	struct kolm *k = jb->k;
-	const struct index_options *o = &jb->index;
-	char index_path[STORE_PATH_BYTES + 120], max[32];
-	const char *argv[20], *reads[] = {o->dir, NULL}, *writes[] = {out_path, NULL};
+	struct command cm = {0};
+	const char *writes[] = {out_path, NULL};
 	const char *env[] = {"PATH=/usr/bin:/bin",
 #ifdef __SANITIZE_ADDRESS__
 		"ASAN_OPTIONS=detect_leaks=0", /* the leak checker cannot work behind the walls, and
@@ -151,35 +243,19 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	struct buf result = BUF_INIT;
 	struct spawn_exit ex = {0};
 	int out[2], exit_fd, rc;
-	size_t n = 0;
 	pid_t pid;
 
-	(void)snprintf(index_path, sizeof(index_path), "%s/rag/%s/index.json", k->st.path, o->name);
-	(void)snprintf(max, sizeof(max), "%llu", (unsigned long long)o->max_bytes);
-	argv[n++] = spawner_program(k->sp, "kolm-indexer");
-	const char *const flags[] = {
-		"--name", o->name, "--root", o->dir, "--out", out_path, "--index-path", index_path};
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-		argv[n++] = flags[i];
-	if (strcmp(o->ext, "-") != 0) {
-		argv[n++] = "--ext";
-		argv[n++] = o->ext;
-	}
-	if (o->max_bytes != 0) {
-		argv[n++] = "--max-bytes";
-		argv[n++] = max;
-	}
-	argv[n] = NULL;
+	make_command(k, &jb->index, out_path, &cm);
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
 	struct spawn_request rq = {.kind = SPAWN_INDEXER,
-		.argv = argv,
+		.argv = cm.argv,
 		.env = env,
 		.cwd = "/",
 		.in = -1,
 		.out = out[1],
 		.err = log,
-		.reads = reads,
+		.reads = cm.reads,
 		.writes = writes};
 	rc = spawner_spawn(k->sp, &rq, &pid, &exit_fd, err);
 	close(out[1]);
@@ -222,13 +298,15 @@ int index_run(struct job *jb, struct err *err)
 	if (dir >= 0)
 		close(dir);
 	rc = dir < 0 ? dir : run_indexer(jb, out_path, log, err);
-	if (rc == 0)
+	if (rc == 0 && jb->index.is_proof)
+		rc = rag_same(k->st.rag, tmp, jb->index.name, err);
+	else if (rc == 0)
 		rc = rag_publish(k->st.rag, tmp, jb->index.name, err);
-	if (rc < 0)
+	if (rc < 0 || jb->index.is_proof)
 		(void)dir_remove(k->st.rag, tmp, NULL);
 	close(lock);
 	close(log);
-	if (rc == 0)
+	if (rc == 0 && !jb->index.is_proof)
 		rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"",
 			jb->index.name);
 	change(k, NULL, CHANGE_SLUGS);
@@ -249,12 +327,18 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
 	rc = dir_sync(k->st.rag, err);
 	if (rc == 0)
 		rc = log_event(k, NULL, 0, by, err, "index_removed", "\"index\":\"%s\"", name);
-	(void)dir_remove(k->st.rag, gone, NULL);
+	/* what was not said to be done is not done */
+	if (rc < 0)
+		(void)renameat2(k->st.rag, gone, k->st.rag, name, RENAME_NOREPLACE);
+	else
+		(void)dir_remove(k->st.rag, gone, NULL);
 	change(k, NULL, CHANGE_SLUGS);
 	return rc;
 }
 
 /* ---- the sidecar ---- */
+
+enum { SIDECAR_BYTES = 64 * 1024 };
 
 static int sidecar_place(struct kolm *k, const char *slug, const char *artifact, int *dir,
 	char name[300], char path[STORE_PATH_BYTES], struct err *err)
@@ -298,11 +382,20 @@ static int refuse_link(int dir, const char *name, const char *folder, struct err
 	return 0;
 }
 
+/* the line of the log could not be written: the sidecar is what it was, or not there */
+static void sidecar_undo(int dir, const char *name, const struct buf *old)
+{
+	if (old->len > 0)
+		(void)replace_file(dir, name, old->data, old->len, 0644, NULL);
+	else
+		(void)unlinkat(dir, name, 0);
+}
+
 int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index,
 	const struct by *by, struct buf *sidecar, struct err *err)
 {
 	char name[300], folder[STORE_PATH_BYTES], ts[TIME_TEXT_BYTES], manifest[120];
-	struct buf text = BUF_INIT;
+	struct buf text = BUF_INIT, old = BUF_INIT;
 	int dir, rc;
 
 	rc = rag_name_check(index, strlen(index), err);
@@ -315,6 +408,7 @@ int loop_attach(struct kolm *k, const char *slug, const char *artifact, const ch
 	if (rc < 0)
 		return rc;
 	rc = refuse_link(dir, name, folder, err);
+	(void)read_file(dir, name, SIDECAR_BYTES, &old, NULL);
 	(void)buf_addf(&text,
 		"{\n  \"spec\": \"rag-attach-1\",\n  \"index_name\": \"%s\",\n  \"attached_at\": "
 		"\"%s\"\n}",
@@ -324,35 +418,47 @@ int loop_attach(struct kolm *k, const char *slug, const char *artifact, const ch
 				 : replace_file(dir, name, text.data, text.len, 0644, err);
 	if (rc == -EROFS)
 		rc = err_set(err, EROFS, "folder '%s' is read-only", folder);
+	if (rc == 0) {
+		rc = log_event(k, slug, 0, by, err, "attached", "\"index\":\"%s\"", index);
+		if (rc < 0)
+			sidecar_undo(dir, name, &old);
+	}
 	close(dir);
 	buf_release(&text);
+	buf_release(&old);
 	if (rc < 0)
 		return rc;
 	if (sidecar != NULL)
 		(void)buf_addf(sidecar, "%s%s", folder, name);
-	rc = log_event(k, slug, 0, by, err, "attached", "\"index\":\"%s\"", index);
 	change(k, slug, CHANGE_STATUS);
-	return rc;
+	return 0;
 }
 
 int loop_detach(struct kolm *k, const char *slug, const char *artifact, const struct by *by,
 	struct err *err)
 {
 	char name[300], folder[STORE_PATH_BYTES];
+	struct buf old = BUF_INIT;
 	int dir, rc;
 
 	rc = sidecar_place(k, slug, artifact, &dir, name, folder, err);
 	if (rc < 0)
 		return rc;
-	if (unlinkat(dir, name, 0) < 0)
+	rc = read_file(dir, name, SIDECAR_BYTES, &old, NULL);
+	if (rc == -ENOMEM || rc == -EIO)
+		rc = err_set(err, -rc, "cannot read '%s%s'", folder, name);
+	else if (unlinkat(dir, name, 0) < 0)
 		rc = errno == ENOENT
 			     ? err_set(err, ENOENT, "nothing is attached: no '%s%s'", folder, name)
 			     : err_sys(err, "cannot remove '%s%s'", folder, name);
 	else
 		rc = dir_sync(dir, err);
-	close(dir);
 	if (rc == 0)
 		rc = log_event(k, slug, 0, by, err, "detached", "%s", "");
+	if (rc < 0 && old.len > 0)
+		sidecar_undo(dir, name, &old);
+	close(dir);
+	buf_release(&old);
 	change(k, slug, CHANGE_STATUS);
 	return rc;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kolm.h"
+#include "rag/kolmrag.h"
 
 struct option {
 	const char *key;
@@ -167,8 +168,9 @@ static int set_seed(void *o, const char *key, const char *value, struct err *err
 	return range_whole(key, value, 0, INT64_MAX, &((struct step_options *)o)->seed, err);
 }
 
-/* bytes, or a number with M or G behind it (MiB, GiB) */
-static int set_mem(void *o, const char *key, const char *value, struct err *err)
+/* bytes, ${least} of them, or a number with M or G behind it (MiB, GiB) */
+static int get_mem(
+	const char *key, const char *value, int64_t least, uint64_t *out, struct err *err)
 {
 	size_t n = strlen(value);
 	int64_t unit = 1, x;
@@ -186,10 +188,15 @@ static int set_mem(void *o, const char *key, const char *value, struct err *err)
 		return err_set(err, EINVAL, "%s: a number of bytes, or with M or G, expected", key);
 	memcpy(digits, value, n);
 	digits[n] = '\0';
-	rc = range_whole(key, digits, unit > 1 ? 1 : 64 << 20, INT64_MAX / unit, &x, err);
+	rc = range_whole(key, digits, unit > 1 ? 1 : least, INT64_MAX / unit, &x, err);
 	if (rc == 0)
-		((struct step_options *)o)->mem = (uint64_t)(x * unit);
+		*out = (uint64_t)(x * unit);
 	return rc;
+}
+
+static int set_mem(void *o, const char *key, const char *value, struct err *err)
+{
+	return get_mem(key, value, 64 << 20, &((struct step_options *)o)->mem, err);
 }
 
 static int set_airgap(void *o, const char *key, const char *value, struct err *err)
@@ -277,12 +284,58 @@ static int set_max_bytes(void *o, const char *key, const char *value, struct err
 	return rc;
 }
 
+static int set_index_mem(void *o, const char *key, const char *value, struct err *err)
+{
+	return get_mem(key, value, RAG_MEM_MIN, &((struct index_options *)o)->mem, err);
+}
+
+static int set_mode(void *o, const char *key, const char *value, struct err *err)
+{
+	struct index_options *io = o;
+
+	return copy_text(io->mode, sizeof(io->mode), key, value, err);
+}
+
+static int set_lang(void *o, const char *key, const char *value, struct err *err)
+{
+	struct index_options *io = o;
+
+	return copy_text(io->lang, sizeof(io->lang), key, value, err);
+}
+
+static int set_shard(void *o, const char *key, const char *value, struct err *err)
+{
+	struct index_options *io = o;
+	unsigned shard, shards;
+	int rc = rag_shard_parse(value, &shard, &shards, err);
+
+	return rc < 0 ? rc : copy_text(io->shard, sizeof(io->shard), key, value, err);
+}
+
 static const struct option index_table[] = {
-	{"name", set_name}, {"ext", set_ext}, {"maxbytes", set_max_bytes}};
+	{"name", set_name},
+	{"ext", set_ext},
+	{"maxbytes", set_max_bytes},
+	{"mem", set_index_mem},
+	{"mode", set_mode},
+	{"lang", set_lang},
+	{"shard", set_shard},
+};
 
 void index_options_default(struct index_options *o)
 {
 	*o = (struct index_options){.ext = "-"};
+}
+
+void index_options_again(struct index_options *o, const struct rag_info *info)
+{
+	index_options_default(o);
+	(void)snprintf(o->name, sizeof(o->name), "%s", info->name);
+	(void)snprintf(o->mode, sizeof(o->mode), "%s", info->mode);
+	(void)snprintf(o->lang, sizeof(o->lang), "%s", info->lang != NULL ? info->lang : "");
+	if (info->ext != NULL && strlen(info->ext) < sizeof(o->ext))
+		(void)snprintf(o->ext, sizeof(o->ext), "%s", info->ext);
+	o->max_bytes = info->max_bytes;
 }
 
 int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen,

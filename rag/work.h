@@ -1,0 +1,62 @@
+/*
+ * work - the threads of a build. They take batches of files in order, and each turns its files into
+ * documents: words into a table of its own, text into the batch. Batches are then handed on one
+ * after the other, in order (docs.h), so that which thread did what never shows.
+ */
+#ifndef KOLM_RAG_WORK_H
+#define KOLM_RAG_WORK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "docs.h"
+#include "kolmrag.h"
+#include "run.h"
+#include "table.h"
+#include "walk.h"
+
+enum { RAG_THREADS_MAX = 64 };
+
+struct rag_work {
+	const struct rag_build *opt;
+	const struct rag_mode *mode;
+	int rootfd, tmpfd;
+	const struct rag_file *files; /* those of this part */
+	size_t n_files;
+	uint64_t max_bytes;
+	size_t table_bytes;    /* a table may hold, then it becomes a run */
+	struct rag_part *prev; /* or NULL */
+	struct rag_docs *docs;
+	struct rag_built built;
+	int64_t told_ms, start_ms;
+	uint64_t done, bytes;
+	/* under lock: */
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	size_t next, turn; /* the next batch; the one that may be handed on */
+	int rc;		   /* the first failure */
+	struct err err;
+};
+
+struct rag_worker {
+	struct rag_work *wk;
+	pthread_t thread;
+	struct rag_table table;
+	struct buf map;	 /* uint32_t: its documents in the new index */
+	struct buf runs; /* struct rag_spool */
+	uint32_t n_docs; /* its documents so far, those not handed on too */
+	void *state;	 /* of the mode */
+	struct buf raw, text, texts, made, filed;
+	struct rag_source *now; /* the file being made */
+	int rc;
+};
+
+/* rag_work_run(wk, workers, n, err): all files. The workers' tables have become runs then. Release
+ * them in any case. */
+int rag_work_run(struct rag_work *wk, struct rag_worker *workers, size_t n, struct err *err);
+void rag_workers_release(struct rag_worker *workers, size_t n);
+
+void rag_work_tell(struct rag_work *wk);
+
+#endif
