@@ -11,7 +11,8 @@
 #include "base/err.h"
 
 enum wall_profile {
-	WALL_SERVER, /* kolmfs: no socket, no execve, no io_uring, no ptrace (they get EPERM) */
+	WALL_SERVER, /* kolmfs: no socket, no execve, no io_uring, and nothing of
+			wall_forbidden_calls: the spawner mounts (they get EPERM) */
 	WALL_WORKER, /* kolm-trainer, kolm-indexer, kolm-runner: the same, deny by default: files,
 			memory, threads, futexes, clocks; the network family kills */
 };
@@ -19,6 +20,17 @@ enum wall_profile {
 /* wall_enter(profile, err): no_new_privs, not dumpable, no core; a seccomp filter on all threads.
  * -EOPNOTSUPP when this machine cannot. Cannot be undone. */
 int wall_enter(enum wall_profile profile, struct err *err);
+
+/*
+ * wall_is_ablated(layer): true only in the programs of tests/airgap, built with -DKOLM_ABLATE so
+ * that one layer can be taken away while hostile probes run. In every other build it is a constant
+ * and nothing of it reaches the program (tests/airgap/symbols.sh looks).
+ */
+#ifdef KOLM_ABLATE
+bool wall_is_ablated(const char *layer);
+#else
+#define wall_is_ablated(layer) false
+#endif
 
 /* Landlock, by system call (the userland headers of Debian 12 are older than the kernel).
  * landlock_abi(): 0 when missing. */

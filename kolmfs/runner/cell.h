@@ -20,6 +20,11 @@ int cell_walls_early(struct err *err);
  */
 int cell_walls_late(struct err *err);
 
+/* cell_calls_lock(err): the system-call filter, on all threads; cell_calls_print(): its table, as
+ * lines "call<TAB>verdict<TAB>ground<TAB>why", returns an exit status (cell_calls.c). */
+int cell_calls_lock(struct err *err);
+int cell_calls_print(void);
+
 /* cell_watch_memory(): on the engine's thread, after it stands: a crash for want of memory is
  * answered with ENOMEM. */
 void cell_watch_memory(void);

@@ -51,6 +51,12 @@ static unsigned long clone_flags(int kind)
 		flags |= CLONE_NEWNET;
 	if (kind == SANDBOX_CELL)
 		flags |= CLONE_NEWUTS | CLONE_NEWCGROUP;
+	if (wall_is_ablated("netns"))
+		flags &= ~(unsigned long)CLONE_NEWNET;
+	if (wall_is_ablated("pidns"))
+		flags &= ~(unsigned long)CLONE_NEWPID;
+	if (wall_is_ablated("ipcns"))
+		flags &= ~(unsigned long)(CLONE_NEWIPC | CLONE_NEWUTS);
 	return flags;
 }
 
@@ -159,12 +165,26 @@ static int install_fds(struct setup *st, struct err *err)
 		       : 0;
 }
 
-static int limits(int kind, struct err *err)
+static int limit(__rlimit_resource_t what, uint64_t bytes)
+{
+	const struct rlimit both = {bytes, bytes};
+
+	return bytes == 0 ? 0 : setrlimit(what, &both);
+}
+
+static int limits(const struct sandbox_spec *spec, struct err *err)
 {
 	const struct rlimit no_core = {0, 0}, files = {1024, 1024};
+	const int kind = spec->kind;
 
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return missing(err, "resource limit");
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow of memory counts as memory */
+	if (limit(RLIMIT_DATA, spec->data_bytes) < 0)
+		return missing(err, "memory limit");
+#endif
+	if (limit(RLIMIT_FSIZE, spec->file_bytes) < 0)
+		return missing(err, "limit on files");
 	if (kind != SPAWN_CLUSTER && setrlimit(RLIMIT_NOFILE, &files) < 0 && errno != EPERM)
 		return missing(err, "resource limit");
 	if (kind == SPAWN_TRAINER || kind == SPAWN_INDEXER || kind == SPAWN_WORKER)
@@ -180,7 +200,7 @@ static _Noreturn void become_program(struct setup *st)
 
 	rc = install_fds(st, &err);
 	if (rc == 0)
-		rc = limits(spec->kind, &err);
+		rc = limits(spec, &err);
 	if (rc == 0 && chdir(spec->cwd[0] ? spec->cwd : "/") < 0)
 		rc = err_sys(&err, "cannot enter '%s'", spec->cwd);
 	if (rc == 0 && spec->kind != SANDBOX_CELL) {
@@ -373,10 +393,74 @@ static int lead(struct sandbox_child *ch, int kind, int go, int say, struct err 
 	return rc < 0 ? err_set(err, EIO, "child died while it was being started") : 0;
 }
 
+/* pipes of a start; -1 where there is none (any more) */
+struct start_pipes {
+	int go[2], say[2], status[2];
+};
+
+static void close_pair(int pair[2])
+{
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			close(pair[i]);
+		pair[i] = -1;
+	}
+}
+
+/* in the child this does not return */
+static int clone_child(struct setup *st, struct start_pipes *pp, struct err *err)
+{
+	int home = sandbox_hide_mounts(), no;
+	pid_t pid = (pid_t)syscall(SYS_clone, clone_flags(st->spec->kind) | SIGCHLD, 0, 0, 0, 0);
+
+	if (pid == 0) {
+		close(pp->go[1]);
+		close(pp->say[0]);
+		st->go = pp->go[0];
+		st->say = pp->say[1];
+		st->status = pp->status[1];
+		child_main(st);
+	}
+	no = errno;
+	sandbox_show_mounts(home);
+	errno = no;
+	if (pid < 0 && (no == EAGAIN || no == ENOMEM))
+		return err_sys(err, "cannot start a process");
+	if (pid < 0)
+		return err_set(err, EOPNOTSUPP,
+			"sandbox: namespaces unavailable (%s); recipes will not be run",
+			strerror(no));
+	return pid;
+}
+
+static int start_with(struct setup *st, struct start_pipes *pp, struct sandbox_child *out,
+	struct err *err)
+{
+	int rc = clone_child(st, pp, err);
+
+	if (rc < 0)
+		return rc;
+	out->pid = rc;
+	close(pp->say[1]);
+	pp->say[1] = -1;
+	rc = lead(out, st->spec->kind, pp->go[1], pp->say[0], err);
+	if (rc < 0) {
+		kill(out->pid, SIGKILL);
+		waitpid(out->pid, NULL, 0);
+		if (out->listener >= 0)
+			close(out->listener);
+		return rc;
+	}
+	out->status = pp->status[0];
+	pp->status[0] = -1;
+	return 0;
+}
+
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, struct err *err)
 {
-	int go[2] = {-1, -1}, say[2] = {-1, -1}, status[2] = {-1, -1}, home, no, rc;
+	struct start_pipes pp = {{-1, -1}, {-1, -1}, {-1, -1}};
 	struct setup st = {.spec = spec, .program = -1};
+	int rc;
 
 	*out = (struct sandbox_child){.status = -1, .listener = -1};
 	if (spec->kind == SANDBOX_CELL) {
@@ -384,54 +468,14 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *out, st
 		if (st.program < 0)
 			return err_sys(err, "cannot open '%s'", spec->argv[0]);
 	}
-	if (pipe2(go, O_CLOEXEC) < 0 || pipe2(say, O_CLOEXEC) < 0 ||
-		(spec->kind != SANDBOX_CELL && pipe2(status, O_CLOEXEC) < 0)) {
+	if (pipe2(pp.go, O_CLOEXEC) < 0 || pipe2(pp.say, O_CLOEXEC) < 0 ||
+		(spec->kind != SANDBOX_CELL && pipe2(pp.status, O_CLOEXEC) < 0))
 		rc = err_sys(err, "cannot make a pipe");
-		goto out;
-	}
-	home = sandbox_hide_mounts();
-	out->pid = (pid_t)syscall(SYS_clone, clone_flags(spec->kind) | SIGCHLD, 0, 0, 0, 0);
-	no = errno;
-	if (out->pid != 0)
-		sandbox_show_mounts(home);
-	errno = no;
-	if (out->pid < 0) {
-		rc = errno == EAGAIN || errno == ENOMEM ? err_sys(err, "cannot start a process")
-							: err_set(err, EOPNOTSUPP,
-								  "sandbox: namespaces unavailable "
-								  "(%s); recipes will not be run",
-								  strerror(errno));
-		goto out;
-	}
-	if (out->pid == 0) {
-		close(go[1]);
-		close(say[0]);
-		st.go = go[0];
-		st.say = say[1];
-		st.status = status[1];
-		child_main(&st);
-	}
-	close(say[1]);
-	say[1] = -1;
-	rc = lead(out, spec->kind, go[1], say[0], err);
-	if (rc < 0) {
-		kill(out->pid, SIGKILL);
-		waitpid(out->pid, NULL, 0);
-		if (out->listener >= 0)
-			close(out->listener);
-	} else {
-		out->status = status[0];
-		status[0] = -1;
-	}
-out:
-	for (int i = 0; i < 2; i++) {
-		if (go[i] >= 0)
-			close(go[i]);
-		if (say[i] >= 0)
-			close(say[i]);
-		if (status[i] >= 0)
-			close(status[i]);
-	}
+	else
+		rc = start_with(&st, &pp, out, err);
+	close_pair(pp.go);
+	close_pair(pp.say);
+	close_pair(pp.status);
 	if (st.program >= 0)
 		close(st.program);
 	return rc;

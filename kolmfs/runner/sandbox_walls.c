@@ -133,11 +133,11 @@ int sandbox_filter(int kind, int *listener, struct err *err)
 		rc = add_all(ctx, SCMP_ACT_ERRNO(EPERM), wall_forbidden_calls);
 	if (rc == 0 && kind == SPAWN_WORKER)
 		rc = add_worker(ctx);
-	else if (rc == 0 && kind != SPAWN_CLUSTER)
+	else if (rc == 0 && kind != SPAWN_CLUSTER && !wall_is_ablated("listener"))
 		rc = add_all(ctx, SCMP_ACT_NOTIFY, wall_network_calls);
 	if (rc == 0)
 		rc = seccomp_load(ctx);
-	if (rc == 0 && kind != SPAWN_CLUSTER) {
+	if (rc == 0 && kind != SPAWN_CLUSTER && !wall_is_ablated("listener")) {
 		rc = seccomp_notify_fd(ctx);
 		if (rc >= 0) {
 			*listener = rc;
