@@ -97,7 +97,8 @@ int sandbox_hide_mounts(void)
 
 	if (home < 0)
 		return -1;
-	if (unshare(CLONE_NEWNS) < 0) {
+	/* root of a user namespace whose mounts are another's could leave, and not come back */
+	if (setns(home, CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0) {
 		close(home);
 		return -1;
 	}
