@@ -174,7 +174,11 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *rq, pid_t *pid
 {
 	const int standard[3] = {rq->in, rq->out, rq->err};
 	struct wire_head head = {
-		.op = WIRE_SPAWN, .kind = (int32_t)rq->kind, .nfds = (uint32_t)rq->nfds};
+		.op = WIRE_SPAWN,
+		.kind = (int32_t)rq->kind,
+		.nfds = (uint32_t)rq->nfds,
+		.data_bytes = rq->data_bytes,
+		.file_bytes = rq->file_bytes};
 	struct wire_reply reply;
 	struct buf packet = BUF_INIT;
 	int fds[WIRE_FDS], rc, fd;

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -42,6 +43,8 @@ struct spawn_request {
 	const char *const *reads;  /* absolute paths (files or folders) the child may read,
 				      NULL-terminated, may be NULL */
 	const char *const *writes; /* absolute folders it may write, NULL-terminated, may be NULL */
+	uint64_t data_bytes; /* memory of its own it may have, and the largest file it may write; */
+	uint64_t file_bytes; /* 0: no limit */
 };
 
 struct spawn_exit {

@@ -136,7 +136,24 @@ static bool limit_is(const char *limits, const char *name, const char *value)
 	const char *at = strstr(limits, name);
 
 	at = at ? at + strlen(name) : NULL;
-	return at && strncmp(at + strspn(at, " "), value, strlen(value)) == 0;
+	if (!at)
+		return false;
+	at += strspn(at, " ");
+	return strncmp(at, value, strlen(value)) == 0 && at[strlen(value)] == ' ';
+}
+
+/* all that a locked cell has; the memory limit is the spawner's, above what the engine took */
+static bool has_limits(const char *limits)
+{
+	static const char *const want[][2] = {{"Max file size", "0"}, {"Max core file size", "0"},
+		{"Max stack size", "8388608"}, {"Max processes", "1"}, {"Max open files", "2"},
+		{"Max locked memory", "0"}, {"Max msgqueue size", "0"}};
+
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		if (!limit_is(limits, want[i][0], want[i][1]))
+			return false;
+	}
+	return strstr(limits, "Max data size") && !limit_is(limits, "Max data size", "unlimited");
 }
 
 /* a cell that holds still, from outside */
@@ -160,12 +177,7 @@ static void inspect(pid_t pid, struct buf *out)
 				status_has(status, "\nCapBnd:\t", "0000000000000000")
 			? NULL
 			: "it has rights");
-	put(out, "rlimits",
-		limit_is(limits, "Max file size", "0") &&
-				limit_is(limits, "Max core file size", "0") &&
-				!limit_is(limits, "Max data size", "unlimited")
-			? NULL
-			: "not set");
+	put(out, "rlimits", has_limits(limits) ? NULL : "not set");
 	put(out, "landlock",
 		landlock_abi() > 0 ? NULL
 				   : "the kernel has none"); /* the cell itself refuses to start

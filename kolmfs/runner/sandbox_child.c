@@ -211,7 +211,9 @@ static int start_program(
 		.cwd = rq->cwd,
 		.fds = fds,
 		.reads = rq->list[LIST_READS],
-		.writes = rq->list[LIST_WRITES]};
+		.writes = rq->list[LIST_WRITES],
+		.data_bytes = rq->head.data_bytes,
+		.file_bytes = rq->head.file_bytes};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), rc = 0;
 	const bool is_runner = ch->kind == SPAWN_RUNNER;
 

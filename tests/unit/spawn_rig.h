@@ -71,6 +71,13 @@ static inline void rig_misbehave(const char *how)
 		_exit(socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? 41 : 40);
 	if (strcmp(how, "read") == 0)
 		_exit(open("/etc/hostname", O_RDONLY) < 0 ? 41 : 40);
+	if (strcmp(how, "memory") == 0)
+		_exit(malloc(64 << 20) ? 40 : 41);
+	if (strcmp(how, "file") == 0) {
+		int fd = open("big", O_WRONLY | O_CREAT, 0600);
+
+		_exit(fd < 0 ? 42 : ftruncate(fd, 2 << 20) < 0 ? 41 : 40);
+	}
 	if (strcmp(how, "sleep") == 0) {
 		for (;;)
 			pause();

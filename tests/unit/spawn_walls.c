@@ -88,6 +88,47 @@ Test(walls, files)
 	cr_assert_eq(dir_remove(AT_FDCWD, dir, NULL), 0);
 }
 
+/* how it ends when it asks for 64 MiB of memory, or makes a file of 2 MiB */
+static int behind_limits(const char *how, uint64_t data_bytes, uint64_t file_bytes)
+{
+	char dir[] = "/tmp/kolm-walls-XXXXXX";
+	const char *const argv[] = {rig_self(), "--misbehave", how, NULL}, *const env[] = {NULL},
+			  *const writes[] = {dir, NULL};
+	struct spawn_request rq = {.kind = SPAWN_TRAINER,
+		.argv = argv,
+		.env = env,
+		.cwd = dir,
+		.in = -1,
+		.out = -1,
+		.err = -1,
+		.writes = writes,
+		.data_bytes = data_bytes,
+		.file_bytes = file_bytes};
+	struct err err = ERR_NONE;
+	struct spawn_exit ex;
+	struct spawner *sp;
+	pid_t pid;
+	int fd;
+
+	cr_assert(mkdtemp(dir));
+	cr_assert_eq(spawner_start(&sp, &err), 0, "%s", err.text);
+	cr_assert_eq(spawner_spawn(sp, &rq, &pid, &fd, &err), 0, "%s", err.text);
+	cr_assert_eq(spawner_wait(fd, &ex, &err), 0, "%s", err.text);
+	spawner_stop(sp);
+	cr_assert_eq(dir_remove(AT_FDCWD, dir, NULL), 0);
+	return ex.signalled ? -ex.status : ex.status;
+}
+
+Test(walls, memory_and_files_are_bounded)
+{
+	cr_expect_eq(behind_limits("file", 0, 0), 40);
+	cr_expect_eq(behind_limits("file", 0, 1 << 20), -SIGXFSZ);
+#ifndef __SANITIZE_ADDRESS__
+	cr_expect_eq(behind_limits("memory", 0, 0), 40);
+	cr_expect_eq(behind_limits("memory", 32 << 20, 0), 41);
+#endif
+}
+
 Test(walls, errors_of_start)
 {
 	const char *const argv[] = {"/nonexistent/program", NULL}, *const env[] = {NULL};
