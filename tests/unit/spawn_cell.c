@@ -407,7 +407,7 @@ Test(cell, asks_upstream)
 		"\"pack\":null,\"index\":null,\"rag\":true,\"lm\":{\"revision\":\"v1\",\"base\":"
 		"\"tiny\"},\"eval\":true}";
 	static const char *const talk[][2] = {
-		{"{\"op\":\"choose\",\"prompt\":\"in\",\"choices\":[\"x\",\"y\"]}",
+		{"{\"op\":\"choose\",\"prompt\":\"in\",\"choices\":[\"x\",\"y\"],\"options\":{}}",
 			"{\"index\":1,\"scores\":[-2,-1]}"},
 		{"{\"op\":\"generate\",\"prompt\":\"p\",\"options\":{\"max_tokens\":3}}",
 			"{\"error\":\"no such model\"}"},
