@@ -140,6 +140,7 @@ static int execute_line(struct ctl_call *call, const struct verb *verbs, const c
 	rc = check_words(call, vb, err);
 	if (rc < 0)
 		return rc;
+	by_name(&call->by);
 	rc = vb->run(call, err);
 	if (rc < 0) /* what was asked, before what is wrong */
 		err_prefix(err, "%s: ", err_quote(quoted, line, len));

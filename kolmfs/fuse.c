@@ -15,8 +15,6 @@
 #include "park.h"
 #include "reply.h"
 
-enum { REQUEST_THREADS = 4 };
-
 struct session {
 	struct fuse_session *se;
 	pthread_t main; /* where session_run() runs */
@@ -208,7 +206,7 @@ int session_run(struct server *sv)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, REQUEST_THREADS);
-	fuse_loop_cfg_set_idle_threads(config, REQUEST_THREADS);
+	fuse_loop_cfg_set_idle_threads(config, IDLE_THREADS); /* few stay warm */
 	rc = fuse_session_loop_mt(sv->session->se, config);
 	fuse_loop_cfg_destroy(config);
 	return rc > 0 ? 0 : rc;

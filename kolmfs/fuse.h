@@ -14,7 +14,9 @@
 
 #include "open.h"
 
-#define CACHED_SEC 3600.0 /* attributes of what never changes */
+/* threads that take requests; so many of them may be at work on one that takes long, the rest only
+ * ever answer at once */
+enum { REQUEST_THREADS = 8, IN_PLACE_MAX = 4, IDLE_THREADS = 2 };
 
 struct server *server_of(fuse_req_t req);
 
@@ -27,7 +29,8 @@ struct server *server_of(fuse_req_t req);
 bool is_owner(fuse_req_t req);
 bool may(fuse_req_t req, const struct node *nd, int mask);
 
-/* by_of(req): for the logs */
+/* by_of(req): for the logs; its command is looked up where it is written down, replies.h: by_name()
+ */
 struct by by_of(fuse_req_t req);
 
 /* node_of(req, ino): counted; answers ESTALE when it is unknown */
@@ -43,8 +46,12 @@ struct later {
 	size_t len;
 	char data[];
 };
-/* later(req, nd, o, data, len, fn): runs ${fn} in a worker with what it needs; takes over both
- * references. Answers the request itself when it cannot. */
+/*
+ * later(req, nd, o, data, len, fn): runs ${fn}, which may take long, with what it needs; takes over
+ * both references. A few such requests run in the thread that took them, since waking another one
+ * costs more than most of them; the others go to a worker. Answers the request itself when it
+ * cannot.
+ */
 void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
 	void (*fn)(void *));
 void later_free(struct later *la);

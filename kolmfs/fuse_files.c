@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "park.h"
@@ -45,15 +46,13 @@ static int open_file(fuse_req_t req, struct node *nd, int flags, struct open **o
 {
 	struct server *sv = server_of(req);
 	struct err err = ERR_NONE;
-	/* who it is costs a look into /proc: only where it may be written down */
-	struct by by = (flags & O_ACCMODE) == O_RDONLY ? (struct by){0} : by_of(req);
+	struct by by = by_of(req);
 	char key[2 * SLUG_BYTES];
 	int rc = open_new(sv, nd, flags, &by, out, &err);
 
 	if (rc != -EUCLEAN && rc != -ESTALE && rc != -EKEYREJECTED)
 		return rc;
 	/* the store is not well: say so where people look */
-	by = by_of(req);
 	names_key(&nd->at, key);
 	refused(sv, key, &by, &err);
 	return rc;
@@ -84,26 +83,53 @@ void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fi->keep_cache = 1;
 	else
 		fi->direct_io = 1;
+	fi->noflush = !open_needs_flush(o);
 	if (fuse_reply_open(req, fi) < 0)
 		open_close(o);
 	node_put(sv, nd);
 }
 
-void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void reply_read(fuse_req_t req, struct open *o, size_t size, uint64_t off)
 {
-	struct open *o = open_of(fi);
 	struct buf data = BUF_INIT;
 	struct err err = ERR_NONE;
-	int rc = open_read(o, size, (uint64_t)off, &data, &err);
+	int rc = open_read(o, size, off, &data, &err);
 
-	(void)ino;
 	if (rc == 0)
-		park_read(server_of(req), req, o, size, (uint64_t)off);
+		park_read(o->sv, req, o, size, off);
 	else if (rc < 0)
 		fuse_reply_err(req, -rc);
 	else
 		fuse_reply_buf(req, data.data, data.len);
 	buf_release(&data);
+}
+
+struct wanted {
+	size_t size;
+	uint64_t off;
+};
+
+static void read_later(void *arg)
+{
+	struct later *la = arg;
+	struct wanted wt;
+
+	memcpy(&wt, la->data, sizeof(wt));
+	open_answer(la->o);
+	reply_read(la->req, la->o, wt.size, wt.off);
+	later_free(la);
+}
+
+void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct wanted wt = {size, (uint64_t)off};
+	struct open *o = open_of(fi);
+
+	(void)ino;
+	if (open_is_asked(o))
+		later(req, NULL, open_get(o), (const char *)&wt, sizeof(wt), read_later);
+	else
+		reply_read(req, o, size, wt.off);
 }
 
 static void write_later(void *arg)

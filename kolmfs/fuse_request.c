@@ -4,7 +4,6 @@
 #include "fuse.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,18 +27,8 @@ bool is_owner(fuse_req_t req)
 struct by by_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct by by = {.uid = ctx->uid, .pid = ctx->pid};
-	char path[48];
-	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)ctx->pid);
-	f = fopen(path, "re");
-	if (f) {
-		if (fgets(by.comm, sizeof(by.comm), f))
-			by.comm[strcspn(by.comm, "\n")] = '\0';
-		fclose(f);
-	}
-	return by;
+	return (struct by){.uid = ctx->uid, .pid = ctx->pid};
 }
 
 struct node *node_of(fuse_req_t req, fuse_ino_t ino)
@@ -79,6 +68,12 @@ void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, si
 	if (len)
 		memcpy(la->data, data, len);
 	la->data[len] = '\0';
+	if (atomic_fetch_add(&sv->in_place, 1) < IN_PLACE_MAX) {
+		fn(la);
+		atomic_fetch_sub(&sv->in_place, 1);
+		return;
+	}
+	atomic_fetch_sub(&sv->in_place, 1);
 	if (work_do(sv->work, fn, la, &err) < 0) {
 		fuse_reply_err(req, err.no);
 		later_free(la);

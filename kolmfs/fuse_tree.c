@@ -18,6 +18,16 @@
 #include "replies.h"
 
 enum { STAT_FRESH_MS = 200 };
+#define CACHED_SEC 3600.0 /* attributes of what never changes */
+#define FOLDER_SEC 1.0
+
+static double attr_seconds(const struct node *nd)
+{
+	/* the root's are what tells a dead server's mount from one that lives */
+	if (nd->at.folder)
+		return nd->id == NODE_ROOT ? 0 : FOLDER_SEC;
+	return nd->at.what->flags & NAME_CACHED ? CACHED_SEC : 0;
+}
 
 /* ---- names ---- */
 
@@ -34,7 +44,11 @@ static void reply_child(fuse_req_t req, struct server *sv, struct node *parent, 
 	}
 	en.ino = nd->id;
 	en.generation = 1;
-	en.attr_timeout = nd->at.what && (nd->at.what->flags & NAME_CACHED) ? CACHED_SEC : 0;
+	en.attr_timeout = attr_seconds(nd);
+	/* a folder of the table is there as long as what it lies in; slugs, indexes, jobs and
+	 * revisions come and go, also by other processes */
+	if (nd->at.folder && nd->at.what)
+		en.entry_timeout = FOLDER_SEC;
 	if (fuse_reply_entry(req, &en) < 0) /* interrupted: the kernel does not know it */
 		node_forget(sv, nd->id, 1);
 	node_put(sv, nd);
@@ -92,8 +106,7 @@ static void reply_attr(fuse_req_t req, struct node *nd)
 	if (rc < 0)
 		fuse_reply_err(req, -rc);
 	else
-		fuse_reply_attr(req, &st,
-			nd->at.what && (nd->at.what->flags & NAME_CACHED) ? CACHED_SEC : 0);
+		fuse_reply_attr(req, &st, attr_seconds(nd));
 }
 
 static void getattr_later(void *arg)
@@ -263,8 +276,10 @@ static void rollback_later(void *arg)
 	struct later *la = arg;
 	struct err err = ERR_NONE;
 	struct head now;
-	int rc = loop_rollback(la->sv->k, la->nd->at.slug, &la->by, &now, &err);
+	int rc;
 
+	by_name(&la->by);
+	rc = loop_rollback(la->sv->k, la->nd->at.slug, &la->by, &now, &err);
 	if (rc < 0)
 		refused(la->sv, la->nd->at.slug, &la->by, &err);
 	else

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #include "base/replace.h"
 #include "base/wall.h"
 #include "entries.h"
+#include "fresh.h"
 #include "mount.h"
 #include "node.h"
 #include "notify.h"
@@ -145,6 +147,8 @@ static int make_parts(struct server *sv, struct err *err)
 	if (rc == 0)
 		rc = entries_new(&sv->entries, err);
 	if (rc == 0)
+		rc = fresh_new(&sv->fresh, err);
+	if (rc == 0)
 		rc = notify_new(sv, err);
 	return rc;
 }
@@ -154,6 +158,7 @@ static void free_parts(struct server *sv)
 	opens_free(sv);
 	notify_free(sv->notify);
 	entries_free(sv->entries);
+	fresh_free(sv->fresh);
 	replies_free(sv->replies);
 	work_free(sv->work);
 	park_free(sv->park);
@@ -286,6 +291,8 @@ static int server_main(const struct options *op)
 	int rc;
 
 	umask(077);
+	/* every thread that comes and goes would leave a heap of its own behind, full of holes */
+	mallopt(M_ARENA_MAX, 2);
 	sv.manager = manager_open();
 	sem_init(&sv.served, 0, 0);
 	prepare_signals();

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "fresh.h"
 #include "streams.h"
 #include "talk.h"
 #include "texts.h"
@@ -39,10 +40,10 @@ static const struct name logs_names[] = {
 static const struct name slug_names[] = {
 	{ "ctl", 0600, NAME_STATIC, .render = verbs_render, .write = ctl_write, .verbs = slug_verbs, .about = "commands: step, eval, promote, ...; reading lists them" },
 	{ "error", 0400, 0, CHANGE_ERROR, .render = error_render, .about = "ok, or why the last command failed" },
-	{ "status", 0400, 0, CHANGE_STATUS | CHANGE_HEAD | CHANGE_JOB, .render = slug_status, .about = "how it stands, as `key value` lines" },
-	{ "HEAD", 0400, 0, CHANGE_HEAD, .render = head_render, .about = "the revision that answers" },
-	{ "head.prev", 0400, NAME_MAYBE, CHANGE_HEAD, .render = head_prev_render, .about = "the one before; `mv head.prev HEAD` rolls back" },
-	{ "tune-config.json", 0600, 0, CHANGE_STATUS, .render = config_render, .write = config_write, .flush = config_flush, .about = "the settings; may be written whole" },
+	{ "status", 0400, 0, CHANGE_STATUS | CHANGE_HEAD | CHANGE_JOB, .render = slug_status, .stamp = status_stamp, .about = "how it stands, as `key value` lines" },
+	{ "HEAD", 0400, 0, CHANGE_HEAD, .render = head_render, .stamp = head_stamp, .about = "the revision that answers" },
+	{ "head.prev", 0400, NAME_MAYBE, CHANGE_HEAD, .render = head_prev_render, .stamp = head_stamp, .about = "the one before; `mv head.prev HEAD` rolls back" },
+	{ "tune-config.json", 0600, 0, CHANGE_STATUS, .render = config_render, .stamp = config_stamp, .write = config_write, .flush = config_flush, .about = "the settings; may be written whole" },
 	{ "captures.jsonl", 0600, NAME_LIVE, .open = captures_file, .write = captures_write, .flush = captures_flush, .about = "training rows; every write appends" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = last_log_open, .about = "what the current or last job said" },
 	{ "events", 0400, NAME_LIVE, CHANGE_EVENTS, .render = events_render, .stamp = events_stamp, .about = "this slug's lines of logs/tune.jsonl" },
@@ -56,13 +57,13 @@ static const struct name slug_names[] = {
 };
 
 static const struct name job_names[] = {
-	{ "verb", 0400, 0, .render = job_verb, .about = "the command as it was written" },
-	{ "state", 0400, 0, CHANGE_JOB, .render = job_state, .about = "queued, running or done" },
-	{ "started", 0400, 0, CHANGE_JOB, .render = job_started, .about = "when it began to run" },
+	{ "verb", 0400, 0, .render = job_verb, .stamp = job_stamp, .about = "the command as it was written" },
+	{ "state", 0400, 0, CHANGE_JOB, .render = job_state, .stamp = job_stamp, .about = "queued, running or done" },
+	{ "started", 0400, 0, CHANGE_JOB, .render = job_started, .stamp = job_stamp, .about = "when it began to run" },
 	{ "elapsed", 0400, 0, .render = job_elapsed, .about = "seconds it ran" },
 	{ "progress", 0400, 0, CHANGE_STATUS, .render = job_progress_text, .about = "done, of, unit" },
-	{ "exit", 0400, 0, CHANGE_JOB, .render = job_exit, .about = "ok, failed, cancelled, interrupted, gate or crashed:SIGNAL" },
-	{ "error", 0400, 0, CHANGE_JOB, .render = job_error, .about = "why it did not end well" },
+	{ "exit", 0400, 0, CHANGE_JOB, .render = job_exit, .stamp = job_stamp, .about = "ok, failed, cancelled, interrupted, gate or crashed:SIGNAL" },
+	{ "error", 0400, 0, CHANGE_JOB, .render = job_error, .stamp = job_stamp, .about = "why it did not end well" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = job_log, .about = "what it said" },
 	{ "rows.jsonl", 0400, NAME_MAYBE | NAME_LIVE, .open = job_rows, .about = "of a step: what is learned, a row a line" },
 	{ .name = NULL },
@@ -83,7 +84,7 @@ static const struct name index_names[] = {
 	{ "manifest.json", 0400, NAME_MAYBE, .open = index_manifest, .about = "what was indexed" },
 	{ "index.json", 0400, NAME_MAYBE, .open = index_json, .about = "the index, for other programs" },
 	{ "docs", 0400, 0, .render = index_docs, .stamp = index_stamp, .about = "id, length and path of each document" },
-	{ "query", 0600, NAME_STATIC, .render = query_usage, .write = input_write, .answer = query_answer, .about = "write a question, read the hits on the same open" },
+	{ "query", 0600, NAME_STATIC | NAME_QUICK, .render = query_usage, .write = input_write, .answer = query_answer, .about = "write a question, read the hits on the same open" },
 	{ .name = NULL },
 };
 

@@ -17,6 +17,7 @@ enum {
 	NAME_LIVE = 8,	  /* grows: every read looks again */
 	NAME_SLOW = 16,	  /* looking it up is work: not in a request thread */
 	NAME_STATIC = 32, /* the same as long as the server lives */
+	NAME_QUICK = 64,  /* its answer is there soon: not worth parking the read */
 	PLACE_REST_BYTES = 1088,
 	STAMP_BYTES = 96,
 };

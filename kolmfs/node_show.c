@@ -83,9 +83,13 @@ static int render(
 		rc = tx ? 0 : err_nomem(err);
 	}
 	buf_release(&bf);
-	if (rc < 0)
-		return rc;
 	pthread_mutex_lock(&nd->lock);
+	if (rc < 0) { /* what it showed before is not right any more, however young it is */
+		text_put(nd->text);
+		nd->text = NULL;
+		pthread_mutex_unlock(&nd->lock);
+		return rc;
+	}
 	keep_text(sv, nd, tx, stamp);
 	*out = text_get(nd->text);
 	pthread_mutex_unlock(&nd->lock);
@@ -99,13 +103,23 @@ int node_text(
 	char stamp[STAMP_BYTES] = "";
 	bool is_good;
 
+	pthread_mutex_lock(&nd->lock);
+	is_good = nd->text && ((what->flags & NAME_STATIC) ||
+				      (max_age_ms > 0 && clock_ms() - nd->text_at <= max_age_ms));
+	if (is_good)
+		*out = text_get(nd->text);
+	pthread_mutex_unlock(&nd->lock);
+	if (is_good)
+		return 0;
+	/* the stamp first: what changes while it is rendered is rendered again the next time */
 	if (what->stamp && what->stamp(sv, &nd->at, stamp, NULL) < 0)
 		*stamp = '\0';
 	pthread_mutex_lock(&nd->lock);
-	is_good = nd->text && (*stamp ? strcmp(stamp, nd->text_stamp) == 0
-				      : max_age_ms > 0 && clock_ms() - nd->text_at <= max_age_ms);
-	if (is_good)
+	is_good = nd->text && *stamp && strcmp(stamp, nd->text_stamp) == 0;
+	if (is_good) {
 		*out = text_get(nd->text);
+		nd->text_at = clock_ms();
+	}
 	pthread_mutex_unlock(&nd->lock);
 	return is_good ? 0 : render(sv, nd, stamp, out, err);
 }

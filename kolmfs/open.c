@@ -174,6 +174,21 @@ static void start_answer(struct open *o)
 	buf_reset(&o->out);
 }
 
+bool open_is_asked(struct open *o)
+{
+	bool is_asked = false;
+
+	if (!(o->nd->at.what->flags & NAME_QUICK))
+		return false;
+	pthread_mutex_lock(&o->lock);
+	if (o->talk == TALK_WRITTEN) {
+		o->talk = TALK_RUNNING;
+		is_asked = true;
+	}
+	pthread_mutex_unlock(&o->lock);
+	return is_asked;
+}
+
 void open_say(struct open *o, const char *text)
 {
 	pthread_mutex_lock(&o->lock);

@@ -4,10 +4,12 @@
 #include "replies.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/replace.h"
 #include "names.h"
@@ -103,17 +105,36 @@ int replies_render(struct replies *rs, const char *key, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
+void by_name(struct by *by)
+{
+	char path[48];
+	ssize_t n;
+	int fd;
+
+	if (*by->comm)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)by->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, by->comm, sizeof(by->comm) - 1) : 0;
+	if (fd >= 0)
+		close(fd);
+	by->comm[n > 0 ? n : 0] = '\0';
+	by->comm[strcspn(by->comm, "\n")] = '\0';
+}
+
 void log_refusal(const char *key, const struct by *by, const struct err *err)
 {
+	struct by who = *by;
 	char comm[ERR_QUOTE_BYTES + 8], text[ERR_QUOTE_BYTES + 8], now[TIME_TEXT_BYTES];
 	char line[ERR_TEXT_BYTES + 256];
 
+	by_name(&who);
 	/* sentences quote what came from outside escaped; once more does no harm, and the sentence
 	 * is cut only in the log */
 	err_quote(text, err->text, strlen(err->text));
 	snprintf(line, sizeof(line), "%s kolmfs: refused %s/: uid=%u pid=%d comm=%s: %s %s\n",
-		time_text(time_now(), now), key, (unsigned)by->uid, (int)by->pid,
-		err_quote(comm, by->comm, strlen(by->comm)), err_name(err->no), text);
+		time_text(time_now(), now), key, (unsigned)who.uid, (int)who.pid,
+		err_quote(comm, who.comm, strlen(who.comm)), err_name(err->no), text);
 	fputs(line, stderr);
 }
 

@@ -17,6 +17,7 @@
 #include "kolm.h"
 
 struct entries;
+struct fresh;
 struct nodes;
 struct notify;
 struct opens;
@@ -47,6 +48,8 @@ struct server {
 	struct work *work;
 	struct replies *replies;
 	struct entries *entries;
+	struct fresh *fresh;
+	atomic_uint in_place; /* requests being worked on in their own thread: fuse_request.c */
 	struct session *session;
 };
 

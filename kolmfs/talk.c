@@ -144,6 +144,7 @@ static bool is_whole(const char *text, size_t len)
 
 static int take_config(struct server *sv, struct open *o, const struct by *by, struct err *err)
 {
+	struct by who = *by;
 	size_t at = 0;
 
 	while (at < o->in.len && is_space(o->in.data[at]))
@@ -159,7 +160,8 @@ static int take_config(struct server *sv, struct open *o, const struct by *by, s
 			       ? err_set(err, EFBIG, "tune-config.json larger than %d bytes",
 					 CONFIG_TEXT_BYTES)
 			       : 1;
-	return loop_config_write(sv->k, o->nd->at.slug, o->in.data, o->in.len, by, err);
+	by_name(&who);
+	return loop_config_write(sv->k, o->nd->at.slug, o->in.data, o->in.len, &who, err);
 }
 
 ssize_t config_write(struct server *sv, struct open *o, const char *data, size_t len,

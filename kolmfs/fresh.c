@@ -1,0 +1,177 @@
+/*
+ * fresh - see fresh.h. A stamp is a hash over one stat() of each file. Files that are replaced get
+ * a new inode, files that grow a new size, and a folder in which something came or went a new time.
+ */
+#include "fresh.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "notify.h"
+
+/* where the artifact of a slug lies, as of one state of its config: stat() needs the path, and to
+ * parse the config for it would cost more than all the rest */
+struct known {
+	char slug[SLUG_BYTES + 1];
+	uint64_t config;
+	char *artifact; /* owned, NULL none */
+	struct known *next;
+};
+
+struct fresh {
+	pthread_mutex_t lock;
+	struct known *first;
+};
+
+int fresh_new(struct fresh **out, struct err *err)
+{
+	struct fresh *fr = calloc(1, sizeof(*fr));
+
+	if (!fr)
+		return err_nomem(err);
+	pthread_mutex_init(&fr->lock, NULL);
+	*out = fr;
+	return 0;
+}
+
+void fresh_free(struct fresh *fr)
+{
+	struct known *kn, *next;
+
+	if (!fr)
+		return;
+	for (kn = fr->first; kn; kn = next) {
+		next = kn->next;
+		free(kn->artifact);
+		free(kn);
+	}
+	pthread_mutex_destroy(&fr->lock);
+	free(fr);
+}
+
+/* what is hashed of a file; absent ones count as such */
+struct trace {
+	uint64_t words[6];
+};
+
+static uint64_t look(int dirfd, const char *path, uint64_t before)
+{
+	struct stat st;
+	struct trace tr = {{before}};
+
+	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		tr = (struct trace){{before, st.st_dev, st.st_ino, (uint64_t)st.st_size,
+			(uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec}};
+	return XXH3_64bits(&tr, sizeof(tr));
+}
+
+/* files of the slug's folder, and the changes announced of it */
+static uint64_t look_at(struct server *sv, const struct place *at, const char *const *names)
+{
+	uint64_t sum = notify_generation(sv, at->slug, ~0u);
+	char path[SLUG_BYTES + 32];
+
+	for (; *names; names++) {
+		snprintf(path, sizeof(path), "%s/%s", at->slug, *names);
+		sum = look(sv->st->tune, path, sum);
+	}
+	return sum;
+}
+
+static int done(uint64_t sum, char out[STAMP_BYTES])
+{
+	snprintf(out, STAMP_BYTES, "%016llx", (unsigned long long)sum);
+	return 0;
+}
+
+STAMPER(head_stamp)
+{
+	/* an open promotion, and its end, are changes of the folder */
+	static const char *const names[] = {"", "HEAD", "head.prev", "revisions", NULL};
+
+	(void)err;
+	return done(look_at(sv, at, names), out);
+}
+
+STAMPER(config_stamp)
+{
+	static const char *const names[] = {"tune-config.json", NULL};
+
+	(void)err;
+	return done(look_at(sv, at, names), out);
+}
+
+STAMPER(job_stamp)
+{
+	static const char *const names[] = {"jobs.jsonl", NULL};
+
+	(void)err;
+	if (at->rag)
+		return done(
+			look(sv->st->rag, "jobs.jsonl", notify_generation(sv, "rag", ~0u)), out);
+	return done(look_at(sv, at, names), out);
+}
+
+static char *artifact_path(struct server *sv, const char *slug)
+{
+	char *path = NULL;
+	struct config cf;
+	struct tune tn;
+
+	if (tune_open(sv->st, slug, &tn, NULL) < 0)
+		return NULL;
+	if (config_load(&tn, &cf, NULL) == 0) {
+		path = cf.artifact_path ? strdup(cf.artifact_path) : NULL;
+		config_release(&cf);
+	}
+	tune_close(&tn);
+	return path;
+}
+
+/* under the lock; NULL when memory is short */
+static struct known *known_of(struct fresh *fr, const char *slug)
+{
+	struct known *kn = fr->first;
+
+	while (kn && strcmp(kn->slug, slug) != 0)
+		kn = kn->next;
+	if (kn)
+		return kn;
+	kn = calloc(1, sizeof(*kn));
+	if (!kn)
+		return NULL;
+	snprintf(kn->slug, sizeof(kn->slug), "%s", slug);
+	kn->next = fr->first;
+	fr->first = kn;
+	return kn;
+}
+
+STAMPER(status_stamp)
+{
+	static const char *const names[] = {
+		"", "HEAD", "head.prev", "captures.jsonl", "jobs.jsonl", "revisions", NULL};
+	char config_path[SLUG_BYTES + 32];
+	struct known *kn;
+	uint64_t config, sum;
+
+	snprintf(config_path, sizeof(config_path), "%s/tune-config.json", at->slug);
+	config = look(sv->st->tune, config_path, 1);
+	sum = look_at(sv, at, names);
+	pthread_mutex_lock(&sv->fresh->lock);
+	kn = known_of(sv->fresh, at->slug);
+	if (kn && kn->config != config) {
+		free(kn->artifact);
+		kn->artifact = artifact_path(sv, at->slug);
+		kn->config = config;
+	}
+	if (kn && kn->artifact)
+		sum = look(AT_FDCWD, kn->artifact, sum);
+	pthread_mutex_unlock(&sv->fresh->lock);
+	return kn ? done(sum ^ config, out) : err_nomem(err);
+}
