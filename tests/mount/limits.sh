@@ -1,0 +1,85 @@
+#!/bin/bash
+# 10,000 commands, 100,000 query names (10,000 unless ALL=1), 1,000 open/close cycles of each kind of file, artifact and job folders walked: descriptors, memory and the kernel's
+# inodes come back to where they were.
+. "$(dirname "$0")/lib.sh"
+slug one
+mkdir "$T/docs"
+for n in $(seq 40); do echo "document $n about refunds" >"$T/docs/$n.txt"; done
+start
+echo "index $T/docs name=docs" >"$M/rag/ctl" && timeout 30 cat "$M/rag/wait" >/dev/null || die index
+timeout 220 python3 - "$M" "$(server_pid)" "${ALL:+100000}" <<'END' || fail "limits"
+import os, sys, time
+m, pid, names = sys.argv[1], sys.argv[2], int(sys.argv[3] or 10000)
+fds = lambda: len(os.listdir('/proc/%s/fd' % pid))
+rss = lambda: int(open('/proc/%s/statm' % pid).read().split()[1]) * 4
+slab = None
+
+
+def inodes():
+    """fuse_inode objects of the whole machine; None where nobody may look"""
+    try:
+        for line in open('/proc/slabinfo'):
+            if line.startswith('fuse_inode'):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def commands(n):
+    fd = os.open(m + '/one/ctl', os.O_RDWR)
+    for i in range(n):
+        try:
+            os.write(fd, b'# a comment\n' if i % 3 else b'bogus %d\n' % i)
+        except OSError:
+            pass
+        if i % 100 == 0:
+            os.pread(fd, 4096, 0)
+    os.close(fd)
+    for i in range(n // 100):  # and some that change something
+        with open(m + '/one/ctl', 'wb', buffering=0) as f:
+            f.write(b'capture %s\n' % (b'on' if i % 2 else b'off'))
+
+
+def queries(n):
+    for i in range(n):
+        with open(m + '/rag/docs/query?q=refunds+%d&k=1' % i, 'rb', buffering=0) as f:
+            f.read()
+    for i in range(n // 10):  # looked at and never opened
+        os.stat(m + '/rag/docs/query?q=refunds+never+%d' % i)
+
+
+def cycles(n):
+    files = [os.path.join(at, f) for at, _, names in os.walk(m) for f in names]
+    for i in range(n):
+        for path in files if i % 100 == 0 else files[i % len(files):][:1]:
+            fd = os.open(path, os.O_RDONLY)
+            os.read(fd, 4096)
+            os.close(fd)
+    for i in range(n):
+        fd = os.open(m + '/one/follow', os.O_RDONLY | os.O_NONBLOCK)
+        os.close(fd)
+        fd = os.open(m + '/one/captures.jsonl', os.O_WRONLY)
+        os.close(fd)
+
+
+def settle(what, before):
+    """to where it was: descriptors exactly, 2 MiB of memory, 300 inodes"""
+    for _ in range(300):
+        now = fds(), rss(), inodes()
+        if now[0] <= before[0] and now[1] < before[1] + 2048 and (now[2] is None or now[2] < before[2] + 300):
+            print('ran: %s: descriptors %d -> %d, %d -> %d KiB, fuse inodes %s -> %s' % (what, before[0], now[0], before[1], now[1], before[2], now[2]), flush=True)
+            return
+        time.sleep(0.05)
+    raise SystemExit('%s: descriptors, KiB, inodes were %s, are %s' % (what, before, now))
+
+
+commands(300), queries(600), cycles(100)  # what is kept for good is there now
+time.sleep(0.5)
+for what, fn, n in (('commands', commands, 10000), ('query names', queries, names), ('open and close', cycles, 1000)):
+    before = fds(), rss(), inodes()
+    t = time.monotonic()
+    fn(n)
+    settle('%d %s in %.1f s' % (n, what, time.monotonic() - t), before)
+END
+finish
