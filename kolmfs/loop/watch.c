@@ -17,7 +17,7 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-enum { LOOK_MS = 1000, RETRY_MS = 60000 };
+enum { LOOK_MS = 1000, RETRY_MS = 60000, LIST_ROUNDS = 10 };
 
 /* what is known of a watched slug; a restart may forget it */
 struct watched {
@@ -26,15 +26,18 @@ struct watched {
 	off_t size; /* of captures.jsonl when it was last counted */
 	struct timespec mtime;
 	struct capture_cache rows;
-	int64_t retry_at; /* after a failed step: not before */
-	uint64_t job;	  /* the cycle it started last */
-	int error;	  /* the errno last told of: the same one is not told every minute */
+	struct stat files[2]; /* its config and its captures when it was last looked at */
+	int64_t retry_at;     /* after a failed step: not before */
+	uint64_t job;	      /* the cycle it started last */
+	int error;	      /* the errno last told of: the same one is not told every minute */
 	bool on;
 };
 
 struct round {
 	struct kolm *k;
 	struct watched **all;
+	struct timespec listed; /* when the folder of slugs last changed, as of its last listing */
+	unsigned rounds;
 };
 
 static struct watched *watched_get(struct round *r, const char *slug)
@@ -210,17 +213,40 @@ static void check_rows(struct round *r, struct watched *w, const struct tune *tn
 			"\"error\":\"captures.jsonl was replaced or cut; counts start anew\"");
 }
 
+/* a slug that was not watched, and nothing of which has changed since: nearly all of them, nearly
+ * always */
+static bool is_still(struct kolm *k, struct watched *w)
+{
+	static const char *const names[] = {"tune-config.json", "captures.jsonl"};
+	bool same = true;
+
+	for (size_t i = 0; i < 2; i++) {
+		char path[SLUG_BYTES + 32];
+		struct stat st, *was = &w->files[i];
+
+		(void)snprintf(path, sizeof(path), "%s/%s", w->slug, names[i]);
+		if (fstatat(k->st.tune, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			st = (struct stat){0};
+		same = same && st.st_ino == was->st_ino && st.st_size == was->st_size &&
+		       st.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+		       st.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
+		*was = st;
+	}
+	return same;
+}
+
 static void one_slug(void *arg, const char *slug)
 {
 	struct round *r = arg;
-	struct watched *w;
+	struct watched *w = watched_get(r, slug);
 	struct config cf;
 	struct tune tn;
 
+	if (w != NULL && is_still(r->k, w) && !w->on)
+		return;
 	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
 		return;
 	if (config_load(&tn, &cf, NULL) == 0) {
-		w = watched_get(r, slug);
 		if (w != NULL)
 			check_rows(r, w, &tn);
 		if (w != NULL && cf.watch_on)
@@ -289,6 +315,21 @@ static void requeue(void *arg, const char *slug)
 	tune_close(&tn);
 }
 
+/* every slug; the folder itself is read when something came or went, and now and then */
+static void look_round(struct round *r)
+{
+	struct stat st;
+
+	if (fstat(r->k->st.tune, &st) == 0 && st.st_mtim.tv_sec == r->listed.tv_sec &&
+		st.st_mtim.tv_nsec == r->listed.tv_nsec && ++r->rounds % LIST_ROUNDS != 0) {
+		for (struct watched *w = *r->all; w != NULL; w = w->next)
+			one_slug(r, w->slug);
+		return;
+	}
+	r->listed = st.st_mtim;
+	(void)tune_list(&r->k->st, one_slug, r, NULL);
+}
+
 static void *watch_main(void *arg)
 {
 	struct kolm *k = arg;
@@ -305,7 +346,7 @@ static void *watch_main(void *arg)
 		bool closing;
 
 		captures_settle(k);
-		(void)tune_list(&k->st, one_slug, &r, NULL);
+		look_round(&r);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec += LOOK_MS / 1000;
 		pthread_mutex_lock(&k->lock);
