@@ -38,6 +38,31 @@ int dir_sync(int dirfd, struct err *err)
 	return 0;
 }
 
+/*
+ * ${tmp} becomes ${name}. The two are exchanged, so that the old file is still there to be put back
+ * when the directory cannot be made durable; a process that dies in between leaves it under the
+ * temporary name.
+ */
+static int replace_with(int dirfd, const char *tmp, const char *name, struct err *err)
+{
+	bool exchanged = renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE) == 0;
+	int rc;
+
+	if (!exchanged && renameat(dirfd, tmp, dirfd, name) < 0) {
+		rc = err_sys(err, "cannot replace '%s'", name);
+		unlinkat(dirfd, tmp, 0);
+		return rc;
+	}
+	rc = dir_sync(dirfd, err);
+	if (rc < 0 && exchanged)
+		(void)renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE);
+	else if (rc < 0)
+		unlinkat(dirfd, name, 0);
+	if (exchanged)
+		unlinkat(dirfd, tmp, 0);
+	return rc;
+}
+
 int replace_file(
 	int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err)
 {
@@ -59,13 +84,11 @@ int replace_file(
 		rc = err_sys(err, "could not make '%s' durable; not counted as done", name);
 	if (close(fd) < 0 && rc == 0)
 		rc = err_sys(err, "cannot close '%s'", tmp);
-	if (rc == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
-		rc = err_sys(err, "cannot replace '%s'", name);
-	if (rc < 0) {
+	if (rc == 0)
+		rc = replace_with(dirfd, tmp, name, err);
+	else
 		unlinkat(dirfd, tmp, 0);
-		return rc;
-	}
-	return dir_sync(dirfd, err);
+	return rc;
 }
 
 int read_fd(int fd, size_t max, struct buf *out, struct err *err)

@@ -11,9 +11,39 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-/* load, edit, save under the slug's lock; ${edit} changes the loaded config */
-static int edit_config(struct kolm *k, const char *slug,
-	int (*edit)(struct config *, void *, struct err *), void *arg, struct err *err)
+#define CONFIG_NAME "tune-config.json"
+enum { CONFIG_BYTES = 1024 * 1024 };
+
+/* an edit, and the line of the audit log that tells of it; a NULL event: nothing to tell */
+struct edit {
+	int (*change)(struct config *, void *, struct err *);
+	void *arg;
+	const char *event, *fields;
+	const struct by *by;
+};
+
+/* save and log, or neither: a line that cannot be written takes the change back */
+static int save_logged(
+	const struct tune *tn, struct config *cf, const struct edit *e, struct err *err)
+{
+	struct log_entry entry = {
+		.event = e->event, .fields = e->fields, .slug = tn->slug, .by = e->by};
+	struct buf old = BUF_INIT;
+	int rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &old, err);
+
+	if (rc == 0)
+		rc = config_save(tn, cf, err);
+	if (rc == 0 && e->event != NULL) {
+		rc = log_append(tn->st, &entry, err);
+		if (rc < 0)
+			(void)replace_file(tn->dir, CONFIG_NAME, old.data, old.len, 0600, NULL);
+	}
+	buf_release(&old);
+	return rc;
+}
+
+/* load, edit, save and log under the slug's lock */
+static int edit_config(struct kolm *k, const char *slug, const struct edit *e, struct err *err)
 {
 	struct config cf;
 	struct tune tn;
@@ -29,16 +59,16 @@ static int edit_config(struct kolm *k, const char *slug,
 		goto close_tune;
 	rc = config_load(&tn, &cf, err);
 	if (rc == 0) {
-		rc = edit(&cf, arg, err);
+		rc = e->change(&cf, e->arg, err);
 		if (rc == 0)
-			rc = config_save(&tn, &cf, err);
+			rc = save_logged(&tn, &cf, e, err);
 		config_release(&cf);
 	}
 	close(lock);
 close_tune:
 	tune_close(&tn);
 	if (rc == 0)
-		change(k, slug, CHANGE_STATUS);
+		change(k, slug, CHANGE_STATUS | (e->event != NULL ? CHANGE_EVENTS : 0));
 	return rc;
 }
 
@@ -57,53 +87,35 @@ int loop_set(struct kolm *k, const char *slug, const char *key, const char *valu
 	const struct by *by, struct err *err)
 {
 	struct setting s = {key, value};
-	struct buf quoted = BUF_INIT;
-	int rc = edit_config(k, slug, edit_setting, &s, err);
+	struct buf fields = BUF_INIT;
+	struct edit e = {edit_setting, &s, "set", NULL, by};
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	(void)json_put_text(&quoted, value);
-	rc = log_event(
-		k, slug, 0, by, err, "set", "\"key\":\"%s\",\"value\":%s", key, buf_str(&quoted));
-	buf_release(&quoted);
+	(void)buf_puts(&fields, "\"key\":");
+	(void)json_put_text(&fields, key);
+	(void)buf_puts(&fields, ",\"value\":");
+	(void)json_put_text(&fields, value);
+	e.fields = buf_str(&fields);
+	rc = fields.failed ? err_nomem(err) : edit_config(k, slug, &e, err);
+	buf_release(&fields);
 	return rc;
 }
 
 int loop_capture(struct kolm *k, const char *slug, bool on, const struct by *by, struct err *err)
 {
 	struct setting s = {"captures_on", on ? "true" : "false"};
-	int rc = edit_config(k, slug, edit_setting, &s, err);
+	const struct edit e = {edit_setting, &s, on ? "captures_on" : "captures_off", NULL, by};
 
-	return rc < 0 ? rc
-		      : log_event(
-				k, slug, 0, by, err, on ? "captures_on" : "captures_off", "%s", "");
-}
-
-static int edit_watch(struct config *cf, void *arg, struct err *err)
-{
-	const bool *on = arg;
-	cJSON *watch = cJSON_GetObjectItemCaseSensitive(cf->json, "watch"),
-	      *flag = cJSON_CreateBool(*on);
-
-	if (watch == NULL || flag == NULL) {
-		cJSON_Delete(flag);
-		return err_nomem(err);
-	}
-	if (cJSON_HasObjectItem(watch, "on"))
-		cJSON_ReplaceItemInObjectCaseSensitive(watch, "on", flag);
-	else
-		cJSON_AddItemToObject(watch, "on", flag);
-	cf->watch_on = *on;
-	return 0;
+	return edit_config(k, slug, &e, err);
 }
 
 int loop_watch(struct kolm *k, const char *slug, bool on, const struct by *by, struct err *err)
 {
-	int rc = edit_config(k, slug, edit_watch, &on, err);
-
 	/* the watch itself logs watch_started when it takes the slug up */
-	if (rc == 0 && !on)
-		rc = log_event(k, slug, 0, by, err, "watch_stopped", "%s", "");
+	struct setting s = {"watch.on", on ? "true" : "false"};
+	const struct edit e = {edit_setting, &s, on ? NULL : "watch_stopped", NULL, by};
+	int rc = edit_config(k, slug, &e, err);
+
 	pthread_mutex_lock(&k->lock);
 	pthread_cond_broadcast(&k->wake);
 	pthread_mutex_unlock(&k->lock);
@@ -139,9 +151,9 @@ int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t
 	const struct by *by, struct err *err)
 {
 	struct whole w = {text, len};
-	int rc = edit_config(k, slug, edit_whole, &w, err);
+	const struct edit e = {edit_whole, &w, "config_written", NULL, by};
 
-	return rc < 0 ? rc : log_event(k, slug, 0, by, err, "config_written", "%s", "");
+	return edit_config(k, slug, &e, err);
 }
 
 /* ---- throwing away ---- */
@@ -222,14 +234,19 @@ int loop_remove(
 	(void)snprintf(gone, sizeof(gone), ".%s.removed.%d", slug, (int)getpid());
 	if (rc == 0 && renameat(k->st.tune, slug, k->st.tune, gone) < 0)
 		rc = err_sys(err, "cannot remove \"%s\"", slug);
-	if (rc == 0)
+	else if (rc == 0) {
 		rc = dir_sync(k->st.tune, err);
+		if (rc == 0)
+			rc = log_event(k, slug, 0, by, err, "removed", "%s", "");
+		/* what was not said to be done is not done */
+		if (rc < 0)
+			(void)renameat2(k->st.tune, gone, k->st.tune, slug, RENAME_NOREPLACE);
+	}
 	if (busy >= 0)
 		close(busy);
 	tune_close(&tn);
 	if (rc < 0)
 		return rc;
-	rc = log_event(k, slug, 0, by, err, "removed", "%s", "");
 	(void)dir_remove(k->st.tune, gone, NULL);
 	change(k, slug, CHANGE_SLUGS);
 	return rc;

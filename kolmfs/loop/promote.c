@@ -244,10 +244,10 @@ static int promote_logged(struct kolm *k, struct gate *g, bool force, const stru
 		rc = err_set(err, ESTALE, "HEAD became %s meanwhile; try again", now.head);
 	if (rc == 0)
 		rc = head_promote(&g->tn, g->rev, &entry, err);
-	if (rc == 0)
-		g->hd = (struct head){0};
-	if (rc == 0)
-		rc = head_load(&g->tn, &g->hd, err);
+	if (rc == 0) {
+		memcpy(g->hd.prev, g->hd.head, sizeof(g->hd.prev));
+		(void)snprintf(g->hd.head, sizeof(g->hd.head), "%s", g->rev);
+	}
 	close(lock);
 	(void)k;
 	return rc;

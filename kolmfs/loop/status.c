@@ -86,7 +86,7 @@ static void read_captures(struct kolm *k, const struct tune *tn, struct facts *f
 	(void)captures_scan(cap, UINT64_MAX, NULL, NULL, &f->counts, NULL);
 	if (kolm_artifact_open(k, tn->slug, &af, NULL) == 0)
 		opt.cases = case_inputs(af, &opt.ncases);
-	if (captures_teach(cap, &opt, &f->te, NULL) < 0)
+	if ((af != NULL && opt.cases == NULL) || captures_teach(cap, &opt, &f->te, NULL) < 0)
 		f->te = (struct teach){0};
 	free((void *)opt.cases);
 	artifact_free(af);

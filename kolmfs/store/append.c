@@ -23,7 +23,8 @@ int flock_wait(int fd, int op, struct err *err)
 	while (flock(fd, op) < 0) {
 		if (errno == EINTR)
 			continue;
-		return errno == EWOULDBLOCK ? -EWOULDBLOCK : err_sys(err, "cannot lock");
+		return errno == EWOULDBLOCK && (op & LOCK_NB) != 0 ? -EWOULDBLOCK
+								   : err_sys(err, "cannot lock");
 	}
 	return 0;
 }

@@ -177,7 +177,13 @@ int captures_open(const struct tune *tn, struct err *err)
 		return err_set(err, EUCLEAN, CAPTURES_NAME " is a symbolic link");
 	if (fd < 0)
 		return err_sys(err, "cannot open " CAPTURES_NAME);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+	if (fstat(fd, &st) < 0) {
+		int rc = err_sys(err, "cannot stat " CAPTURES_NAME);
+
+		close(fd);
+		return rc;
+	}
+	if (!S_ISREG(st.st_mode)) {
 		close(fd);
 		return err_set(err, EUCLEAN, CAPTURES_NAME " is not a regular file");
 	}

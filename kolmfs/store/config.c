@@ -252,6 +252,12 @@ int config_check(const char *text, size_t len, struct config *out, struct err *e
 	return rc;
 }
 
+/* of read_file(): what could not be read is not known to be damaged */
+static bool is_damage(int rc)
+{
+	return rc == -ENOENT || rc == -EINVAL || rc == -ELOOP || rc == -EFBIG;
+}
+
 /* the sentence of G01: the damage, and where the last good copy is */
 static int config_damaged(const struct tune *tn, const char *why, struct err *err)
 {
@@ -286,7 +292,7 @@ int config_load(const struct tune *tn, struct config *out, struct err *err)
 	int rc;
 
 	rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &text, &why);
-	if (rc == -ENOMEM || rc == -EIO || rc == -EMFILE || rc == -ENFILE) {
+	if (rc < 0 && !is_damage(rc)) {
 		buf_release(&text);
 		return err_set(err, -rc, "%s", why.text);
 	}
@@ -323,7 +329,9 @@ int config_save(const struct tune *tn, struct config *cf, struct err *err)
 	bool good;
 	int rc;
 
-	rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &old, NULL);
+	rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &old, err);
+	if (rc < 0 && !is_damage(rc))
+		goto out;
 	/* what is damaged has no generation, and must not become the last good copy */
 	good = rc == 0 && config_parse(buf_str(&old), old.len, &disk, NULL) == 0;
 	if (good) {
@@ -359,26 +367,28 @@ out:
 	return rc;
 }
 
-/* put ${node} (owned) at the option's place in ${json} */
-static int option_put(cJSON *json, const struct option *o, cJSON *node)
+/* set the option's member of ${json}; one that is there is changed in place, because cJSON's
+ * replacing loses the name when memory is short */
+static int option_put(cJSON *json, const struct option *o, double x)
 {
-	cJSON *group = json;
+	cJSON *group = json, *node;
 
 	if (o->group != NULL) {
 		group = cJSON_GetObjectItemCaseSensitive(json, o->group);
 		if (group == NULL)
 			group = cJSON_AddObjectToObject(json, o->group);
 	}
-	if (group == NULL || node == NULL) {
-		cJSON_Delete(node);
+	node = group == NULL ? NULL : cJSON_GetObjectItemCaseSensitive(group, o->name);
+	if (o->kind == SWITCH && cJSON_IsBool(node))
+		node->type = x != 0 ? cJSON_True : cJSON_False;
+	else if (o->kind != SWITCH && cJSON_IsNumber(node))
+		(void)cJSON_SetNumberHelper(node, x);
+	else if (group == NULL || node != NULL) /* of another kind it was never loaded */
 		return -ENOMEM;
-	}
-	if (cJSON_GetObjectItemCaseSensitive(group, o->name) != NULL)
-		return cJSON_ReplaceItemInObjectCaseSensitive(group, o->name, node) ? 0 : -ENOMEM;
-	if (!cJSON_AddItemToObject(group, o->name, node)) {
-		cJSON_Delete(node);
-		return -ENOMEM;
-	}
+	else if (o->kind == SWITCH)
+		return cJSON_AddBoolToObject(group, o->name, x != 0) != NULL ? 0 : -ENOMEM;
+	else
+		return cJSON_AddNumberToObject(group, o->name, x) != NULL ? 0 : -ENOMEM;
 	return 0;
 }
 
@@ -443,8 +453,7 @@ int config_set(struct config *cf, const char *key, const char *value, struct err
 
 	if (rc < 0)
 		return rc;
-	if (option_put(cf->json, o,
-		    o->kind == SWITCH ? cJSON_CreateBool(x != 0) : cJSON_CreateNumber(x)) < 0)
+	if (option_put(cf->json, o, x) < 0)
 		return err_nomem(err);
 	option_store(cf, o, x);
 	return 0;
@@ -476,9 +485,7 @@ int config_new(const struct config_init *in, struct config *out, struct err *err
 			x = in->alpha;
 		else if (o->at == offsetof(struct config, dropout))
 			x = in->dropout;
-		ok = option_put(cf.json, o,
-			     o->kind == SWITCH ? cJSON_CreateBool(x != 0)
-					       : cJSON_CreateNumber(x)) == 0;
+		ok = option_put(cf.json, o, x) == 0;
 	}
 	ok = ok && put_text(cf.json, "created_at", time_text(time_now(), now));
 	ok = ok && put_text(cf.json, "artifact_path", in->artifact_path);

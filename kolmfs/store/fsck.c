@@ -108,34 +108,44 @@ static void check_log(struct fsck *f)
 
 /* ---- indexes ---- */
 
-static const char *index_bad(int rag, const char *name, struct err *err)
+/* -EBADMSG when it is known to be bad, another errno when it could not be looked at */
+static int index_check(int rag, const char *name, struct err *err)
 {
 	struct buf text = BUF_INIT;
-	const char *want, *bad = NULL;
 	char sha[HASH_HEX_BYTES];
 	cJSON *json = NULL;
-	int dir = dir_open(rag, name, err), fd = -1;
+	const char *want;
+	int dir = openat(rag, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1, rc;
 
 	if (dir < 0)
-		return "it is not a folder";
-	if (read_file(dir, "manifest.json", 1 << 20, &text, err) < 0 ||
-		json_parse(buf_str(&text), text.len, &json, err) < 0) {
-		bad = "its manifest.json cannot be read";
+		return errno == ENOTDIR || errno == ELOOP
+			       ? err_set(err, EBADMSG, "it is not a folder")
+			       : err_sys(err, "it cannot be opened");
+	rc = read_file(dir, "manifest.json", 1 << 20, &text, err);
+	if (rc == 0)
+		rc = json_parse(buf_str(&text), text.len, &json, err);
+	if (rc == -ENOENT || rc == -EBADMSG || rc == -EINVAL || rc == -ELOOP || rc == -EFBIG)
+		rc = err_set(err, EBADMSG, "its manifest.json is missing or damaged");
+	if (rc < 0)
 		goto out;
-	}
 	want = json_get_string(json, "sha256");
-	fd = openat(dir, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || sha256_fd(fd, 0, UINT64_MAX, sha, err) < 0)
-		bad = "its index.json cannot be read";
-	else if (want == NULL || strcmp(want, sha) != 0)
-		bad = "its index.json does not match the digest in manifest.json";
+	rc = fd = openat(dir, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		rc = errno == ENOENT || errno == ELOOP
+			     ? err_set(err, EBADMSG, "its index.json is missing")
+			     : err_sys(err, "its index.json cannot be opened");
+	else
+		rc = sha256_fd(fd, 0, UINT64_MAX, sha, err);
+	if (rc == 0 && (want == NULL || strcmp(want, sha) != 0))
+		rc = err_set(
+			err, EBADMSG, "its index.json does not match the digest in manifest.json");
 out:
 	if (fd >= 0)
 		close(fd);
 	close(dir);
 	cJSON_Delete(json);
 	buf_release(&text);
-	return bad;
+	return rc;
 }
 
 static void check_indexes(struct fsck *f)
@@ -153,17 +163,18 @@ static void check_indexes(struct fsck *f)
 	while ((d = readdir(dir)) != NULL) {
 		char path[300], why[200];
 		struct err err = ERR_NONE;
-		const char *bad;
+		int rc;
 
 		if (d->d_name[0] == '.' || strcmp(d->d_name, "jobs") == 0 ||
 			strcmp(d->d_name, "jobs.jsonl") == 0)
 			continue;
-		bad = index_bad(f->st->rag, d->d_name, &err);
-		if (bad == NULL)
-			continue;
+		rc = index_check(f->st->rag, d->d_name, &err);
 		(void)snprintf(path, sizeof(path), "rag/%s", d->d_name);
-		(void)snprintf(why, sizeof(why), "%s; rebuild it with rag index", bad);
-		fsck_lose(f, NULL, f->st->rag, d->d_name, path, why);
+		(void)snprintf(why, sizeof(why), "%.150s; rebuild it with rag index", err.text);
+		if (rc == -EBADMSG)
+			fsck_lose(f, NULL, f->st->rag, d->d_name, path, why);
+		else if (rc < 0)
+			fsck_tell(f, FSCK_DAMAGED, path, "%.300s", err.text);
 	}
 	closedir(dir);
 }

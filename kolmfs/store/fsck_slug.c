@@ -67,14 +67,16 @@ static void check_config(struct fsck *f, const struct tune *tn)
 	struct err why = ERR_NONE, again = ERR_NONE;
 	struct buf text = BUF_INIT;
 	struct config cf;
+	int rc;
 
-	if (config_load(tn, &cf, &why) == 0) {
+	rc = config_load(tn, &cf, &why);
+	if (rc == 0) {
 		config_release(&cf);
 		return;
 	}
 	(void)path_of(tn, CONFIG_NAME, path);
 	(void)snprintf(bad, sizeof(bad), "%.300s", why.text);
-	if (!f->repair)
+	if (!f->repair || (rc != -EUCLEAN && rc != -ERANGE && rc != -EINVAL))
 		fsck_tell(f, FSCK_DAMAGED, path, "%s", bad);
 	else if (config_restore(tn, &text, lost, &again) < 0)
 		fsck_tell(f, FSCK_DAMAGED, path, "%s; the copy kept is no better: %.200s", bad,
@@ -99,7 +101,9 @@ static void check_eval(struct fsck *f, const struct tune *tn, int dir, const cha
 	(void)snprintf(name, sizeof(name), "revisions/%.11s/eval.json", rev);
 	if (rc == 0)
 		rc = json_check(buf_str(&text), text.len, &why);
-	if (rc < 0 && rc != -ENOENT)
+	if (rc < 0 && rc != -ENOENT && rc != -EBADMSG && rc != -EINVAL && rc != -ELOOP)
+		fsck_tell(f, FSCK_DAMAGED, path_of(tn, name, path), "%.300s", why.text);
+	else if (rc < 0 && rc != -ENOENT)
 		fsck_lose(f, tn->slug, dir, "eval.json", path_of(tn, name, path),
 			"it cannot be read; eval again");
 	buf_release(&text);
@@ -123,7 +127,8 @@ static void check_revision(
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "%.380s", why.text);
-	if (rc == -ENOMEM || rc == -EIO || rc == -EMFILE || rc == -ENFILE || is_named)
+	/* what could not be read is not known to be bad */
+	if (is_named || (rc != -ENOENT && rc != -EKEYREJECTED))
 		fsck_tell(f, FSCK_DAMAGED, path, "%s%s", text,
 			is_named ? "; HEAD or head.prev names it, so it stays" : "");
 	else
@@ -158,9 +163,9 @@ static bool is_whole(const struct tune *tn, const char *rev)
 	return rev[0] != '\0' && revision_verify(tn, rev, NULL, NULL) == 0;
 }
 
-/* why the file cannot be HEAD or head.prev; "" when it is fine */
-static void rev_file_bad(
-	const struct tune *tn, const char *name, char rev[REV_BYTES], char why[200])
+/* why the file cannot be HEAD or head.prev, "" when it is fine; an errno when it could not be read
+ */
+static int rev_file_bad(const struct tune *tn, const char *name, char rev[REV_BYTES], char why[200])
 {
 	struct err err = ERR_NONE;
 	struct stat sb;
@@ -174,13 +179,23 @@ static void rev_file_bad(
 		(void)snprintf(why, 200, "%.180s", err.text);
 	if (rc < 0) {
 		rev[0] = '\0';
-		return;
+		return rc;
 	}
 	(void)snprintf(path, sizeof(path), "revisions/%s", rev);
-	if (fstatat(tn->dir, path, &sb, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(sb.st_mode))
+	rc = fstatat(tn->dir, path, &sb, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
+		(void)snprintf(why, 200, "cannot stat '%s'", path);
+	else if (rc < 0 || !S_ISDIR(sb.st_mode))
 		(void)snprintf(why, 200, "%s names %s, which is missing", name, rev);
 	else if (fstatat(tn->dir, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink != 1)
 		(void)snprintf(why, 200, "%s has %lu names", name, (unsigned long)sb.st_nlink);
+	return rc;
+}
+
+/* it was read, or is not there: what it holds is known to be wrong */
+static bool is_known(int rc)
+{
+	return rc == 0 || rc == -ENOENT || rc == -ENOTDIR || rc == -EUCLEAN;
 }
 
 /* ${name} holds ${rev} again; what stood there goes to .lost/ */
@@ -233,11 +248,11 @@ static void check_head(
 	struct fsck *f, const struct tune *tn, const struct head *logged, struct head *now)
 {
 	char path[PATH_BYTES], why[200];
+	int rc = rev_file_bad(tn, "HEAD", now->head, why);
 
-	rev_file_bad(tn, "HEAD", now->head, why);
 	if (why[0] == '\0')
 		return;
-	if (f->repair && f->chain_holds && is_whole(tn, logged->head)) {
+	if (f->repair && is_known(rc) && f->chain_holds && is_whole(tn, logged->head)) {
 		rev_file_restore(f, tn, "HEAD", why, logged->head);
 		memcpy(now->head, logged->head, REV_BYTES);
 	} else {
@@ -253,11 +268,15 @@ static void check_prev(
 	struct stat sb;
 	bool is_there = fstatat(tn->dir, "head.prev", &sb, AT_SYMLINK_NOFOLLOW) == 0;
 
-	rev_file_bad(tn, "head.prev", now->prev, why);
+	int rc = rev_file_bad(tn, "head.prev", now->prev, why);
+
 	/* not there is right for a slug that was never promoted, and for one of the reference */
 	if (why[0] == '\0' || (!is_there && logged->prev[0] == '\0'))
 		return;
-	if (f->chain_holds && strcmp(logged->head, now->head) == 0 && is_whole(tn, logged->prev)) {
+	if (!is_known(rc)) {
+		fsck_tell(f, FSCK_DAMAGED, path_of(tn, "head.prev", path), "%s", why);
+	} else if (f->chain_holds && strcmp(logged->head, now->head) == 0 &&
+		   is_whole(tn, logged->prev)) {
 		if (f->repair)
 			rev_file_restore(f, tn, "head.prev", why, logged->prev);
 		else
@@ -315,7 +334,7 @@ static void check_journal(struct fsck *f, const struct tune *tn)
 		return;
 	if (rc == 0)
 		(void)err_set(&why, EUCLEAN, "%" PRIu64 " of its lines cannot be read", bad);
-	if (!f->repair || rc == -EIO || rc == -ENOMEM) {
+	if (!f->repair || (rc < 0 && rc != -EUCLEAN)) {
 		fsck_tell(f, FSCK_DAMAGED, path, "%.300s", why.text);
 	} else if (rc < 0) {
 		fsck_lose(f, tn->slug, tn->dir, "jobs.jsonl", path, why.text);
@@ -334,6 +353,7 @@ static void check_captures(struct fsck *f, const struct tune *tn)
 	struct capture_counts n = {0};
 	struct err why = ERR_NONE;
 	char path[PATH_BYTES];
+	struct stat sb;
 	int fd = captures_open(tn, &why), rc = fd;
 
 	(void)path_of(tn, "captures.jsonl", path);
@@ -341,7 +361,8 @@ static void check_captures(struct fsck *f, const struct tune *tn)
 		rc = captures_scan(fd, UINT64_MAX, NULL, NULL, &n, &why);
 		close(fd);
 	}
-	if (rc == -EUCLEAN)
+	if (fd < 0 && fstatat(tn->dir, "captures.jsonl", &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+		!S_ISREG(sb.st_mode))
 		fsck_lose(f, tn->slug, tn->dir, "captures.jsonl", path, why.text);
 	else if (rc < 0 && rc != -ENOENT)
 		fsck_tell(f, FSCK_DAMAGED, path, "%.300s", why.text);
@@ -381,9 +402,15 @@ static void check_artifact(struct fsck *f, const struct tune *tn)
 void fsck_slug(struct fsck *f, const struct tune *tn)
 {
 	struct head now = {0}, logged;
+	struct err why = ERR_NONE;
+	char path[PATH_BYTES];
 
 	check_config(f, tn);
-	head_logged(tn, &logged);
+	if (head_logged(tn, &logged, &why) < 0) {
+		fsck_tell(f, FSCK_DAMAGED, path_of(tn, "HEAD", path),
+			"what the log says of it cannot be read: %.300s", why.text);
+		return;
+	}
 	check_intent(f, tn, &logged);
 	check_head(f, tn, &logged, &now);
 	check_prev(f, tn, &logged, &now);

@@ -68,14 +68,17 @@ static void rev_member(struct json_slice line, const char *key, char out[REV_BYT
 		(void)snprintf(out, REV_BYTES, "%.*s", (int)v.len - 2, v.text + 1);
 }
 
-void head_logged(const struct tune *tn, struct head *out)
+int head_logged(const struct tune *tn, struct head *out, struct err *err)
 {
 	static const char *const changes[] = {
 		"\"initialised\"", "\"promoted\"", "\"rolled_back\"", "\"head_found\""};
 	struct buf lines = BUF_INIT;
 
 	*out = (struct head){0};
-	(void)log_slug(tn->st, tn->slug, &lines, NULL);
+	int rc = log_slug(tn->st, tn->slug, &lines, err);
+
+	if (rc < 0)
+		goto out;
 	for (const char *p = buf_str(&lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
 		struct json_slice line = {p, (size_t)(lf - p)}, event;
 
@@ -88,7 +91,9 @@ void head_logged(const struct tune *tn, struct head *out)
 				rev_member(line, "previous", out->prev);
 			}
 	}
+out:
 	buf_release(&lines);
+	return rc;
 }
 
 /* H04: what the audit log knows */
@@ -99,7 +104,7 @@ static int head_missing(const struct tune *tn, struct err *err)
 
 	if (fstatat(tn->dir, "revisions", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_set(err, ENOENT, "not initialised");
-	head_logged(tn, &last);
+	(void)head_logged(tn, &last, NULL);
 	if (last.head[0] == '\0')
 		return err_set(err, EUCLEAN, "HEAD is missing; no promotion is in the log");
 	return err_set(err, EUCLEAN, "HEAD is missing; last promotion in the log is %s", last.head);

@@ -120,16 +120,20 @@ static void copy_text(char *out, size_t size, const char *text)
 	(void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
-static bool record_parse(const struct line *ln, struct job_record *jr)
+/* 1 a record, 0 none, -ENOMEM: a number that was not read would be given twice */
+static int record_parse(const struct line *ln, struct job_record *jr)
 {
 	const char *state, *outcome, *rev;
 	cJSON *json;
 	double id;
 	bool ok = false;
+	int rc;
 
-	if (ln->over || !crc_holds(ln->text, ln->len) ||
-		json_parse(ln->text, ln->len, &json, NULL) < 0)
-		return false;
+	if (ln->over || !crc_holds(ln->text, ln->len))
+		return 0;
+	rc = json_parse(ln->text, ln->len, &json, NULL);
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : 0;
 	*jr = (struct job_record){.k = json_get_number(json, "k", NAN)};
 	id = json_get_number(json, "job", 0);
 	state = json_get_string(json, "state");
@@ -170,7 +174,12 @@ static int scan_lines(int dirfd, journal_each *each, void *arg, uint64_t *bad, s
 	fd = openat(dirfd, JOURNAL_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "cannot open '" JOURNAL_NAME "'");
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+	if (fstat(fd, &st) < 0) {
+		rc = err_sys(err, "cannot stat '" JOURNAL_NAME "'");
+		close(fd);
+		return rc;
+	}
+	if (!S_ISREG(st.st_mode)) {
 		close(fd);
 		return err_set(err, EUCLEAN, "'" JOURNAL_NAME "' is not a regular file");
 	}
@@ -178,7 +187,12 @@ static int scan_lines(int dirfd, journal_each *each, void *arg, uint64_t *bad, s
 	while ((rc = lines_next(&ls, &ln, err)) > 0) {
 		if (!ln.whole)
 			continue;
-		if (!record_parse(&ln, &jr))
+		rc = record_parse(&ln, &jr);
+		if (rc < 0) {
+			rc = err_nomem(err);
+			break;
+		}
+		if (rc == 0)
 			*bad += ln.len > 0;
 		else if (!each(arg, &jr))
 			break;

@@ -85,7 +85,13 @@ static int log_open(const struct store *st, struct err *err)
 			err, EUCLEAN, "audit log was cut: logs/" LOG_NAME " is a symbolic link");
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : err_sys(err, "cannot open logs/" LOG_NAME);
-	if (fstat(fd, &sb) < 0 || !S_ISREG(sb.st_mode)) {
+	if (fstat(fd, &sb) < 0) {
+		int rc = err_sys(err, "cannot stat logs/" LOG_NAME);
+
+		close(fd);
+		return rc;
+	}
+	if (!S_ISREG(sb.st_mode)) {
 		close(fd);
 		return err_set(
 			err, EUCLEAN, "audit log was cut: logs/" LOG_NAME " is not a regular file");
@@ -331,19 +337,29 @@ int log_slug(const struct store *st, const char *slug, struct buf *out, struct e
 	fd = log_open(st, err);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	(void)json_put_text(&want, slug);
+	if (json_put_text(&want, slug) < 0) {
+		close(fd);
+		return err_nomem(err);
+	}
 	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
 	while ((rc = lines_next(&ls, &ln, err)) > 0) {
 		struct json_slice value;
+		int is_json;
 
 		if (!ln.whole || ln.over ||
-			memmem(ln.text, ln.len, buf_str(&want), want.len) == NULL ||
-			json_check(ln.text, ln.len, NULL) < 0 ||
+			memmem(ln.text, ln.len, buf_str(&want), want.len) == NULL)
+			continue;
+		is_json = json_check(ln.text, ln.len, NULL);
+		if (is_json == -ENOMEM) {
+			rc = err_nomem(err);
+			break;
+		}
+		if (is_json < 0 ||
 			!json_member((struct json_slice){ln.text, ln.len}, "slug", &value) ||
 			value.len != want.len || memcmp(value.text, want.data, want.len) != 0)
 			continue;
 		(void)buf_add(out, ln.text, ln.len);
-		if (buf_putc(out, '\n') < 0) {
+		if (buf_putc(out, '\n') < 0 || out->failed) {
 			rc = err_nomem(err);
 			break;
 		}

@@ -92,8 +92,9 @@ void intent_release(struct intent *in);
 #define HEAD_NEXT ".HEAD.next"
 /* rev_file(dirfd, name, out, err): -ENOENT, -EUCLEAN. Trimmed. */
 int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err);
-/* head_logged(tn, out): what the audit log says HEAD and head.prev are; "" where it says nothing */
-void head_logged(const struct tune *tn, struct head *out);
+/* head_logged(tn, out, err): what the audit log says HEAD and head.prev are; "" where it says
+ * nothing */
+int head_logged(const struct tune *tn, struct head *out, struct err *err);
 /* head_exchange(dirfd, a, b, err): swap two names at once; -ENOSYS where the file system cannot */
 int head_exchange(int dirfd, const char *a, const char *b, struct err *err);
 /* head_write(tn, name, rev, err): a new file ${name}, fsynced, not yet the directory */

@@ -26,16 +26,24 @@ static bool is_file(int dirfd, const char *name)
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-/* complete as far as names go: digests are revision_verify()'s */
-static bool is_complete(int revisions, const char *rev, bool foreign)
+/* 1, 0, or an error: what cannot be looked at is not the same as what is not there */
+static int has_file(int revisions, const char *rev, const char *name, struct err *err)
 {
 	char path[300];
+	struct stat st;
 
-	(void)snprintf(path, sizeof(path), "%s/" FILES_NAME, rev);
-	if (is_file(revisions, path))
-		return true;
-	(void)snprintf(path, sizeof(path), "%s/adapter_config.json", rev);
-	return foreign && is_file(revisions, path);
+	(void)snprintf(path, sizeof(path), "%s/%s", rev, name);
+	if (fstatat(revisions, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return S_ISREG(st.st_mode);
+	return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "cannot stat '%s'", path);
+}
+
+/* complete as far as names go: digests are revision_verify()'s */
+static int is_complete(int revisions, const char *rev, bool foreign, struct err *err)
+{
+	int rc = has_file(revisions, rev, FILES_NAME, err);
+
+	return rc == 0 && foreign ? has_file(revisions, rev, "adapter_config.json", err) : rc;
 }
 
 static int by_number(const void *a, const void *b)
@@ -68,8 +76,14 @@ static int folders(const struct tune *tn, bool complete, long **numbers, size_t 
 	while ((d = readdir(dir)) != NULL) {
 		long number = rev_number(d->d_name);
 
-		if (number < 0 || (complete && !is_complete(fd, d->d_name, foreign)))
+		if (number < 0)
 			continue;
+		rc = complete ? is_complete(fd, d->d_name, foreign, err) : 1;
+		if (rc < 0)
+			break;
+		if (rc == 0)
+			continue;
+		rc = 0;
 		if (count == cap) {
 			long *grown =
 				realloc(list, (cap = cap == 0 ? 64 : cap * 2) * sizeof(*list));
@@ -181,7 +195,12 @@ static int file_digest(
 
 	if (fd < 0)
 		return err_sys(err, "cannot open '%s'", name);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+	if (fstat(fd, &st) < 0) {
+		rc = err_sys(err, "cannot stat '%s'", name);
+		close(fd);
+		return rc;
+	}
+	if (!S_ISREG(st.st_mode)) {
 		close(fd);
 		return err_set(err, EINVAL, "'%s' is not a regular file", name);
 	}
@@ -358,10 +377,14 @@ int revision_publish(
 		rc = errno == EEXIST || errno == ENOTEMPTY
 			     ? err_set(err, EEXIST, "%s is there already", rev)
 			     : err_sys(err, "cannot publish %s", rev);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = dir_sync(revisions, err);
-	if (rc == 0)
-		rc = dir_sync(fromdir, err);
+		if (rc == 0)
+			rc = dir_sync(fromdir, err);
+		/* what is not durable was not published */
+		if (rc < 0)
+			(void)renameat2(revisions, rev, fromdir, name, RENAME_NOREPLACE);
+	}
 	close(revisions);
 	return rc;
 }
