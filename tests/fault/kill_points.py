@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""kill_points POINTS SEED DIR - SIGKILL at each system call of the state changes of real programs; then a recovery, killed inside too, then another.
+
+DIR holds `store` (made by make_shout) and shout.kolm. After each kill the invariants of reliability.md section 11 hold: HEAD and head.prev as before or as
+after, the rows there once, a store `kolm fsck` has nothing to say about, and a second repair that finds nothing. POINTS 0: all of them, and every point of
+each recovery.
+"""
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+POINTS, SEED, DIR = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+BUILD, MODEL = os.environ["BUILD"], os.environ.get("MODEL", "")
+RNG = random.Random(SEED)
+KOLM, STEPPER = BUILD + "/bin/kolm", BUILD + "/fault/stepper"
+STORE, KEPT, ART = DIR + "/store", DIR + "/kept", DIR + "/shout.kolm"
+SIDE = ART + ".rag.json"
+ENV = dict(os.environ, KOLM_HOME=STORE)
+SLUG = STORE + "/tune/shout"
+
+
+def fail(text):
+    print(f"FAILED seed {SEED}: {text}")
+    shutil.rmtree("/tmp/kolm-kill-points", ignore_errors=True)
+    shutil.copytree(DIR, "/tmp/kolm-kill-points", symlinks=True)
+    print("what it left is in /tmp/kolm-kill-points")
+    sys.exit(1)
+
+
+def run(*words, check=True):
+    p = subprocess.run([KOLM, *words], env=ENV, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if check and p.returncode != 0:
+        fail(f"kolm {' '.join(words)}: {p.stdout}{p.stderr}")
+    return p
+
+
+def step(at, *words):
+    """(exit status, calls it made)"""
+    p = subprocess.run([STEPPER, str(at), KOLM, *words], env=ENV, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return p.returncode, int(p.stderr.split()[-1])
+
+
+def read(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except FileNotFoundError:
+        return None
+
+
+def state():
+    config = read(SLUG + "/tune-config.json")
+    revisions = sorted(os.listdir(SLUG + "/revisions")) if os.path.isdir(SLUG + "/revisions") else None
+    rows = [json.loads(x)["input"] for x in (read(SLUG + "/captures.jsonl") or "").splitlines()]
+    events = [json.loads(x)["event"] for x in (read(STORE + "/logs/tune.jsonl") or "").splitlines()]
+    counted = {e: events.count(e) for e in ("promoted", "rolled_back")}
+    strip = [(read(SLUG + "/" + n) or "-").strip() for n in ("HEAD", "head.prev")]
+    return json.dumps([strip, json.loads(config)["captures_on"] if config else None, [r for r in revisions or [] if not r.startswith(".")] if revisions else None,
+                       rows, counted, os.path.exists(SIDE), sorted(n for n in os.listdir(STORE + "/rag") if not n.startswith(".") and not n.startswith("jobs"))])
+
+
+def restore():
+    shutil.rmtree(STORE, ignore_errors=True)
+    shutil.copytree(KEPT + "/store", STORE, symlinks=True)
+    if os.path.exists(SIDE):
+        os.unlink(SIDE)
+    if os.path.exists(KEPT + "/side"):
+        shutil.copy(KEPT + "/side", SIDE)
+
+
+def keep():
+    shutil.rmtree(KEPT, ignore_errors=True)
+    os.mkdir(KEPT)
+    shutil.copytree(STORE, KEPT + "/store", symlinks=True)
+    if os.path.exists(SIDE):
+        shutil.copy(SIDE, KEPT + "/side")
+
+
+def settle(what):
+    """recover, and once more; nothing may be left to say"""
+    p = run("fsck", "--repair", check=False)
+    if p.returncode != 0:
+        fail(f"{what}: fsck --repair: {p.stdout}{p.stderr}")
+    p = run("fsck", check=False)
+    if p.returncode != 0 or "every invariant holds" not in p.stdout:
+        fail(f"{what}: a second look found {p.stdout}{p.stderr}")
+
+
+def revision(n):
+    """a revision without training: v0's bytes under another number"""
+    to = f"{SLUG}/revisions/v{n}"
+    shutil.copytree(SLUG + "/revisions/v0", to)
+    data = b"adapter of v%d" % n
+    open(to + "/adapter_model.safetensors", "wb").write(data)
+    files = json.load(open(to + "/files.json"))
+    for f in files["files"]:
+        if f["name"] == "adapter_model.safetensors":
+            f["bytes"], f["sha256"] = len(data), hashlib.sha256(data).hexdigest()
+    json.dump(files, open(to + "/files.json", "w"))
+
+
+def light_v0():
+    """v0's 4 MB are copied at every point: a few bytes do"""
+    revision(9)
+    shutil.rmtree(SLUG + "/revisions/v0")
+    os.rename(SLUG + "/revisions/v9", SLUG + "/revisions/v0")
+
+
+A = ("--artifact", ART)
+CHANGES = [  # name, command, what to run before
+    ("init", ("tune", "init", *A, "--base", MODEL), None),
+    ("capture-on", ("tune", "capture-on", *A), None),
+    ("capture-off", ("tune", "capture-off", *A), [("tune", "capture-on", *A)]),
+    ("promote", ("tune", "promote", *A, "--rev", "v2", "--force"), None),
+    ("rollback", ("tune", "rollback", *A), None),
+    ("append", ("run", ART, "one more"), [("tune", "capture-on", *A)]),
+    ("confirm", ("captures", "confirm", *A, "--all"), None),
+    ("drop", ("captures", "drop", *A, "--all"), None),
+    ("index", ("rag", "index", DIR + "/docs", "--name", "docs"), None),
+    ("index again", ("rag", "index", DIR + "/docs", "--name", "docs"), [("rag", "index", DIR + "/docs", "--name", "docs")]),
+    ("attach", ("rag", "attach", ART, "--index", "docs"), [("rag", "index", DIR + "/docs", "--name", "docs")]),
+    ("detach", ("rag", "detach", ART), [("rag", "index", DIR + "/docs", "--name", "docs"), ("rag", "attach", ART, "--index", "docs")]),
+    ("log verify", ("log", "verify"), None),
+    ("repair", ("fsck", "--repair"), "wreck"),
+]
+
+
+def wreck():
+    """a promotion that died between its exchange and head.prev, a damaged config, half a revision"""
+    open(SLUG + "/tune-config.json", "w").write('{"half')
+    os.mkdir(SLUG + "/revisions/v7")
+    open(SLUG + "/.HEAD.tmp.999999.1", "w").write("v")
+    open(STORE + "/rag/.x.tmp.999999.0", "w").write("")
+    os.unlink(SLUG + "/head.prev")
+
+
+def prepare():
+    os.mkdir(DIR + "/docs")
+    for n in range(3):
+        open(f"{DIR}/docs/{n}.md", "w").write(f"# page {n}\nrefunds take {n} days\n")
+    restore_points = {}
+    keep()
+    restore_points["init"] = KEPT + ".init"
+    shutil.copytree(KEPT, KEPT + ".init")
+    run("tune", "init", *A, "--base", MODEL)
+    light_v0()
+    for n in (1, 2):
+        revision(n)
+    run("tune", "promote", *A, "--rev", "v1", "--force")
+    row = json.dumps({"input": "a row", "output": "A ROW", "rev": "v1", "id": "ab12cd34"})
+    open(SLUG + "/captures.jsonl", "w").write(row + "\n")
+    keep()
+    shutil.copytree(KEPT, KEPT + ".all")
+
+
+def start_of(name, before):
+    shutil.rmtree(KEPT, ignore_errors=True)
+    shutil.copytree(KEPT + (".init" if name == "init" else ".all"), KEPT)
+    restore()
+    if before == "wreck":
+        wreck()
+    for words in before if isinstance(before, list) else []:
+        run(*words)
+    keep()
+
+
+def one(name, words, at, before, after):
+    restore()
+    rc, _ = step(at, *words)
+    what = f"{name}, killed at call {at}"
+    inner = 0
+    if RNG.random() < 0.5 or POINTS == 0:  # the recovery dies as well
+        inner = RNG.randrange(1, 260)
+        step(inner, "fsck", "--repair")
+        what += f", its recovery at call {inner}"
+    settle(what)
+    now = state()
+    if now not in ([after] if rc == 0 else [before, after]):
+        fail(f"{what}: exit {rc}\nbefore {before}\nafter  {after}\nnow    {now}")
+    if hashlib.sha256(open(ART, "rb").read()).hexdigest() != ART_SHA:
+        fail(f"{what}: the artifact changed")
+    return inner > 0
+
+
+prepare()
+ART_SHA = hashlib.sha256(open(ART, "rb").read()).hexdigest()
+plan, total, doubles, kills = [], 0, 0, 0
+for name, words, before in CHANGES:
+    start_of(name, before)
+    old = None if before == "wreck" else state()
+    rc, calls = step(0, *words)
+    if rc != 0:
+        fail(f"{name} fails without a kill: {rc}")
+    settle(name)
+    plan.append((name, words, before, old or state(), state(), calls))
+    total += calls
+for name, words, before, old, new, calls in plan:
+    start_of(name, before)
+    share = POINTS * calls // total + 1 if POINTS else calls
+    points = list(range(1, calls + 1)) * (share // calls) + RNG.sample(range(1, calls + 1), share % calls)
+    for at in points:
+        doubles += one(name, words, at, old, new)
+        kills += 1
+print(f"{kills} kills in {len(CHANGES)} changes of {total} calls, {doubles} of them with a kill in the recovery, seed {SEED}: nothing lost")
