@@ -1,0 +1,10 @@
+# a seeded twentieth of the fault suites: what make check-fault does at length
+set -e
+cd "$(dirname "$0")/../.."
+export PART=20
+for t in inject kill-points appenders power-cuts race; do
+	rc=0
+	out=$(bash "tests/fault/$t.sh" 2>&1) || rc=$?
+	[ $rc -eq 0 ] || [ $rc -eq 77 ] || { echo "$t: exit $rc"; echo "$out" | tail -n 40; exit 1; }
+	echo "ran: $(echo "$out" | tail -n 1)"
+done
