@@ -21,8 +21,11 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-static const char *const kind_names[] = {
-	[JOB_STEP] = "step", [JOB_EVAL] = "eval", [JOB_CYCLE] = "cycle", [JOB_INDEX] = "index", [JOB_REPLAY] = "replay"};
+static const char *const kind_names[] = {[JOB_STEP] = "step",
+	[JOB_EVAL] = "eval",
+	[JOB_CYCLE] = "cycle",
+	[JOB_INDEX] = "index",
+	[JOB_REPLAY] = "replay"};
 
 /* the folder jobs.jsonl and jobs/ stand in */
 static int home_open(struct kolm *k, const char *slug, struct err *err)
@@ -267,10 +270,11 @@ static int reserve(struct job *jb, struct err *err)
 	else
 		rc = journal_new(home, &jb->rec, err);
 	if (rc == 0) {
-		rc = jobs = dir_open(home, "jobs", err);
+		rc = jobs = dir_make(home, "jobs", err);
 		if (rc >= 0) {
 			(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)jb->rec.id);
-			rc = jb->dir = dir_open(jobs, name, err);
+			/* one whose process died between its line and its folder has none yet */
+			rc = jb->dir = dir_make(jobs, name, err);
 			close(jobs);
 		}
 	}

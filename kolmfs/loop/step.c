@@ -392,6 +392,28 @@ static int step_body(struct train *t, struct err *err)
 	return rc;
 }
 
+/* a server that died between publishing and the line of the log: the line comes now, once */
+static int say_complete(const struct train *t, struct err *err)
+{
+	struct job *jb = t->jb;
+	struct buf lines = BUF_INIT;
+	cJSON *train = NULL;
+	char want[80];
+	int rc = log_slug(&jb->k->st, jb->slug, &lines, err);
+
+	(void)snprintf(want, sizeof(want), "{\"event\":\"step_complete\",\"revision\":\"%s\",",
+		jb->rec.rev);
+	if (rc == 0 && strstr(buf_str(&lines), want) == NULL) {
+		(void)rev_json(&t->tn, jb->rec.rev, "train.json", &train, NULL);
+		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
+			"\"revision\":\"%s\",\"elapsed_sec\":%.2f,\"recovered\":true", jb->rec.rev,
+			json_get_number(train, "elapsed_sec", 0));
+		cJSON_Delete(train);
+	}
+	buf_release(&lines);
+	return rc;
+}
+
 int step_run(struct job *jb, struct err *err)
 {
 	struct train t = {
@@ -406,8 +428,9 @@ int step_run(struct job *jb, struct err *err)
 	rc = jb->resumed ? revision_open(&t.tn, jb->rec.rev, NULL) : -1;
 	if (rc >= 0) {
 		close(rc);
+		rc = say_complete(&t, err);
 		train_release(&t);
-		return 0;
+		return rc;
 	}
 	rc = step_body(&t, err);
 	if (rc == 0) {

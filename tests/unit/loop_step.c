@@ -325,6 +325,46 @@ Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
 	rig_close(&r);
 }
 
+/* the server died when the revision was published and the log did not know yet */
+Test(loop_step, a_published_step_gets_its_line_at_the_next_start_once)
+{
+	struct job_record jr = {.verb = "step epochs=1", .rev = "v1", .k = NAN};
+	struct rig r;
+	struct tune tn;
+	int out;
+
+	start(&r);
+	kolm_close(r.k);
+	works(kolm_open(r.store, false, r.sp, &r.k, &r.err));
+	works(tune_open(kolm_store(r.k), "redactor", &tn, &r.err));
+	works(journal_new(tn.dir, &jr, &r.err));
+	out = dir_make(tn.dir, "out", &r.err);
+	works(out);
+	works(replace_file(out, "adapter_config.json", "{}", 2, 0600, &r.err));
+	works(replace_file(out, "train.json", "{\"elapsed_sec\":1.5}", 19, 0600, &r.err));
+	works(revision_seal(out, &r.err));
+	close(out);
+	works(revision_publish(&tn, tn.dir, "out", "v1", &r.err));
+	/* and before the job had its folder */
+	works(dir_remove(tn.dir, "jobs", &r.err));
+	tune_close(&tn);
+	for (int i = 0; i < 2; i++) {
+		kolm_close(r.k);
+		works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
+		for (int n = 0; n < 100; n++) {
+			jr = job_end(&r, "redactor", 1);
+			if (jr.outcome != JOB_INTERRUPTED)
+				break;
+			nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		}
+		cr_expect_eq(jr.outcome, JOB_OK, "%s", jr.error);
+		cr_expect_eq(
+			in_log(&r, "\"step_complete\",\"revision\":\"v1\",\"elapsed_sec\":1.50"),
+			1);
+	}
+	rig_close(&r);
+}
+
 Test(loop_step, nothing_but_bad_lines)
 {
 	struct rig r;
