@@ -13,8 +13,20 @@
 #endif
 typedef LM_REAL real;
 
+#include <stdint.h>
+#include <string.h>
+
 #include "trainer/tensor.h"
 #include "trainer/threads.h"
+
+/* a loop over rows that is compiled once more for wider vectors, chosen at start: the same
+ * operations in the same order in every lane, so the same bits */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+	!defined(__SANITIZE_ADDRESS__)
+#define REAL_WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define REAL_WIDE
+#endif
 
 #ifndef LM_PRODUCTS
 #include "trainer/gemm.h"
@@ -44,50 +56,47 @@ static inline void product_matrix_backward(struct threads *th, float *dx, long l
 	gemm_backward(th, dx, lddx, dy, lddy, m, &t, add);
 }
 
+/* eight lanes; on machines with shorter registers the compiler takes several */
+typedef float real_lanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t real_bits __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline __attribute__((always_inline)) void real_exp_lanes(float *at)
+{
+	const real_lanes zero = {0};
+	const real_lanes x = *(const real_lanes *)at, low = zero - 87.0f;
+	real_bits below = x < low;
+	real_lanes v = (real_lanes)((below & (real_bits)low) | (~below & (real_bits)x));
+	/* adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits */
+	real_lanes k = v * 1.44269504f + 12582912.0f, q = zero + 1.9875691500e-4f, r;
+	real_bits bits = (real_bits)k;
+
+	k -= 12582912.0f;
+	r = (v - k * 0.693359375f) + k * 2.12194440e-4f;
+	q = q * r + 1.3981999507e-3f;
+	q = q * r + 8.3334519073e-3f;
+	q = q * r + 4.1665795894e-2f;
+	q = q * r + 1.6666665459e-1f;
+	q = q * r + 5.0000001201e-1f;
+	q = q * r * r + r + 1.0f;
+	q *= (real_lanes)((bits + 127) << 23);
+	*(real_lanes *)at = (real_lanes)(~below & (real_bits)q);
+}
+
 /* real_exp(x, n): x[i] = exp(x[i]) in place; arguments at most 88. Relative error below 2e-7, below
  * -87 zero. */
-static inline void real_exp(float *restrict x, long n)
+static inline __attribute__((always_inline)) void real_exp(float *restrict x, long n)
 {
 	enum { LANES = 8 };
 	float tail[LANES] = {0};
+	long i = 0;
 
-	for (long i = 0; i < n; i += LANES) {
-		float *p = i + LANES <= n ? x + i : tail;
-		int32_t bits[LANES];
-		float k[LANES], r[LANES], e[LANES];
-
-		for (int j = 0; p == tail && j < n - i; j++)
-			tail[j] = x[i + j];
-		for (int j = 0; j < LANES; j++) {
-			float v = p[j] < -87.0f ? -87.0f : p[j];
-
-			/* adding 1.5 * 2^23 rounds to a whole number, which then stands in the low
-			 * bits */
-			k[j] = v * 1.44269504f + 12582912.0f;
-			__builtin_memcpy(&bits[j], &k[j], sizeof(bits[j]));
-			k[j] -= 12582912.0f;
-			r[j] = (v - k[j] * 0.693359375f) + k[j] * 2.12194440e-4f;
-		}
-		for (int j = 0; j < LANES; j++) {
-			float q = 1.9875691500e-4f;
-
-			q = q * r[j] + 1.3981999507e-3f;
-			q = q * r[j] + 8.3334519073e-3f;
-			q = q * r[j] + 4.1665795894e-2f;
-			q = q * r[j] + 1.6666665459e-1f;
-			q = q * r[j] + 5.0000001201e-1f;
-			e[j] = q * r[j] * r[j] + r[j] + 1.0f;
-		}
-		for (int j = 0; j < LANES; j++) {
-			int32_t scale = (int32_t)((uint32_t)(bits[j] + 127) << 23);
-			float s;
-
-			__builtin_memcpy(&s, &scale, sizeof(s));
-			p[j] = p[j] < -87.0f ? 0.0f : e[j] * s;
-		}
-		for (int j = 0; p == tail && j < n - i; j++)
-			x[i + j] = tail[j];
-	}
+	for (; i + LANES <= n; i += LANES)
+		real_exp_lanes(x + i);
+	if (i == n)
+		return;
+	memcpy(tail, x + i, (size_t)(n - i) * sizeof(*x));
+	real_exp_lanes(tail);
+	memcpy(x + i, tail, (size_t)(n - i) * sizeof(*x));
 }
 #endif
 
