@@ -38,7 +38,9 @@ static void list_folder(void *arg, const char *name)
 
 CHILD(slug_child)
 {
+	char path[SLUG_BYTES + 32];
 	struct tune tn;
+	struct stat st;
 	int rc;
 
 	if (len > SLUG_BYTES)
@@ -50,6 +52,10 @@ CHILD(slug_child)
 	out->folder = &slug_folder;
 	memcpy(out->slug, child, len);
 	out->slug[len] = '\0';
+	/* every path of a slug comes by here: one look for what tune_open() would find */
+	snprintf(path, sizeof(path), "%s/tune-config.json", out->slug);
+	if (fstatat(sv->st->tune, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+		return 0;
 	rc = tune_open(sv->st, out->slug, &tn, err);
 	if (rc < 0)
 		return rc;
