@@ -185,7 +185,7 @@ fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 
 fuzz: deps
-	@tools/deps clang
+	@tools/deps clang libclang-rt-14-dev
 	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 CC=clang fuzzers
 	@tests/fuzz/run build-fuzz/fuzz $(T) $(ONLY)
 
@@ -201,8 +201,12 @@ peers:
 
 check-peers: deps
 	@$(MAKE) --no-print-directory model peers
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/peers/lm_ask
 	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) PEERS=$(abspath $(B)/peers) tests/peers/run
+
+$(B)/peers/lm_ask: tests/peers/lm_ask.c $(call LIB,lm base)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(SANFLAGS) -MF $(B)/obj/lm_ask.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(SYS_lm) $(SYS_base)
 
 # recursion, so that a fresh machine has its packages (and pkg-config its answers) before anything is compiled
 check: deps
