@@ -15,6 +15,11 @@
 #include "loop/private.h"
 #include "rag/kolmrag.h"
 
+/* memory an indexer may have, beyond four times what it plans with: a bound that honest work does not
+ * reach and a hostile document cannot pass */
+#define MEM_DEFAULT   (UINT64_C(256) << 20)
+#define INDEXER_SPARE (UINT64_C(4) << 30)
+
 static const char *last_component(const char *path, size_t *len)
 {
 	const char *end = path + strlen(path), *p;
@@ -256,7 +261,8 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 		.out = out[1],
 		.err = log,
 		.reads = cm.reads,
-		.writes = writes};
+		.writes = writes,
+		.data_bytes = 4 * (jb->index.mem != 0 ? jb->index.mem : MEM_DEFAULT) + INDEXER_SPARE};
 	rc = spawner_spawn(k->sp, &rq, &pid, &exit_fd, err);
 	close(out[1]);
 	if (rc == 0) {
