@@ -17,7 +17,7 @@
 #include "trainer/safetensors.h"
 #include "trainer/train.h"
 
-enum { ROWS_MAX = 8 };
+enum { ROWS_MAX = 20, BATCH = 4 };
 
 struct golden {
 	struct model *m;
@@ -64,13 +64,14 @@ static void setup(struct golden *g)
 	close(dir);
 	cr_assert_eq(json_parse(text.data, text.len, &g->json, &err), 0, "%s", err.text);
 	buf_release(&text);
-	g->steps = (int)json_get_number(g->json, "steps", 0);
+	g->steps = cJSON_GetArraySize(cJSON_GetObjectItem(g->json, "order"));
 
 	const cJSON *row;
 	int n = 0;
 
 	cJSON_ArrayForEach(row, cJSON_GetObjectItem(g->json, "rows"))
 	{
+		cr_assert_lt(n, ROWS_MAX);
 		const cJSON *tokens = cJSON_GetObjectItem(row, "tokens"), *t;
 		struct sample *sm = &g->sample[n];
 
@@ -98,8 +99,8 @@ static void teardown(struct golden *g)
 
 static struct train *trainer(struct golden *g)
 {
-	struct train_settings set = {.epochs = g->steps,
-		.batch = 4,
+	struct train_settings set = {.epochs = g->steps / (g->data.trains / BATCH),
+		.batch = BATCH,
 		.lr = json_get_number(g->json, "lr", 0),
 		.seed = 1,
 		.mem = 64 << 20,
@@ -108,6 +109,7 @@ static struct train *trainer(struct golden *g)
 	struct err err = ERR_NONE;
 
 	cr_assert_eq(train_new(g->m, g->th, g->lo, &g->data, &set, &tn, &err), 0, "%s", err.text);
+	cr_assert_eq(train_steps(tn), g->steps); /* the schedule depends on it */
 	return tn;
 }
 
@@ -202,6 +204,16 @@ static void compare(
 		}
 }
 
+/* the rows of a step, in the order torch saw them */
+static void rows_of(const struct golden *g, int step, const struct sample *rows[BATCH])
+{
+	const cJSON *list = cJSON_GetArrayItem(cJSON_GetObjectItem(g->json, "order"), step);
+
+	cr_assert_eq(cJSON_GetArraySize(list), BATCH);
+	for (int i = 0; i < BATCH; i++)
+		rows[i] = &g->sample[(int)cJSON_GetArrayItem(list, i)->valuedouble];
+}
+
 Test(lm_train_golden, gradients_losses_and_final_adapter_are_torchs)
 {
 	struct golden g;
@@ -210,10 +222,13 @@ Test(lm_train_golden, gradients_losses_and_final_adapter_are_torchs)
 	struct train *tn = trainer(&g);
 	const cJSON *want = cJSON_GetObjectItem(g.json, "losses");
 
+	cr_assert_eq(g.steps, 50);
 	for (int i = 0; i < g.steps; i++) {
+		const struct sample *rows[BATCH];
 		double loss;
 
-		cr_assert_eq(train_step(tn, g.train, g.data.n, &loss, NULL), 0);
+		rows_of(&g, i, rows);
+		cr_assert_eq(train_step(tn, rows, BATCH, &loss, NULL), 0);
 		cr_assert(fabs(loss - cJSON_GetArrayItem(want, i)->valuedouble) <= 1e-3,
 			"step %d: %g", i + 1, loss);
 		if (i > 0)

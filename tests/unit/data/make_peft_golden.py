@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Make (and check) the PEFT golden files of lm_train_golden.c.
 
-Needs torch, transformers, peft, tokenizers, safetensors. Run once; the results are kept beside this script:
+Needs torch, transformers, peft, tokenizers, safetensors (build/peers/bin/python of `make check-peers` has them). Run once; the
+results are kept beside this script:
 
-    make_peft_golden.py make DIR        tiny/ (random llama), adapter/ (written by PEFT), golden.safetensors, golden.json
+    make_peft_golden.py fixture DIR     tiny/ (random llama), adapter/ (written by PEFT)
+    make_peft_golden.py golden DIR      from those, with PEFT: golden.safetensors, golden.json (logits, gradients, 50 steps)
     make_peft_golden.py check DIR OURS  load OURS (a folder kolm wrote: adapter files and logits.safetensors) with PEFT, compare logits
 """
 import copy
@@ -18,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-STEPS, LR = 10, 5e-3
+STEPS, LR, ROWS, BATCH = 50, 5e-3, 20, 4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -45,7 +47,8 @@ def rows(vocab):
     gen = torch.Generator().manual_seed(3)
     head = torch.randint(0, vocab, (6,), generator=gen).tolist()
     out = []
-    for length, answer in ((20, 12), (15, 9), (26, 14), (18, 10)):
+    for i in range(ROWS):
+        length, answer = ((20, 12), (15, 9), (26, 14), (18, 10))[i % 4]
         out.append({"tokens": head + torch.randint(0, vocab, (length - 6,), generator=gen).tolist(), "answer": answer})
     return out
 
@@ -65,9 +68,17 @@ def rate(step, steps):
     return LR * step / warm if step <= warm else LR * (steps - step + 1) / (steps - warm)
 
 
-def make(out):
+def order():
+    """rows of each step: every epoch all of them, in an order of its own"""
+    gen, out = torch.Generator().manual_seed(5), []
+    while len(out) < STEPS:
+        epoch = torch.randperm(ROWS, generator=gen).tolist()
+        out += [epoch[i : i + BATCH] for i in range(0, ROWS, BATCH)]
+    return out[:STEPS]
+
+
+def fixture(out):
     torch.manual_seed(1)
-    torch.set_num_threads(1)
     tiny = os.path.join(out, "tiny")
     os.makedirs(tiny, exist_ok=True)
     vocab = tokenizer(tiny)
@@ -87,30 +98,36 @@ def make(out):
         if "lora_B" in name:
             p.data = 0.1 * torch.randn_like(p)
     model.save_pretrained(os.path.join(out, "adapter"), safe_serialization=True)
-    data = rows(vocab)
+
+
+def golden(out):
+    torch.set_num_threads(1)
+    base = LlamaForCausalLM.from_pretrained(os.path.join(out, "tiny"), dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, os.path.join(out, "adapter"), is_trainable=True)
+    data, steps = rows(base.config.vocab_size), order()
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([data[2]["tokens"]])).logits[0].contiguous()
     params = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(params.values(), lr=LR, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
-    losses, golden = [], {"logits": logits}
+    losses, tensors = [], {"logits": logits}
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
-        loss = loss_of(model, data)
+        loss = loss_of(model, [data[i] for i in steps[step - 1]])
         loss.backward()
         losses.append(loss.item())
         norm = torch.nn.utils.clip_grad_norm_(params.values(), 1.0)
         if step == 1:
             print("gradient norm", norm.item())
             for name, p in params.items():
-                golden["grad." + name.replace(".default", "")] = p.grad.clone()
+                tensors["grad." + name.replace(".default", "")] = p.grad.clone()
         for group in optimizer.param_groups:
             group["lr"] = rate(step, STEPS)
         optimizer.step()
     for name, p in params.items():
-        golden["final." + name.replace(".default", "")] = p.data.clone()
-    save_file(golden, os.path.join(out, "golden.safetensors"))
+        tensors["final." + name.replace(".default", "")] = p.data.clone()
+    save_file(tensors, os.path.join(out, "golden.safetensors"))
     with open(os.path.join(out, "golden.json"), "w") as f:
-        json.dump({"steps": STEPS, "lr": LR, "rows": data, "losses": losses, "logits_row": 2}, f)
+        json.dump({"lr": LR, "rows": data, "order": steps, "losses": losses, "logits_row": 2}, f)
     print("losses", losses)
 
 
@@ -127,4 +144,4 @@ def check(out, ours):
 
 
 if __name__ == "__main__":
-    make(sys.argv[2]) if sys.argv[1] == "make" else check(sys.argv[2], sys.argv[3])
+    {"fixture": fixture, "golden": golden, "check": check}[sys.argv[1]](*sys.argv[2:])
