@@ -38,7 +38,6 @@ int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by
 {
 	struct artifact *af;
 	struct head hd;
-	struct job *jb;
 	struct tune tn;
 	int rc;
 
@@ -64,20 +63,7 @@ int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by
 	artifact_free(af);
 	if (rc < 0)
 		goto out;
-	jb = job_new(k, JOB_EVAL, slug, by);
-	if (jb == NULL) {
-		rc = err_nomem(err);
-		goto out;
-	}
-	rc = tune_lock_job(&tn, &jb->slug_lock, err);
-	if (rc < 0) {
-		free(jb);
-		goto out;
-	}
-	(void)snprintf(jb->rev, sizeof(jb->rev), "%s", rev);
-	(void)snprintf(jb->rec.rev, sizeof(jb->rec.rev), "%s", rev);
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "eval %s", rev);
-	rc = job_accept(k, jb, id, err);
+	rc = job_accept_rev(k, JOB_EVAL, &tn, rev, by, id, err);
 out:
 	tune_close(&tn);
 	return rc;

@@ -328,6 +328,25 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 	return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
 }
 
+int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, const char *rev,
+	const struct by *by, uint64_t *id, struct err *err)
+{
+	struct job *jb = job_new(k, kind, tn->slug, by);
+	int rc;
+
+	if (jb == NULL)
+		return err_nomem(err);
+	rc = tune_lock_job(tn, &jb->slug_lock, err);
+	if (rc < 0) {
+		free(jb);
+		return rc;
+	}
+	(void)snprintf(jb->rev, sizeof(jb->rev), "%s", rev);
+	(void)snprintf(jb->rec.rev, sizeof(jb->rec.rev), "%s", rev);
+	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %s", kind_names[kind], rev);
+	return job_accept(k, jb, id, err);
+}
+
 int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *by, struct err *err)
 {
 	struct job *jb;

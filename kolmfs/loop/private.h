@@ -92,6 +92,9 @@ int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **o
 /* job_accept(k, jb, verb, err): takes ownership of the malloc'ed ${jb}, reserves its number, starts
  * its thread. On failure ${jb} is freed. */
 int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err);
+/* job_accept_rev(k, kind, tn, rev, by, id, err): a job on a revision: "eval v1", "replay v1" */
+int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, const char *rev,
+	const struct by *by, uint64_t *id, struct err *err);
 struct job *job_new(struct kolm *k, enum job_kind kind, const char *slug, const struct by *by);
 int job_busy(
 	struct kolm *k, const char *slug, struct err *err); /* -EBUSY "job 17 (step) is running" */

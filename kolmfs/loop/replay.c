@@ -48,7 +48,6 @@ int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct 
 	uint64_t *id, struct err *err)
 {
 	cJSON *train = NULL;
-	struct job *jb;
 	struct tune tn;
 	int rc = tune_open(&k->st, slug, &tn, err);
 
@@ -70,20 +69,7 @@ int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct 
 	cJSON_Delete(train);
 	if (rc < 0)
 		goto out;
-	jb = job_new(k, JOB_REPLAY, slug, by);
-	if (jb == NULL) {
-		rc = err_nomem(err);
-		goto out;
-	}
-	rc = tune_lock_job(&tn, &jb->slug_lock, err);
-	if (rc < 0) {
-		free(jb);
-		goto out;
-	}
-	(void)snprintf(jb->rev, sizeof(jb->rev), "%s", rev);
-	(void)snprintf(jb->rec.rev, sizeof(jb->rec.rev), "%s", rev);
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "replay %s", rev);
-	rc = job_accept(k, jb, id, err);
+	rc = job_accept_rev(k, JOB_REPLAY, &tn, rev, by, id, err);
 out:
 	tune_close(&tn);
 	return rc;
