@@ -20,7 +20,7 @@ EXAMPLE ?= redactor
 
 PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash-dev libzstd-dev libcriterion-dev \
 	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev libstemmer-dev libxml2-dev python3 python3-pip \
-	jq rsync busybox cpio zip less file curl zsh mandoc procps
+	jq rsync busybox cpio zip less file curl zsh strace iproute2 e2fsprogs mandoc procps
 
 PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8 libxml-2.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
@@ -227,7 +227,7 @@ check-long: deps
 
 # the trainer over many machines, on the site's MPI
 mpi: deps
-	@tools/deps openmpi-bin libopenmpi-dev iproute2 procps
+	@tools/deps openmpi-bin libopenmpi-dev
 	@$(MAKE) --no-print-directory $(B)/bin/kolm-trainer-mpi
 
 $(B)/bin/kolm-trainer-mpi: trainer/mpi/main.c $(call LIB,lm base)
