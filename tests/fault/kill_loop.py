@@ -158,7 +158,7 @@ def check(acked_rows, allowed):
 
 
 def names_of_workers():
-    out = subprocess.run(["pgrep", "-f", BUILD + "/bin/kolm-trainer"], capture_output=True, text=True).stdout.split()
+    out = subprocess.run(["pgrep", "-f", f"kolm-trainer .*{STORE}/"], capture_output=True, text=True).stdout.split()
     return [int(p) for p in out]
 
 
