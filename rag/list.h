@@ -38,7 +38,7 @@ struct rag_entry {
 	size_t len;
 	uint32_t only_doc, only_tf;
 	uint32_t df;
-	uint32_t max;		/* of the whole list, in steps */
+	uint32_t max;		   /* of the whole list, in steps */
 	uint32_t tenth, hundredth; /* ten, a hundred documents reach this; in steps, rounded down;
 				      0 unknown */
 };
@@ -48,10 +48,10 @@ struct rag_cursor {
 	const uint8_t *super, *skip, *blocks;
 	size_t len; /* of blocks */
 	uint32_t df, n_blocks, n_docs, max;
-	uint32_t block;	     /* where it stands; n_blocks: behind the end */
-	uint32_t low, last;  /* documents the block may hold, both included */
-	uint32_t unpacked;   /* the block that doc[] is of, or RAG_NO_DOC */
-	uint32_t n, pos;     /* documents of that block; where it stands in it */
+	uint32_t block;	    /* where it stands; n_blocks: behind the end */
+	uint32_t low, last; /* documents the block may hold, both included */
+	uint32_t unpacked;  /* the block that doc[] is of, or RAG_NO_DOC */
+	uint32_t n, pos;    /* documents of that block; where it stands in it */
 	bool has_tf, is_damaged;
 	const uint8_t *tf_at;
 	uint32_t doc[RAG_BLOCK], tf[RAG_BLOCK];

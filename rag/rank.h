@@ -3,8 +3,8 @@
  *
  * Scores are summed in the order of the terms, by the formula as it is written (bm25.h), so their
  * bits are those of any other implementation; equal scores keep id order. What cannot be among the
- * best is passed over by upper bounds (MaxScore with block maxima); bounds and sums that decide what
- * to look at are rounded away from skipping, so they never change an answer.
+ * best is passed over by upper bounds (MaxScore with block maxima); bounds and sums that decide
+ * what to look at are rounded away from skipping, so they never change an answer.
  */
 #ifndef KOLM_RAG_RANK_H
 #define KOLM_RAG_RANK_H
@@ -48,10 +48,10 @@ struct rag_ask {
 
 /* rag_rank(bin, ask, out, n): the best ask->k documents with a wanted term, best first; ${out} is
  * owned by the caller. -ENOMEM, -EUCLEAN (rag_bin_what() says what). */
-int rag_rank(
-	const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hit **out, size_t *n);
+int rag_rank(const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hit **out, size_t *n);
 
-/* rag_rank_words(bin, words, k, out, n): the same for the words of a question, each with weight 1. */
+/* rag_rank_words(bin, words, k, out, n): the same for the words of a question, each with weight 1.
+ */
 int rag_rank_words(const struct rag_bin *bin, const struct rag_terms *words, size_t k,
 	struct rag_hit **out, size_t *n);
 

@@ -15,9 +15,8 @@ int rag_rank_words(const struct rag_bin *bin, const struct rag_terms *words, siz
 	if (!wants)
 		return -ENOMEM;
 	for (size_t i = 0; i < words->n; i++)
-		wants[i] = (struct rag_want){.word = rag_terms_text(words, i),
-			.len = words->at[i].len,
-			.weight = 1};
+		wants[i] = (struct rag_want){
+			.word = rag_terms_text(words, i), .len = words->at[i].len, .weight = 1};
 	rc = rag_rank(bin, &ask, out, n);
 	free(wants);
 	return rc;

@@ -1,6 +1,6 @@
 /*
- * score - see rank.h. Documents are walked upwards in windows that end where a block of an essential
- * list ends.
+ * score - see rank.h. Documents are walked upwards in windows that end where a block of an
+ * essential list ends.
  *
  * A list is essential if a document without it and all stronger ones might still be among the best;
  * a document in none of the essential lists cannot be. In each window the maxima of the blocks
@@ -20,10 +20,10 @@ enum { WINDOW = 4096 };
 
 struct list {
 	double idf, weight;
-	double step;	       /* what one step of a maximum is worth, rounded up */
-	double max, window;    /* bounds: of the whole list; of the window */
-	float scale;	       /* weight * idf * (k1 + 1) */
-	bool is_essential;     /* in this window */
+	double step;	    /* what one step of a maximum is worth, rounded up */
+	double max, window; /* bounds: of the whole list; of the window */
+	float scale;	    /* weight * idf * (k1 + 1) */
+	bool is_essential;  /* in this window */
 	bool is_must;
 	struct rag_cursor cur;
 };
@@ -32,8 +32,8 @@ struct ranking {
 	const struct rag_bin *bin;
 	const struct rag_ask *ask;
 	struct rag_bm25 bm;
-	float c0, c1; /* k1*(1-b), k1*b/avgdl */
-	struct list *lists; /* in the order of the question */
+	float c0, c1;	      /* k1*(1-b), k1*b/avgdl */
+	struct list *lists;   /* in the order of the question */
 	struct list **by_max; /* those that score, weakest first */
 	struct list **others; /* room: of a window, those to be probed, strongest first */
 	size_t n, n_scoring, n_others;
@@ -416,8 +416,8 @@ static bool is_odd(const struct rag_bm25 *bm)
 	return !(bm->k1 <= 1e4) || !(bm->avgdl >= 1e-3) || !(bm->avgdl <= 1e12);
 }
 
-static void list_init(
-	struct ranking *rk, struct list *ls, const struct rag_want *want, const struct rag_entry *en)
+static void list_init(struct ranking *rk, struct list *ls, const struct rag_want *want,
+	const struct rag_entry *en)
 {
 	ls->idf = rag_idf(rk->bin->header->n_docs, en->df);
 	ls->weight = want->weight;
@@ -525,8 +525,7 @@ static int walk_all(struct ranking *rk)
 	return any_damaged(rk) ? -EUCLEAN : 0;
 }
 
-int rag_rank(
-	const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hit **out, size_t *n)
+int rag_rank(const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hit **out, size_t *n)
 {
 	struct ranking *rk = malloc(sizeof(*rk));
 	size_t room = ask->k < bin->header->n_docs ? ask->k : (size_t)bin->header->n_docs;

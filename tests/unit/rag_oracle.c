@@ -1,7 +1,7 @@
 /*
- * The scorer against the formula taken literally: 100,000 random questions over five seeded corpora,
- * every score to the bit, ties in id order; with and without required and refused terms, ranges,
- * filters and pages. (A third of them unless LONG is set.)
+ * The scorer against the formula taken literally: 100,000 random questions over five seeded
+ * corpora, every score to the bit, ties in id order; with and without required and refused terms,
+ * ranges, filters and pages. (A third of them unless LONG is set.)
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -11,7 +11,13 @@
 #include "rag/bin.h"
 #include "rag/rank.h"
 
-enum { QUESTIONS = 6000, QUESTIONS_LONG = 20000, DOCS_MAX = 6000, TERMS_MAX = 2000, WANTS_MAX = 12 };
+enum {
+	QUESTIONS = 6000,
+	QUESTIONS_LONG = 20000,
+	DOCS_MAX = 6000,
+	TERMS_MAX = 2000,
+	WANTS_MAX = 12
+};
 
 /* frequencies by term and document: as plain as it gets */
 struct corpus {
@@ -85,7 +91,8 @@ static void make(struct corpus *c)
 
 		for (uint32_t d = 0; d < c->docs; d++)
 			if (c->tf[t * c->docs + d] && ++n)
-				cr_assert_eq(rag_writer_pair(&w, d, c->tf[t * c->docs + d], &err), 0);
+				cr_assert_eq(
+					rag_writer_pair(&w, d, c->tf[t * c->docs + d], &err), 0);
 		word_of(t, word);
 		c->df[t] = (uint32_t)n;
 		if (n)
@@ -93,8 +100,8 @@ static void make(struct corpus *c)
 	}
 	cr_assert_eq(rag_writer_finish(&w, &err), 0, "%s", err.text);
 	rag_writer_release(&w);
-	cr_assert_eq(rag_bin_open(c->image.data, c->image.len, true, &c->bin, &err), 0, "%s",
-		err.text);
+	cr_assert_eq(
+		rag_bin_open(c->image.data, c->image.len, true, &c->bin, &err), 0, "%s", err.text);
 }
 
 struct question {
@@ -159,8 +166,8 @@ static void draw(const struct corpus *c, struct question *q, uint64_t *rnd)
 }
 
 /* -1: not an answer at all */
-static double literal(const struct corpus *c, const struct question *q, const double *idf,
-	uint32_t d)
+static double literal(
+	const struct corpus *c, const struct question *q, const double *idf, uint32_t d)
 {
 	double avgdl = c->bin.header->avgdl, score = 0, k1 = 1.5, b = 0.75;
 	bool any = false;
@@ -181,11 +188,11 @@ static double literal(const struct corpus *c, const struct question *q, const do
 	}
 	if (!any || (q->modulus && d % q->modulus == 0))
 		return -1;
-	if (q->ask.n_ranges && !((d >= q->ranges[0].from && d < q->ranges[0].to) ||
-				       d >= q->ranges[1].from))
+	if (q->ask.n_ranges &&
+		!((d >= q->ranges[0].from && d < q->ranges[0].to) || d >= q->ranges[1].from))
 		return -1;
-	if (q->ask.after && !(score < q->after.score ||
-				    (score == q->after.score && d > q->after.doc)))
+	if (q->ask.after &&
+		!(score < q->after.score || (score == q->after.score && d > q->after.doc)))
 		return -1;
 	return score;
 }
@@ -249,35 +256,55 @@ static void compare_all(struct corpus c, uint64_t rnd)
 
 Test(rag_oracle, short_texts_many_ties)
 {
-	compare_all((struct corpus){.name = "ties", .docs = 600, .terms = 60, .words = 8, .skew = 2,
+	compare_all((struct corpus){.name = "ties",
+			    .docs = 600,
+			    .terms = 60,
+			    .words = 8,
+			    .skew = 2,
 			    .copies = 5},
 		1);
 }
 
 Test(rag_oracle, common_words_in_most_documents)
 {
-	compare_all((struct corpus){.name = "common", .docs = 1500, .terms = 120, .words = 60,
-			    .skew = 3, .copies = 1},
+	compare_all((struct corpus){.name = "common",
+			    .docs = 1500,
+			    .terms = 120,
+			    .words = 60,
+			    .skew = 3,
+			    .copies = 1},
 		2);
 }
 
 Test(rag_oracle, long_lists)
 {
-	compare_all((struct corpus){.name = "long", .docs = DOCS_MAX, .terms = 300, .words = 25,
-			    .skew = 3, .copies = 1},
+	compare_all((struct corpus){.name = "long",
+			    .docs = DOCS_MAX,
+			    .terms = 300,
+			    .words = 25,
+			    .skew = 3,
+			    .copies = 1},
 		3);
 }
 
 Test(rag_oracle, rare_words)
 {
-	compare_all((struct corpus){.name = "rare", .docs = 2000, .terms = TERMS_MAX, .words = 40,
-			    .skew = 2, .copies = 1},
+	compare_all((struct corpus){.name = "rare",
+			    .docs = 2000,
+			    .terms = TERMS_MAX,
+			    .words = 40,
+			    .skew = 2,
+			    .copies = 1},
 		4);
 }
 
 Test(rag_oracle, lengths_far_apart)
 {
-	compare_all((struct corpus){.name = "lengths", .docs = 900, .terms = 500, .words = 900,
-			    .skew = 4, .copies = 2},
+	compare_all((struct corpus){.name = "lengths",
+			    .docs = 900,
+			    .terms = 500,
+			    .words = 900,
+			    .skew = 4,
+			    .copies = 2},
 		5);
 }
