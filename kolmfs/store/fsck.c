@@ -108,6 +108,15 @@ static void check_log(struct fsck *f)
 
 /* ---- indexes ---- */
 
+/* which of its files the manifest's digest is of: index.json, or index.bin where that alone exists */
+static const char *digested(const cJSON *manifest)
+{
+	const char *path = json_get_string(manifest, "index_path");
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+
+	return slash != NULL && strcmp(slash, "/index.bin") == 0 ? "index.bin" : "index.json";
+}
+
 /* -EBADMSG when it is known to be bad, another errno when it could not be looked at */
 static int index_check(int rag, const char *name, struct err *err)
 {
@@ -129,16 +138,17 @@ static int index_check(int rag, const char *name, struct err *err)
 	if (rc < 0)
 		goto out;
 	want = json_get_string(json, "sha256");
-	rc = fd = openat(dir, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	name = digested(json);
+	rc = fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		rc = errno == ENOENT || errno == ELOOP
-			     ? err_set(err, EBADMSG, "its index.json is missing")
-			     : err_sys(err, "its index.json cannot be opened");
+			     ? err_set(err, EBADMSG, "its %s is missing", name)
+			     : err_sys(err, "its %s cannot be opened", name);
 	else
 		rc = sha256_fd(fd, 0, UINT64_MAX, sha, err);
 	if (rc == 0 && (want == NULL || strcmp(want, sha) != 0))
-		rc = err_set(
-			err, EBADMSG, "its index.json does not match the digest in manifest.json");
+		rc = err_set(err, EBADMSG, "its %s does not match the digest in manifest.json",
+			name);
 out:
 	if (fd >= 0)
 		close(fd);

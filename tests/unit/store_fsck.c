@@ -319,6 +319,11 @@ Test(fsck, indexes)
 	says(&r, false, "damaged rag/docs: its index.json does not match", true);
 	says(&r, true, "moved rag/docs: its index.json does not match", false);
 	cr_expect_eq(lost(&r, "rag_docs"), 1);
+	/* mode kolm-2 has index.bin alone */
+	cr_assert_eq(mkdirat(r.st.rag, "two", 0700), 0);
+	put_text(r.st.rag, "two/index.bin", "");
+	put_text(r.st.rag, "two/manifest.json",
+		"{\"index_path\":\"/x/rag/two/index.bin\",\"sha256\":\"" EMPTY_SHA "\"}");
 	clean(&r);
 	rig_close(&r);
 }
