@@ -16,6 +16,7 @@
 #include "base/replace.h"
 #include "base/wall.h"
 #include "trainer/adapter_dir.h"
+#include "trainer/budget.h"
 #include "trainer/chat.h"
 #include "trainer/kolmlm.h"
 #include "trainer/train.h"
@@ -224,28 +225,34 @@ static int work(struct work *wk, struct err *err)
 		.batch = wk->rq.batch,
 		.lr = wk->rq.lr,
 		.seed = wk->rq.seed,
-		.mem = wk->rq.mem,
 		.checkpoint_sec = wk->rq.checkpoint_sec,
 		.resume = wk->rq.resume,
 		.stop = &stop_asked,
 		.progress = speaks(wk) ? tell_progress : NULL,
 		.crew = wk->crew,
 	};
+	struct budget bg;
 	int rc = worker_config(&wk->rq, err);
 
 	if (rc == 0 && !gemm_kernel_select(wk->rq.kernel))
 		rc = err_set(err, EOPNOTSUPP, "kernel '%s' is not to be had here", wk->rq.kernel);
 	if (rc == 0)
 		rc = prepare(wk, err);
+	if (rc == 0)
+		rc = budget_make(wk->m, wk->lo, &wk->data, wk->rq.batch, wk->rq.threads,
+			wk->rq.mem, &bg, err);
 	if (rc < 0)
 		return rc;
+	set.mem = bg.passes;
 	set.checkpoint_dir = wk->checkpoint;
 	rc = train_new(wk->m, wk->th, wk->lo, &wk->data, &set, &wk->tn, err);
+	if (rc == 0)
+		rc = budget_holds(&bg, train_bytes(wk->tn) + bg.beside, err);
 	if (rc < 0)
 		return rc;
 	if (speaks(wk))
 		rc = protocol_plan(wk->lo->params, wk->data.tokens * wk->rq.epochs,
-			train_steps(wk->tn), train_bytes(wk->tn));
+			train_steps(wk->tn), train_bytes(wk->tn) + bg.beside);
 	if (rc == 0)
 		rc = train_run(wk->tn, err);
 	if (rc < 0 || !speaks(wk))

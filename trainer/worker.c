@@ -17,8 +17,6 @@
 
 enum { THREADS_MAX = 256, CONFIG_MAX = 1024 * 1024 };
 
-static const uint64_t mem_default = UINT64_C(384) << 20;
-
 static bool whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *out)
 {
 	if (num_whole(text, strlen(text), min, max, out) == 0)
@@ -106,7 +104,7 @@ int worker_flags(int argc, char **argv, struct worker_request *rq)
 	int c;
 
 	*rq = (struct worker_request){
-		.prev = "v0", .lr = 1e-3, .seed = 42, .mem = mem_default, .checkpoint_sec = 10};
+		.prev = "v0", .lr = 1e-3, .seed = 42, .checkpoint_sec = 10};
 	optind = 1;
 	while (good && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {

@@ -17,7 +17,7 @@ struct worker_request {
 	int epochs, batch, max_tokens, threads;
 	double lr, checkpoint_sec; /* KOLM_CHECKPOINT_SEC, for tests that kill */
 	bool airgap, resume;
-	uint64_t seed, mem;
+	uint64_t seed, mem; /* mem 0: not said */
 	/* of tune-config.json; strings owned */
 	char *base_model; /* as it was given */
 	char *base_path;
