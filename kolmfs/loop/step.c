@@ -286,6 +286,7 @@ static int make_rows(struct train *t, struct err *err)
 	int fds[2], rc;
 	struct runner_start rs = {.artifact = t->cf.artifact_path,
 		.slug = jb->slug,
+		.base = t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model,
 		.fds = fds,
 		.nfds = 2,
 		.log = t->log};

@@ -71,6 +71,24 @@ int model_open_base(struct runner *rn, struct err *err)
 	return rn->base_path != NULL ? 0 : err_nomem(err);
 }
 
+int model_headers(struct runner *rn, struct err *err)
+{
+	struct lm_options opt = {.headers_only = true};
+	struct lm *lm;
+	int fd, rc = model_open_base(rn, err);
+
+	if (rc < 0)
+		return rc;
+	fd = open(rn->base_path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "cannot open base model '%s'", rn->base_path);
+	rc = lm_open(fd, &opt, &lm, err);
+	close(fd);
+	if (rc == 0)
+		lm_close(lm);
+	return rc;
+}
+
 /* ---- revisions ---- */
 
 static struct loaded_adapter *slot_for(struct runner *rn, const char *rev)

@@ -423,6 +423,8 @@ int op_rows(struct runner *rn, struct json_slice request, struct buf *answer, st
 	rc = program_open(rn, err);
 	if (rc == 0)
 		rc = model_head(rn, err); /* lib.lm.revision and lib.lm.base, as served */
+	if (rc == 0 && rn->slug != NULL)
+		rc = model_headers(rn, err);
 	if (rc == 0)
 		rc = teach_load(rn, request, &te, &rs, err);
 	for (size_t i = 0; rc == 0 && i < te.n; i++)

@@ -118,6 +118,9 @@ int program_answer(struct runner *rn, struct json_slice input, struct json_slice
 
 /* ---- model.c ---- */
 int model_open_base(struct runner *rn, struct err *err);
+/* model_headers(rn, err): read the base's headers and tokenizer and let them go: what is damaged or
+ * hostile meets this short-lived process before the trainer, which works for hours. */
+int model_headers(struct runner *rn, struct err *err);
 /* model_use(rn, rev, err): ${rev} "" is the base alone. model_head(rn, err): what HEAD says now. */
 int model_use(struct runner *rn, const char *rev, struct err *err);
 int model_head(struct runner *rn, struct err *err);

@@ -23,8 +23,12 @@ static struct taught teach(
 	struct runner *rn;
 	char path[2][120];
 	int fds[2], rc;
-	struct runner_start rs = {
-		.artifact = r->artifact, .slug = slug, .fds = fds, .nfds = 2, .log = STDERR_FILENO};
+	struct runner_start rs = {.artifact = r->artifact,
+		.slug = slug,
+		.base = getenv("MODEL"),
+		.fds = fds,
+		.nfds = 2,
+		.log = STDERR_FILENO};
 
 	(void)snprintf(path[0], sizeof(path[0]), "%s/captures", r->path);
 	(void)snprintf(path[1], sizeof(path[1]), "%s/rows", r->path);
