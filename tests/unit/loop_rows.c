@@ -25,7 +25,7 @@ static struct taught teach(
 	int fds[2], rc;
 	struct runner_start rs = {.artifact = r->artifact,
 		.slug = slug,
-		.base = getenv("MODEL"),
+		.base = r->base,
 		.fds = fds,
 		.nfds = 2,
 		.log = STDERR_FILENO};
