@@ -3,8 +3,8 @@
  * namespace, filters, tests, slices, the loop variable; blanks around blocks as Hugging Face sets
  * them (trim_blocks, lstrip_blocks).
  *
- * Untrusted templates: memory, steps and depth are bounded. Every byte that comes out is known to be
- * the template's own or a value's ("taint"), so that no value can pass for a control token.
+ * Untrusted templates: memory, steps and depth are bounded. Every byte that comes out is known to
+ * be the template's own or a value's ("taint"), so that no value can pass for a control token.
  */
 #ifndef KOLM_JINJA_H
 #define KOLM_JINJA_H

@@ -2,12 +2,12 @@
  * jinja_func - the functions templates may call. The day is pinned: a prompt that changed with the
  * calendar could not be trained on, nor replayed.
  */
+#include "trainer/jinja_call.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-#include "trainer/jinja_inside.h"
 
 enum func { FUNC_RANGE, FUNC_NAMESPACE, FUNC_DICT, FUNC_RAISE, FUNC_NOW, FUNCS };
 
@@ -19,7 +19,7 @@ int func_find(const char *name, size_t len)
 		"range", "namespace", "dict", "raise_exception", "strftime_now"};
 
 	for (int i = 0; i < FUNCS; i++)
-		if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+		if (val_named(name, len, names[i]))
 			return i;
 	return -1;
 }
@@ -51,7 +51,8 @@ static int range(struct run *rn, const struct args *args, struct val *out)
 /* 26 July 2024, the day Llama's templates name when they are given none */
 static int now(struct run *rn, const struct args *args, struct val *out)
 {
-	const struct tm day = {.tm_year = 124, .tm_mon = 6, .tm_mday = 26, .tm_wday = 5, .tm_yday = 207};
+	const struct tm day = {
+		.tm_year = 124, .tm_mon = 6, .tm_mday = 26, .tm_wday = 5, .tm_yday = 207};
 	const struct val *format = arg(args, 0, "format");
 	char pattern[64], text[256];
 

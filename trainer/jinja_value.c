@@ -2,57 +2,12 @@
  * jinja_value - what templates compute with: numbers, texts that know which of their bytes are the
  * template's own, lists, dictionaries.
  */
+#include "trainer/jinja_value.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "trainer/jinja_inside.h"
-
-enum { PIECE = 64 * 1024, ALIGN = 16 };
-
-struct arena_piece {
-	struct arena_piece *before;
-	size_t size;
-	_Alignas(16) char memory[];
-};
-
-void *arena_take(struct arena *ar, size_t bytes)
-{
-	struct arena_piece *piece = ar->piece;
-	size_t need = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-	void *at;
-
-	if (bytes > JINJA_MEMORY || ar->total + need > JINJA_MEMORY)
-		return NULL;
-	if (!piece || piece->size - ar->used < need) {
-		size_t size = need > PIECE ? need : PIECE;
-
-		piece = malloc(sizeof(*piece) + size);
-		if (!piece)
-			return NULL;
-		*piece = (struct arena_piece){ar->piece, size};
-		ar->piece = piece;
-		ar->used = 0;
-	}
-	at = piece->memory + ar->used;
-	memset(at, 0, need);
-	ar->used += need;
-	ar->total += need;
-	return at;
-}
-
-void arena_release(struct arena *ar)
-{
-	while (ar->piece) {
-		struct arena_piece *before = ar->piece->before;
-
-		free(ar->piece);
-		ar->piece = before;
-	}
-	*ar = (struct arena){0};
-}
 
 int run_fail(struct run *rn, int no, const char *fmt, ...)
 {
@@ -80,9 +35,14 @@ struct val val_bool(bool b)
 	return (struct val){.kind = VAL_BOOL, .i = b};
 }
 
+struct val val_span(const char *text, size_t len)
+{
+	return (struct val){.kind = VAL_STR, .s = {text, len, NULL}};
+}
+
 struct val val_text(const char *text)
 {
-	return (struct val){.kind = VAL_STR, .s = {text, strlen(text), NULL}};
+	return val_span(text, strlen(text));
 }
 
 int val_copy(struct run *rn, const char *text, size_t len, const char *taint, struct val *out)
@@ -99,13 +59,12 @@ int val_copy(struct run *rn, const char *text, size_t len, const char *taint, st
 	return 0;
 }
 
-/* takes the buffers' contents and releases them */
-int val_from_bufs(struct run *rn, struct buf *text, struct buf *taint, struct val *out)
+int val_from_bufs(struct run *rn, int rc, struct buf *text, struct buf *taint, struct val *out)
 {
-	int rc = text->failed || taint->failed
-			 ? err_nomem(rn->err)
-			 : val_copy(rn, buf_str(text), text->len, buf_str(taint), out);
-
+	if (rc == 0 && (text->failed || taint->failed))
+		rc = err_nomem(rn->err);
+	if (rc == 0)
+		rc = val_copy(rn, buf_str(text), text->len, buf_str(taint), out);
 	buf_release(text);
 	buf_release(taint);
 	return rc;
@@ -237,8 +196,7 @@ bool val_equal(const struct val *a, const struct val *b)
 
 bool val_is(const struct val *v, const char *text)
 {
-	return v->kind == VAL_STR && v->s.len == strlen(text) &&
-	       memcmp(v->s.text, text, v->s.len) == 0;
+	return v->kind == VAL_STR && val_named(v->s.text, v->s.len, text);
 }
 
 static void put_taint(struct buf *taint, const char *from, size_t n)
@@ -278,7 +236,8 @@ int val_print(struct run *rn, const struct val *v, struct buf *text, struct buf 
 		put_taint(taint, v->s.taint, v->s.len);
 		break;
 	default:
-		return run_fail(rn, EOPNOTSUPP, "a value that is no text or whole number is printed");
+		return run_fail(
+			rn, EOPNOTSUPP, "a value that is no text or whole number is printed");
 	}
 	if (text->len > JINJA_MEMORY)
 		return too_much(rn);
@@ -302,6 +261,25 @@ size_t char_count(struct val_str s)
 	for (size_t i = 0; i < s.len; i++)
 		n += (s.text[i] & 0xc0) != 0x80;
 	return n;
+}
+
+struct val val_part(struct val_str s, size_t from, size_t to)
+{
+	return (struct val){
+		.kind = VAL_STR, .s = {s.text + from, to - from, s.taint ? s.taint + from : NULL}};
+}
+
+struct val val_char(struct val_str s, size_t i)
+{
+	size_t from = char_offset(s, i);
+	struct val_str rest = {s.text + from, s.len - from, NULL};
+
+	return val_part(s, from, from + char_offset(rest, 1));
+}
+
+bool val_named(const char *name, size_t len, const char *wanted)
+{
+	return strlen(wanted) == len && memcmp(name, wanted, len) == 0;
 }
 
 const struct val *arg(const struct args *args, size_t i, const char *name)
