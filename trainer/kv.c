@@ -76,6 +76,33 @@ int kv_copy(struct kv *to, const struct kv *from, int n)
 	return 0;
 }
 
+uint64_t kv_row_bytes(const struct kv *kv)
+{
+	return 2 * (uint64_t)kv->layers * (uint64_t)kv->width * sizeof(float) + sizeof(*kv->token);
+}
+
+uint64_t kv_bytes(const struct kv *kv)
+{
+	return (uint64_t)kv->rows * kv_row_bytes(kv);
+}
+
+void kv_trim(struct kv *kv, uint64_t bytes)
+{
+	uint64_t fit = bytes / kv_row_bytes(kv) / KV_ROWS_MIN * KV_ROWS_MIN;
+	struct kv less = *kv;
+
+	if (kv_bytes(kv) <= bytes)
+		return;
+	less.k = less.v = NULL;
+	less.token = NULL;
+	less.rows = 0;
+	if (fit == 0 || kv_copy(&less, kv, fit < (uint64_t)kv->n ? (int)fit : kv->n) < 0)
+		less.n = 0;
+	kv_release(kv);
+	less.prompt = less.prompt < less.n ? less.prompt : less.n;
+	*kv = less;
+}
+
 int kv_common(const struct kv *kv, const int *token, int n)
 {
 	int i = 0;

@@ -30,6 +30,13 @@ int kv_reserve(struct kv *kv, int rows);
 /* kv_copy(to, from, n): the first ${n} rows. -ENOMEM. */
 int kv_copy(struct kv *to, const struct kv *from, int n);
 
+/* kv_bytes(kv): the memory it holds. kv_row_bytes(kv): what a row takes of it. */
+uint64_t kv_bytes(const struct kv *kv);
+uint64_t kv_row_bytes(const struct kv *kv);
+
+/* kv_trim(kv, bytes): hold no more than that: the leading rows that fit stay, if there are any. */
+void kv_trim(struct kv *kv, uint64_t bytes);
+
 /* kv_common(kv, token, n): how many leading tokens are the same. */
 int kv_common(const struct kv *kv, const int *token, int n);
 

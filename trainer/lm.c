@@ -13,7 +13,9 @@
 #include "trainer/model_map.h"
 #include "trainer/tokenizer.h"
 
-enum { THREADS_MAX = 256 };
+/* snapshots hold this many bytes between calls, or this many rows where those are more: the
+ * instruction of a large model is worth keeping, too */
+enum { THREADS_MAX = 256, KEPT_BYTES = 64 << 20, KEPT_ROWS = 1024 };
 
 static int usable_cpus(void)
 {
@@ -56,6 +58,9 @@ int lm_open(int fd, const struct lm_options *opt, struct lm **out, struct err *e
 	if (rc == 0) {
 		for (int i = 0; i < LM_SNAPSHOTS; i++)
 			kv_init(&lm->snapshot[i], lm->m);
+		lm->kept = KEPT_ROWS * kv_row_bytes(&lm->snapshot[0]);
+		if (lm->kept < KEPT_BYTES)
+			lm->kept = KEPT_BYTES;
 		if (!opt || !opt->headers_only)
 			rc = start_engine(lm, opt ? opt : &usual, err);
 	}

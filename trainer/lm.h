@@ -23,6 +23,7 @@ struct lm {
 	struct lm_adapter *adapter; /* in use, borrowed; NULL the base */
 	int adapters;		    /* numbers given so far */
 	struct kv snapshot[LM_SNAPSHOTS];
+	uint64_t kept; /* bytes the snapshots may hold between calls */
 	uint64_t uses;
 	float *logits; /* room for ${logit_rows} positions */
 	int logit_rows;
@@ -31,6 +32,7 @@ struct lm {
 
 /* a prompt being answered: its place in a snapshot and when to stop */
 struct session {
+	struct lm *lm; /* borrowed; NULL before a snapshot is chosen */
 	struct kv *kv; /* borrowed from the lm; rows of the prompt that are there already are
 			  counted in kv->n */
 	int *prompt;   /* owned */
@@ -44,6 +46,9 @@ struct session {
  * when prompt and ${room} tokens do not fit the context. */
 int session_start(struct lm *lm, struct session *ss, const char *system, const char *prompt,
 	size_t len, int room, int64_t deadline_ms, struct err *err);
+
+/* session_release(ss): the end of a call. Snapshots over the bound are given up, the ones unused
+ * longest first, then the end of this one. */
 void session_release(struct session *ss);
 
 /* session_run(lm, ss, batch, err): infer_run() with the adapter in use, after a look at the clock.

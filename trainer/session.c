@@ -51,6 +51,7 @@ static int choose_snapshot(struct lm *lm, struct session *ss, struct err *err)
 			return err_nomem(err);
 		best = oldest;
 	}
+	ss->lm = lm;
 	ss->kv = best ? best : oldest;
 	ss->kv->n = common;
 	ss->kv->adapter = adapter_number(lm);
@@ -80,8 +81,33 @@ int session_start(struct lm *lm, struct session *ss, const char *system, const c
 	return rc;
 }
 
+/* a long prompt's keys and values go when its call is over, all but what the bound has room for */
+static void keep_bound(struct lm *lm)
+{
+	for (;;) {
+		struct kv *oldest = NULL;
+		uint64_t sum = 0;
+		int holding = 0;
+
+		for (int i = 0; i < LM_SNAPSHOTS; i++) {
+			struct kv *kv = &lm->snapshot[i];
+
+			sum += kv_bytes(kv);
+			holding += kv->rows > 0;
+			if (kv->rows > 0 && (!oldest || kv->used < oldest->used))
+				oldest = kv;
+		}
+		if (sum <= lm->kept)
+			return;
+		kv_trim(oldest, holding > 1 ? 0 : lm->kept);
+	}
+}
+
 void session_release(struct session *ss)
 {
+	if (ss->lm)
+		keep_bound(ss->lm);
+	ss->lm = NULL;
 	free(ss->prompt);
 	ss->prompt = NULL;
 }
