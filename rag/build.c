@@ -1,6 +1,5 @@
-/* build - from a folder of documents, or from the parts of an index, to the files of an index; see
- * kolmrag.h and build.h. */
-#include "build.h"
+/* build - from a folder of documents to the files of an index; see kolmrag.h and building.h. */
+#include "building.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,34 +9,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/num.h"
 #include "base/replace.h"
 #include "index.h"
-#include "text.h"
 #include "tokenize.h"
-#include "work.h"
 
 #define EXT_DEFAULT "txt,md,json,html"
 
-struct building {
-	const struct rag_build *opt;
-	struct rag_mode mode;
-	struct rag_facts facts;
-	struct rag_writer writer;
-	struct rag_docs docs;
-	struct rag_work work;
-	struct rag_worker workers[RAG_THREADS_MAX];
-	size_t n_workers;
-	struct rag_part *parts;	    /* owned: older indexes that documents are taken from */
-	struct rag_index **indexes; /* owned: theirs */
-	size_t n_parts;
-	struct buf frame; /* room of rank_in */
-	struct rag_sources_head sources;
-};
-
 static void tell_walk(void *arg, size_t found)
 {
-	struct building *bd = arg;
+	struct rag_building *bd = arg;
 
 	(void)found;
 	rag_work_tell(&bd->work);
@@ -66,8 +46,7 @@ static int no_files(const char *ext, struct err *err)
 
 /* ---- older indexes ---- */
 
-/* one more; its sources are needed too. 1; 0 it cannot be used */
-static int part_open(struct building *bd, int dirfd, struct err *err)
+int rag_building_open(struct rag_building *bd, int dirfd, struct err *err)
 {
 	struct rag_part *part = &bd->parts[bd->n_parts];
 	struct rag_index *ix;
@@ -92,8 +71,7 @@ static int part_open(struct building *bd, int dirfd, struct err *err)
 	return 1;
 }
 
-/* an index that the same program would make of the same texts */
-static bool is_alike(const struct building *bd, const struct rag_part *part)
+bool rag_building_alike(const struct rag_building *bd, const struct rag_part *part)
 {
 	const struct rag_bin_header *h = part->bin->header;
 
@@ -101,7 +79,7 @@ static bool is_alike(const struct building *bd, const struct rag_part *part)
 	       h->b == bd->mode.b && h->zstd_version == bd->writer.header.zstd_version;
 }
 
-static int parts_room(struct building *bd, size_t n)
+int rag_building_room(struct rag_building *bd, size_t n)
 {
 	bd->parts = calloc(n, sizeof(*bd->parts));
 	bd->indexes = calloc(n, sizeof(struct rag_index *));
@@ -109,11 +87,12 @@ static int parts_room(struct building *bd, size_t n)
 }
 
 /* the index before, if it can be of use */
-static void use_prev(struct building *bd)
+static void use_prev(struct rag_building *bd)
 {
-	if (!bd->opt->has_prev || parts_room(bd, 1) < 0 || part_open(bd, bd->opt->prev, NULL) == 0)
+	if (!bd->opt->has_prev || rag_building_room(bd, 1) < 0 ||
+		rag_building_open(bd, bd->opt->prev, NULL) == 0)
 		return;
-	if (is_alike(bd, &bd->parts[0]))
+	if (rag_building_alike(bd, &bd->parts[0]))
 		bd->work.prev = &bd->parts[0];
 }
 
@@ -123,7 +102,7 @@ static void use_prev(struct building *bd)
  * is now the first */
 static int rank_in(void *arg, uint32_t doc, const char *word, size_t len, uint32_t *rank)
 {
-	struct building *bd = arg;
+	struct rag_building *bd = arg;
 	struct rag_terms seen = RAG_TERMS_INIT;
 	struct rag_words ws;
 	uint32_t index;
@@ -153,7 +132,7 @@ static int rank_in(void *arg, uint32_t doc, const char *word, size_t len, uint32
 	return rc;
 }
 
-static size_t count_runs(const struct building *bd)
+static size_t count_runs(const struct rag_building *bd)
 {
 	size_t n = bd->n_parts;
 
@@ -162,7 +141,7 @@ static size_t count_runs(const struct building *bd)
 	return n;
 }
 
-static int open_runs(struct building *bd, struct rag_run *runs, struct err *err)
+static int open_runs(struct rag_building *bd, struct rag_run *runs, struct err *err)
 {
 	size_t n = 0;
 
@@ -188,7 +167,7 @@ static int open_runs(struct building *bd, struct rag_run *runs, struct err *err)
 	return 0;
 }
 
-static int write_terms(struct building *bd, struct err *err)
+static int write_terms(struct rag_building *bd, struct err *err)
 {
 	struct rag_merge mg = {.n = count_runs(bd),
 		.writer = &bd->writer,
@@ -211,7 +190,7 @@ static int write_terms(struct building *bd, struct err *err)
 
 /* ---- files ---- */
 
-static int write_bin(struct building *bd, int fd, struct err *err)
+static int write_bin(struct rag_building *bd, int fd, struct err *err)
 {
 	struct rag_facts *f = &bd->facts;
 	int rc = rag_writer_terms(&bd->writer, -1, err);
@@ -229,7 +208,7 @@ static int write_bin(struct building *bd, int fd, struct err *err)
 }
 
 /* index.json, from the index.bin just written. 1, or 0: there is none */
-static int write_json(struct building *bd, int outdir, int fd, struct err *err)
+static int write_json(struct rag_building *bd, int outdir, int fd, struct err *err)
 {
 	size_t len = (size_t)bd->facts.bytes;
 	struct rag_bin bin = {0};
@@ -249,7 +228,7 @@ static int write_json(struct building *bd, int outdir, int fd, struct err *err)
 	return rc;
 }
 
-static int write_papers(struct building *bd, int outdir, int fd, struct err *err)
+static int write_papers(struct rag_building *bd, int outdir, int fd, struct err *err)
 {
 	struct rag_facts *f = &bd->facts;
 	int rc = write_json(bd, outdir, fd, err);
@@ -279,11 +258,8 @@ static void sweep(int outdir)
 		unlinkat(outdir, names[i], 0);
 }
 
-typedef int collect(struct building *bd, void *arg, struct err *err);
-
-/* the documents come from ${docs}; then all files of the index are written */
-static int make_index(struct building *bd, int outdir, collect *docs, void *arg,
-	struct rag_built *out, struct err *err)
+int rag_building_run(struct rag_building *bd, int outdir, rag_collect *docs, struct rag_built *out,
+	struct err *err)
 {
 	int fd, rc;
 
@@ -293,7 +269,7 @@ static int make_index(struct building *bd, int outdir, collect *docs, void *arg,
 	rc = rag_writer_init(&bd->writer, fd, NULL, outdir, &bd->mode, err);
 	rag_docs_init(&bd->docs, &bd->writer, bd->facts.root, bd->mode.split == NULL, outdir);
 	if (rc == 0)
-		rc = docs(bd, arg, err);
+		rc = docs(bd, err);
 	if (rc == 0)
 		rc = write_bin(bd, fd, err);
 	if (rc == 0)
@@ -312,10 +288,10 @@ static int make_index(struct building *bd, int outdir, collect *docs, void *arg,
 	return 0;
 }
 
-static struct building *building_new(
+struct rag_building *rag_building_new(
 	const struct rag_build *opt, const char *index_path, int outdir, struct err *err)
 {
-	struct building *bd = calloc(1, sizeof(*bd));
+	struct rag_building *bd = calloc(1, sizeof(*bd));
 	uint64_t mem = opt->mem ? opt->mem : RAG_MEM_DEFAULT;
 	struct timespec now;
 
@@ -349,7 +325,7 @@ static struct building *building_new(
 	return bd;
 }
 
-static void building_free(struct building *bd)
+void rag_building_free(struct rag_building *bd)
 {
 	if (!bd)
 		return;
@@ -367,9 +343,8 @@ static void building_free(struct building *bd)
 	free(bd);
 }
 
-static int collect_files(struct building *bd, void *arg, struct err *err)
+static int collect_files(struct rag_building *bd, struct err *err)
 {
-	(void)arg;
 	use_prev(bd);
 	return rag_work_run(&bd->work, bd->workers, bd->n_workers, err);
 }
@@ -393,12 +368,12 @@ int rag_build(int rootfd, int outdir, const char *index_path, const struct rag_b
 {
 	struct rag_files files = {0};
 	char now[TIME_TEXT_BYTES];
-	struct building *bd;
+	struct rag_building *bd;
 	int rc = rag_name_check(opt->name, strlen(opt->name), err);
 
 	if (rc < 0)
 		return rc;
-	bd = building_new(opt, index_path, outdir, err);
+	bd = rag_building_new(opt, index_path, outdir, err);
 	if (!bd)
 		return -ENOMEM;
 	if (!opt->created_at)
@@ -419,146 +394,8 @@ int rag_build(int rootfd, int outdir, const char *index_path, const struct rag_b
 	bd->work.built.skipped_mounts = files.mounts;
 	cut_shard(&bd->work, opt, &files);
 	if (rc == 0)
-		rc = make_index(bd, outdir, collect_files, NULL, out, err);
-	building_free(bd);
+		rc = rag_building_run(bd, outdir, collect_files, out, err);
+	rag_building_free(bd);
 	rag_files_release(&files);
-	return rc;
-}
-
-/* ---- parts ---- */
-
-int rag_shard_parse(const char *text, unsigned *shard, unsigned *shards, struct err *err)
-{
-	char quoted[ERR_QUOTE_BYTES + 8];
-	const char *slash = strchr(text, '/');
-	int64_t i, n;
-
-	if (!slash || num_whole(text, (size_t)(slash - text), 1, RAG_SHARDS_MAX, &i) < 0 ||
-		num_whole(slash + 1, strlen(slash + 1), 1, RAG_SHARDS_MAX, &n) < 0 || i > n)
-		return err_set(err, EINVAL, "shard: '%s' is not I/N, 1 <= I <= N <= %d",
-			err_quote(quoted, text, strlen(text)), RAG_SHARDS_MAX);
-	*shard = (unsigned)i;
-	*shards = (unsigned)n;
-	return 0;
-}
-
-struct joining {
-	const int *fds;
-	size_t n;
-};
-
-/* the first name of a part; "" of an empty one */
-static const char *first_name(const struct rag_part *part)
-{
-	return part->sources.n ? rag_source_name(part->sources.files[0]) : "";
-}
-
-static int part_compare(const void *a, const void *b)
-{
-	return rag_path_compare(first_name(a), first_name(b));
-}
-
-static int join_part(struct building *bd, struct rag_part *part, const char **last, struct err *err)
-{
-	char quoted[ERR_QUOTE_BYTES + 8];
-
-	for (size_t i = 0; i < part->sources.n; i++) {
-		struct rag_source src = *part->sources.files[i];
-		const char *name = rag_source_name(part->sources.files[i]);
-		uint32_t first = src.first_doc;
-		struct buf path = BUF_INIT;
-		int rc = 0;
-
-		if (*last && rag_path_compare(*last, name) >= 0)
-			return err_set(err, EINVAL, "the parts overlap at '%s'",
-				err_quote(quoted, name, strlen(name)));
-		*last = name;
-		if (rag_decode(name, strlen(name), &path) < 0)
-			rc = err_nomem(err);
-		src.first_doc = rag_docs_next(&bd->docs);
-		for (uint32_t d = 0; rc == 0 && d < src.n_docs; d++)
-			rc = rag_docs_old(&bd->docs, part, first + d,
-				strcmp(buf_str(&path), name) == 0 ? name : buf_str(&path), err);
-		/* a decoded path does not stay */
-		if (rc == 0 && strcmp(buf_str(&path), name) != 0)
-			rc = rag_docs_end(&bd->docs, err);
-		buf_release(&path);
-		if (rc == 0)
-			rc = rag_docs_source(&bd->docs, &src, name, err);
-		bd->work.done++;
-		rag_work_tell(&bd->work);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-static int collect_parts(struct building *bd, void *arg, struct err *err)
-{
-	const char *last = NULL;
-	int rc = 0;
-
-	(void)arg;
-	for (size_t i = 0; rc == 0 && i < bd->n_parts; i++)
-		rc = join_part(bd, &bd->parts[i], &last, err);
-	return rc < 0 ? rc : rag_docs_end(&bd->docs, err);
-}
-
-/* mode, root and time of the parts; the oldest time, so that all of them would have seen a change
- */
-static int agree(struct building *bd, const struct joining *jn, struct err *err)
-{
-	const struct rag_build *opt = bd->opt;
-	int rc = 0;
-
-	for (size_t i = 0; i < jn->n; i++) {
-		if (part_open(bd, jn->fds[i], err) == 0)
-			return err_prefix(err, "part %zu: ", i + 1);
-		bd->work.n_files += bd->parts[i].sources.n;
-		if (bd->parts[i].sources.head->made_sec < bd->sources.made_sec)
-			bd->sources.made_sec = bd->parts[i].sources.head->made_sec;
-	}
-	rc = rag_mode_of(bd->parts[0].bin->header->analyser, &bd->mode, err);
-	bd->writer.header.zstd_version = bd->parts[0].bin->header->zstd_version;
-	for (size_t i = 0; rc == 0 && i < jn->n; i++) {
-		if (!is_alike(bd, &bd->parts[i]))
-			rc = err_set(err, EINVAL,
-				"part %zu was made in another mode or language, or by another "
-				"version",
-				i + 1);
-		else if (!opt->root && strcmp(bd->indexes[i]->root, bd->indexes[0]->root) != 0)
-			rc = err_set(err, EINVAL, "part %zu is of another folder", i + 1);
-	}
-	if (!opt->root)
-		bd->facts.root = bd->indexes[0]->root;
-	bd->sources.max_bytes = bd->parts[0].sources.head->max_bytes;
-	if (bd->indexes[0]->ext)
-		bd->facts.ext = bd->indexes[0]->ext;
-	bd->facts.max_bytes = bd->sources.max_bytes;
-	return rc;
-}
-
-int rag_join(const int *fds, size_t n, int outdir, const char *index_path,
-	const struct rag_build *opt, struct rag_built *out, struct err *err)
-{
-	struct joining jn = {.fds = fds, .n = n};
-	char now[TIME_TEXT_BYTES];
-	struct building *bd;
-	int rc = rag_name_check(opt->name, strlen(opt->name), err);
-
-	if (rc < 0)
-		return rc;
-	bd = building_new(opt, index_path, outdir, err);
-	if (!bd)
-		return -ENOMEM;
-	bd->n_workers = 0;
-	if (!opt->created_at)
-		bd->facts.created_at = time_text(time_now(), now);
-	rc = parts_room(bd, n) < 0 ? err_nomem(err) : agree(bd, &jn, err);
-	if (rc == 0) {
-		qsort(bd->parts, n, sizeof(*bd->parts), part_compare);
-		rc = make_index(bd, outdir, collect_parts, NULL, out, err);
-	}
-	building_free(bd);
 	return rc;
 }

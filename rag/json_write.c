@@ -1,7 +1,6 @@
 /* json_write - index.json, manifest.json and state.json, byte for byte; see build.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,125 +11,8 @@
 #include "base/replace.h"
 #include "build.h"
 #include "docs.h"
-#include "sha256.h"
+#include "json_out.h"
 #include "text.h"
-
-enum { FLUSH_BYTES = 1 << 20 };
-
-/* a file written through two pieces of memory: while one is filled, a thread takes the sum of the
- * other and writes it */
-struct out {
-	int fd;
-	struct buf bf;
-	struct rag_sha256 *sum;
-	uint64_t len;
-	bool is_too_long;
-	void (*tick)(void *arg);
-	void *arg;
-	pthread_t thread;
-	bool has_thread;
-	char quads[10000][4];
-	/* under lock: */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct buf full; /* what the thread works on */
-	bool is_full, is_over;
-	int rc;
-	struct err err;
-};
-
-static void *out_main(void *arg)
-{
-	struct out *o = arg;
-
-	pthread_mutex_lock(&o->lock);
-	for (;;) {
-		struct err err = ERR_NONE;
-		int rc;
-
-		while (!o->is_full && !o->is_over)
-			pthread_cond_wait(&o->changed, &o->lock);
-		if (!o->is_full)
-			break;
-		pthread_mutex_unlock(&o->lock);
-		rag_sha256_add(o->sum, buf_str(&o->full), o->full.len);
-		rc = write_all(o->fd, buf_str(&o->full), o->full.len, &err);
-		buf_reset(&o->full);
-		pthread_mutex_lock(&o->lock);
-		if (rc < 0 && o->rc == 0) {
-			o->rc = rc;
-			o->err = err;
-		}
-		o->is_full = false;
-		pthread_cond_signal(&o->changed);
-	}
-	pthread_mutex_unlock(&o->lock);
-	return NULL;
-}
-
-static int out_begin(struct out *o, struct err *err)
-{
-	o->sum = rag_sha256_new();
-	if (!o->sum)
-		return err_nomem(err);
-	pthread_mutex_init(&o->lock, NULL);
-	pthread_cond_init(&o->changed, NULL);
-	if (pthread_create(&o->thread, NULL, out_main, o) != 0)
-		return err_set(err, EAGAIN, "cannot start a thread");
-	o->has_thread = true;
-	return 0;
-}
-
-/* all is written, or was not: the first failure */
-static int out_end(struct out *o, struct err *err)
-{
-	if (!o->has_thread)
-		return 0;
-	pthread_mutex_lock(&o->lock);
-	o->is_over = true;
-	pthread_cond_signal(&o->changed);
-	pthread_mutex_unlock(&o->lock);
-	pthread_join(o->thread, NULL);
-	pthread_cond_destroy(&o->changed);
-	pthread_mutex_destroy(&o->lock);
-	o->has_thread = false;
-	if (o->rc < 0 && err)
-		*err = o->err;
-	return o->rc;
-}
-
-static int out_flush(struct out *o, struct err *err)
-{
-	struct buf swap;
-	int rc;
-
-	if (o->bf.failed)
-		return err_nomem(err);
-	o->len += o->bf.len;
-	o->is_too_long = o->len > RAG_JSON_BYTES_MAX;
-	if (o->is_too_long)
-		return err_set(err, EFBIG, "index.json is too long for its readers");
-	pthread_mutex_lock(&o->lock);
-	while (o->is_full)
-		pthread_cond_wait(&o->changed, &o->lock);
-	rc = o->rc;
-	if (rc < 0 && err)
-		*err = o->err;
-	swap = o->full;
-	o->full = o->bf;
-	o->bf = swap;
-	o->is_full = true;
-	pthread_cond_signal(&o->changed);
-	pthread_mutex_unlock(&o->lock);
-	if (o->tick)
-		o->tick(o->arg);
-	return rc;
-}
-
-static int out_flush_some(struct out *o, struct err *err)
-{
-	return o->bf.failed || o->bf.len >= FLUSH_BYTES ? out_flush(o, err) : 0;
-}
 
 static void put_text(struct buf *bf, const char *text)
 {
@@ -301,7 +183,7 @@ static void put_key(struct buf *bf, const struct rag_keys *ks, size_t i)
 	buf_puts(bf, "\":");
 }
 
-static int put_df(struct out *o, const struct rag_keys *ks, struct err *err)
+static int put_df(struct rag_out *o, const struct rag_keys *ks, struct err *err)
 {
 	int rc = 0;
 
@@ -309,7 +191,7 @@ static int put_df(struct out *o, const struct rag_keys *ks, struct err *err)
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
 		put_key(&o->bf, ks, i);
 		put_whole(&o->bf, nth(ks, i)->entry.df);
-		rc = out_flush_some(o, err);
+		rc = rag_out_flush_some(o, err);
 	}
 	return rc;
 }
@@ -364,8 +246,8 @@ static void put_block(
 	bf->len = (size_t)(p - bf->data);
 }
 
-static int put_list(
-	struct out *o, const struct rag_bin *bin, const struct rag_entry *en, struct err *err)
+static int put_list(char quads[10000][4], struct rag_out *o, const struct rag_bin *bin,
+	const struct rag_entry *en, struct err *err)
 {
 	struct rag_cursor cur;
 	int rc = 0;
@@ -374,9 +256,9 @@ static int put_list(
 	for (bool is_first = true; rc == 0 && cur.block < cur.n_blocks; is_first = false) {
 		if (!rag_cursor_load(&cur) || !rag_cursor_load_tf(&cur))
 			break;
-		put_block(o->quads, &o->bf, &cur, is_first);
+		put_block(quads, &o->bf, &cur, is_first);
 		rag_cursor_shallow(&cur, cur.last + 1);
-		rc = out_flush_some(o, err);
+		rc = rag_out_flush_some(o, err);
 	}
 	if (cur.is_damaged)
 		return rag_bin_what(bin, err);
@@ -385,17 +267,19 @@ static int put_list(
 }
 
 static int put_postings(
-	struct out *o, const struct rag_bin *bin, const struct rag_keys *ks, struct err *err)
+	struct rag_out *o, const struct rag_bin *bin, const struct rag_keys *ks, struct err *err)
 {
+	char quads[10000][4];
 	int rc = 0;
 
+	fill_quads(quads);
 	buf_puts(&o->bf, "},\"postings\":{");
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
 		put_key(&o->bf, ks, i);
-		rc = put_list(o, bin, &nth(ks, i)->entry, err);
+		rc = put_list(quads, o, bin, &nth(ks, i)->entry, err);
 	}
 	buf_puts(&o->bf, "}}");
-	return rc < 0 ? rc : out_flush(o, err);
+	return rc < 0 ? rc : rag_out_flush(o, err);
 }
 
 static void put_head(struct buf *bf, const struct rag_facts *f)
@@ -431,14 +315,14 @@ int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err)
 
 static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
 {
-	struct out *o = arg;
+	struct rag_out *o = arg;
 
 	if (buf_add(&o->bf, data, len) < 0)
 		return err_nomem(err);
-	return out_flush_some(o, err);
+	return rag_out_flush_some(o, err);
 }
 
-static int put_all(struct out *o, const struct rag_facts *facts, struct rag_spool *docs,
+static int put_all(struct rag_out *o, const struct rag_facts *facts, struct rag_spool *docs,
 	const struct rag_bin *bin, struct err *err)
 {
 	struct rag_keys ks = {.text = BUF_INIT};
@@ -462,10 +346,9 @@ static int put_all(struct out *o, const struct rag_facts *facts, struct rag_spoo
 int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
 	const struct rag_bin *bin, void (*tick)(void *arg), void *arg, struct err *err)
 {
-	struct out o = {.bf = BUF_INIT, .tick = tick, .arg = arg};
+	struct rag_out o = {.bf = BUF_INIT, .tick = tick, .arg = arg};
 	int rc, late;
 
-	fill_quads(o.quads);
 	/* "[0,1]," is as short as a pair gets */
 	if (docs->len + bin->header->n_pairs * 6 > RAG_JSON_BYTES_MAX)
 		return 0;
@@ -473,10 +356,10 @@ int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
 		dirfd, "index.json", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (o.fd < 0)
 		return err_sys(err, "cannot create 'index.json'");
-	rc = out_begin(&o, err);
+	rc = rag_out_begin(&o, err);
 	if (rc == 0)
 		rc = put_all(&o, facts, docs, bin, err);
-	late = out_end(&o, rc == 0 ? err : NULL);
+	late = rag_out_end(&o, rc == 0 ? err : NULL);
 	rc = rc == 0 ? late : rc;
 	if (rc == 0)
 		rc = rag_seal(o.fd, "index.json", facts, err);
@@ -492,9 +375,7 @@ int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
 	} else if (rc == 0) {
 		rc = 1;
 	}
-	rag_sha256_free(o.sum);
-	buf_release(&o.full);
-	buf_release(&o.bf);
+	rag_out_release(&o);
 	return rc;
 }
 
