@@ -56,43 +56,49 @@ INLINE void unpack_nibbles(const uint8_t *at, __m256i w[8])
 
 	UNROLL
 	for (int v = 0; v < 4; v++) {
-		__m256i both = _mm256_loadu_si256((const __m256i *)(at + 32 + 32 * v));
+		__m256i both = _mm256_loadu_si256((const __m256i *)(at + 32 * v));
 
 		w[v] = _mm256_and_si256(both, low);
 		w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
 	}
 }
 
-INLINE void nibbles(
-	const uint8_t *at, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE void unpack_bytes(const uint8_t *at, __m256i w[8])
 {
-	const __m256i ones = _mm256_set1_epi16(1);
+	UNROLL
+	for (int v = 0; v < 8; v++)
+		w[v] = _mm256_loadu_si256((const __m256i *)(at + 32 * v));
+}
+
+/* a block's weights as the dot product takes them, and the dot product of eight rows with one
+ * token's 32 activations; ${sum}: of those */
+typedef void unpack_fn(const uint8_t *at, __m256i w[8]);
+typedef __m256i dot_fn(const __m256i w[8], const int8_t *q, int32_t sum);
+
+/*
+ * The pattern of all kernels: a group of rows, ${n} tokens, block by block. Everything given is a
+ * constant where it is used, so each becomes a loop of its own.
+ */
+INLINE void sum_blocks(const uint8_t *at, long stride, unpack_fn *unpack, dot_fn *dot,
+	const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+{
 	__m256 y[QK_TOKENS];
 
 	UNROLL
 	for (int k = 0; k < n; k++)
 		y[k] = _mm256_setzero_ps();
-	for (long b = 0; b < x->blocks; b++, at += QK_NIBBLES_BYTES) {
+	for (long b = 0; b < x->blocks; b++, at += stride) {
 		struct scales sc = load_scales(at);
 		__m256i w[8];
 
-		unpack_nibbles(at, w);
+		unpack(at + 32, w);
 		UNROLL
 		for (int k = 0; k < n; k++) {
+			const long block = (t + k) * x->blocks + b;
 			const int8_t *q = x->q + (t + k) * x->cols + b * QK_BLOCK;
-			__m256i even = _mm256_maddubs_epi16(w[0], splat4(q)),
-				odd = _mm256_maddubs_epi16(w[1], splat4(q + 4));
 
-			UNROLL
-			for (int v = 2; v < 8; v += 2) {
-				even = _mm256_add_epi16(
-					even, _mm256_maddubs_epi16(w[v], splat4(q + 4 * v)));
-				odd = _mm256_add_epi16(
-					odd, _mm256_maddubs_epi16(w[v + 1], splat4(q + 4 * v + 4)));
-			}
-			y[k] = accumulate(y[k],
-				_mm256_madd_epi16(_mm256_add_epi16(even, odd), ones), sc,
-				x->d[(t + k) * x->blocks + b], x->s[(t + k) * x->blocks + b]);
+			y[k] = accumulate(
+				y[k], dot(w, q, x->sum[block]), sc, x->d[block], x->s[block]);
 		}
 	}
 	UNROLL
@@ -100,162 +106,106 @@ INLINE void nibbles(
 		_mm256_storeu_ps(out[k], y[k]);
 }
 
-INLINE void bytes(
-	const uint8_t *at, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
-{
-	const __m256i ones = _mm256_set1_epi16(1);
-	__m256 y[QK_TOKENS];
-
-	UNROLL
-	for (int k = 0; k < n; k++)
-		y[k] = _mm256_setzero_ps();
-	for (long b = 0; b < x->blocks; b++, at += QK_BYTES_BYTES) {
-		struct scales sc = load_scales(at);
-
-		UNROLL
-		for (int k = 0; k < n; k++) {
-			const int8_t *q = x->q + (t + k) * x->cols + b * QK_BLOCK;
-			__m256i sum = _mm256_setzero_si256();
-
-			UNROLL
-			for (int v = 0; v < 8; v++) {
-				__m256i w = _mm256_loadu_si256((const __m256i *)(at + 32 + 32 * v)),
-					four = splat4(q + 4 * v);
-				__m256i pairs = _mm256_maddubs_epi16(
-					_mm256_abs_epi8(four), _mm256_sign_epi8(w, four));
-
-				sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
-			}
-			y[k] = accumulate(y[k], sum, sc, x->d[(t + k) * x->blocks + b],
-				x->s[(t + k) * x->blocks + b]);
-		}
-	}
-	UNROLL
-	for (int k = 0; k < n; k++)
-		_mm256_storeu_ps(out[k], y[k]);
-}
-
-/* the number of tokens as a constant, so that sums stay in registers */
-#define BY_TOKENS(kernel)                                                                          \
-	switch (n) {                                                                               \
-	case 1:                                                                                    \
-		kernel(group, x, t, 1, out);                                                       \
-		break;                                                                             \
-	case 2:                                                                                    \
-		kernel(group, x, t, 2, out);                                                       \
-		break;                                                                             \
-	case 3:                                                                                    \
-		kernel(group, x, t, 3, out);                                                       \
-		break;                                                                             \
-	default:                                                                                   \
-		kernel(group, x, t, 4, out);                                                       \
+/* a kernel: the number of tokens as a constant, so that sums stay in registers */
+#define KERNEL(name, stride, unpack, dot)                                                          \
+	static void name(const uint8_t *group, const struct qk_rows *x, long t, int n,             \
+		float out[QK_TOKENS][QK_ROWS])                                                     \
+	{                                                                                          \
+		switch (n) {                                                                       \
+		case 1:                                                                            \
+			sum_blocks(group, stride, unpack, dot, x, t, 1, out);                      \
+			break;                                                                     \
+		case 2:                                                                            \
+			sum_blocks(group, stride, unpack, dot, x, t, 2, out);                      \
+			break;                                                                     \
+		case 3:                                                                            \
+			sum_blocks(group, stride, unpack, dot, x, t, 3, out);                      \
+			break;                                                                     \
+		default:                                                                           \
+			sum_blocks(group, stride, unpack, dot, x, t, 4, out);                      \
+		}                                                                                  \
 	}
 
-static void dot_nibbles(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE __m256i dot_unsigned(const __m256i w[8], const int8_t *q, int32_t sum)
 {
-	BY_TOKENS(nibbles)
+	__m256i even = _mm256_maddubs_epi16(w[0], splat4(q)),
+		odd = _mm256_maddubs_epi16(w[1], splat4(q + 4));
+
+	(void)sum;
+	UNROLL
+	for (int v = 2; v < 8; v += 2) {
+		even = _mm256_add_epi16(even, _mm256_maddubs_epi16(w[v], splat4(q + 4 * v)));
+		odd = _mm256_add_epi16(odd, _mm256_maddubs_epi16(w[v + 1], splat4(q + 4 * v + 4)));
+	}
+	return _mm256_madd_epi16(_mm256_add_epi16(even, odd), _mm256_set1_epi16(1));
 }
 
-static void dot_bytes(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE __m256i dot_signed(const __m256i w[8], const int8_t *q, int32_t sum)
 {
-	BY_TOKENS(bytes)
+	__m256i total = _mm256_setzero_si256();
+
+	(void)sum;
+	UNROLL
+	for (int v = 0; v < 8; v++) {
+		__m256i four = splat4(q + 4 * v);
+		__m256i pairs =
+			_mm256_maddubs_epi16(_mm256_abs_epi8(four), _mm256_sign_epi8(w[v], four));
+
+		total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+	}
+	return total;
 }
 
-static const struct qkern avx2 = {.name = "avx2", .dot = {dot_nibbles, dot_bytes}, QKERN_FLOATS};
+KERNEL(nibbles, QK_NIBBLES_BYTES, unpack_nibbles, dot_unsigned)
+KERNEL(bytes, QK_BYTES_BYTES, unpack_bytes, dot_signed)
+
+static const struct qkern avx2 = {.name = "avx2", .dot = {nibbles, bytes}, QKERN_FLOATS};
 
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC optimize("O3")
 #pragma GCC target("avx2,f16c,fma,avxvnni")
 
-INLINE void nibbles_vnni(
-	const uint8_t *at, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+/* signed bytes as unsigned: 128 more each */
+INLINE void unpack_flipped(const uint8_t *at, __m256i w[8])
 {
-	__m256 y[QK_TOKENS];
+	UNROLL
+	for (int v = 0; v < 8; v++)
+		w[v] = _mm256_xor_si256(
+			_mm256_loadu_si256((const __m256i *)(at + 32 * v)), _mm256_set1_epi8(-128));
+}
+
+INLINE __m256i dot_vnni(const __m256i w[8], const int8_t *q, int32_t start)
+{
+	__m256i even = _mm256_set1_epi32(start), odd = _mm256_setzero_si256();
 
 	UNROLL
-	for (int k = 0; k < n; k++)
-		y[k] = _mm256_setzero_ps();
-	for (long b = 0; b < x->blocks; b++, at += QK_NIBBLES_BYTES) {
-		struct scales sc = load_scales(at);
-		__m256i w[8];
-
-		unpack_nibbles(at, w);
-		UNROLL
-		for (int k = 0; k < n; k++) {
-			const int8_t *q = x->q + (t + k) * x->cols + b * QK_BLOCK;
-			__m256i even = _mm256_setzero_si256(), odd = even;
-
-			UNROLL
-			for (int v = 0; v < 8; v += 2) {
-				even = _mm256_dpbusd_avx_epi32(even, w[v], splat4(q + 4 * v));
-				odd = _mm256_dpbusd_avx_epi32(odd, w[v + 1], splat4(q + 4 * v + 4));
-			}
-			y[k] = accumulate(y[k], _mm256_add_epi32(even, odd), sc,
-				x->d[(t + k) * x->blocks + b], x->s[(t + k) * x->blocks + b]);
-		}
+	for (int v = 0; v < 8; v += 2) {
+		even = _mm256_dpbusd_avx_epi32(even, w[v], splat4(q + 4 * v));
+		odd = _mm256_dpbusd_avx_epi32(odd, w[v + 1], splat4(q + 4 * v + 4));
 	}
-	UNROLL
-	for (int k = 0; k < n; k++)
-		_mm256_storeu_ps(out[k], y[k]);
+	return _mm256_add_epi32(even, odd);
 }
 
-/* w + 128 is unsigned; 128 times the sum of x comes off again */
-INLINE void bytes_vnni(
-	const uint8_t *at, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE __m256i dot_unsigned_vnni(const __m256i w[8], const int8_t *q, int32_t sum)
 {
-	const __m256i flip = _mm256_set1_epi8(-128);
-	__m256 y[QK_TOKENS];
-
-	UNROLL
-	for (int k = 0; k < n; k++)
-		y[k] = _mm256_setzero_ps();
-	for (long b = 0; b < x->blocks; b++, at += QK_BYTES_BYTES) {
-		struct scales sc = load_scales(at);
-		__m256i w[8];
-
-		UNROLL
-		for (int v = 0; v < 8; v++)
-			w[v] = _mm256_xor_si256(
-				_mm256_loadu_si256((const __m256i *)(at + 32 + 32 * v)), flip);
-		UNROLL
-		for (int k = 0; k < n; k++) {
-			const int8_t *q = x->q + (t + k) * x->cols + b * QK_BLOCK;
-			__m256i even = _mm256_set1_epi32(-128 * x->sum[(t + k) * x->blocks + b]),
-				odd = _mm256_setzero_si256();
-
-			UNROLL
-			for (int v = 0; v < 8; v += 2) {
-				even = _mm256_dpbusd_avx_epi32(even, w[v], splat4(q + 4 * v));
-				odd = _mm256_dpbusd_avx_epi32(odd, w[v + 1], splat4(q + 4 * v + 4));
-			}
-			y[k] = accumulate(y[k], _mm256_add_epi32(even, odd), sc,
-				x->d[(t + k) * x->blocks + b], x->s[(t + k) * x->blocks + b]);
-		}
-	}
-	UNROLL
-	for (int k = 0; k < n; k++)
-		_mm256_storeu_ps(out[k], y[k]);
+	(void)sum;
+	return dot_vnni(w, q, 0);
 }
 
-static void dot_nibbles_vnni(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+/* 128 times the sum of x comes off again */
+INLINE __m256i dot_flipped_vnni(const __m256i w[8], const int8_t *q, int32_t sum)
 {
-	BY_TOKENS(nibbles_vnni)
+	return dot_vnni(w, q, -128 * sum);
 }
 
-static void dot_bytes_vnni(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
-{
-	BY_TOKENS(bytes_vnni)
-}
+KERNEL(nibbles_vnni, QK_NIBBLES_BYTES, unpack_nibbles, dot_unsigned_vnni)
+KERNEL(bytes_vnni, QK_BYTES_BYTES, unpack_flipped, dot_flipped_vnni)
 
 #pragma GCC pop_options
 
 static const struct qkern avx2_vnni = {
-	.name = "avx2", .dot = {dot_nibbles_vnni, dot_bytes_vnni}, QKERN_FLOATS};
+	.name = "avx2", .dot = {nibbles_vnni, bytes_vnni}, QKERN_FLOATS};
 
 /* CPUID 7.1 EAX bit 4; __builtin_cpu_supports() of GCC 12 does not know the name */
 static int has_avx_vnni(void)
