@@ -213,7 +213,7 @@ static uint64_t step_gradient(struct fixture *f, int n, uint64_t mem, float *gra
 	struct data data = {
 		.sample = f->sample, .n = n, .train = f->list, .trains = n, .longest = 64};
 	struct train_settings set = {
-		.epochs = 1, .batch = n, .lr = 1e-30, .seed = 3, .mem = mem, .checkpoint_dir = -1};
+		.epochs = 2, .batch = n, .lr = 1e-30, .seed = 3, .mem = mem, .checkpoint_dir = -1};
 	struct train *tn;
 	struct err err = ERR_NONE;
 
@@ -222,6 +222,9 @@ static uint64_t step_gradient(struct fixture *f, int n, uint64_t mem, float *gra
 
 	cr_assert_eq(train_step(tn, f->list, n, loss, NULL), 0);
 	memcpy(grads, train_gradient(tn), f->lo->params * sizeof(*grads));
+	/* once more: nothing of a step stays for the next */
+	cr_assert_eq(train_step(tn, f->list, n, loss, NULL), 0);
+	cr_assert_arr_eq(grads, train_gradient(tn), f->lo->params * sizeof(*grads));
 	train_free(tn);
 	return bytes;
 }
