@@ -21,7 +21,8 @@ struct rag_bm25 {
 	double k1, b, avgdl;
 };
 
-/* rag_norm(bm, len): what the length of a document puts beside tf: k1 * (1 - b + b * (len / avgdl)). */
+/* rag_norm(bm, len): what the length of a document puts beside tf: k1 * (1 - b + b * (len /
+ * avgdl)). */
 double rag_norm(const struct rag_bm25 *bm, uint32_t len);
 
 /* rag_weight(bm, idf, tf, len): what a term adds to the score of a document of ${len} words. */

@@ -60,8 +60,7 @@ int cmd_verify(struct cli *c, struct err *err)
 		say_text(stdout, path_name(path));
 		putchar('\n');
 	}
-	rc = artifact_verify(
-		AT_FDCWD, path, &keys, flag_on(c, "--strict"), on_check, &v, err);
+	rc = artifact_verify(AT_FDCWD, path, &keys, flag_on(c, "--strict"), on_check, &v, err);
 	verdict = rc < 0 ? "fail" : v.warnings > 0 ? "warn" : "pass";
 	if (v.json) {
 		(void)buf_puts(&out, "{\"artifact\":");

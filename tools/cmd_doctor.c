@@ -58,12 +58,14 @@ static const struct {
 	{"landlock", "a second lock on files, network and signals, in case another fails",
 		"Linux 5.13 or newer with landlock in its list of security modules: boot with "
 		"lsm=landlock,... or enable CONFIG_SECURITY_LANDLOCK"},
-	{"seccomp", "a recipe may make some forty harmless system calls; a network call is "
-		    "recorded and ends it",
+	{"seccomp",
+		"a recipe may make some forty harmless system calls; a network call is "
+		"recorded and ends it",
 		"a kernel with CONFIG_SECCOMP_FILTER (5.9 or newer for the recording); in a "
 		"container: --security-opt seccomp=unconfined"},
-	{"probes", "a cell was just told to attack: sockets, files, processes, memory; all of it "
-		   "failed and was seen",
+	{"probes",
+		"a cell was just told to attack: sockets, files, processes, memory; all of it "
+		"failed and was seen",
 		"the name is what got through: do not run artifacts from strangers here, and "
 		"tell us"},
 };
@@ -71,8 +73,8 @@ static const struct {
 static void say(struct doctor *d, enum state state, const char *name, const char *value,
 	const char *why, const char *cure)
 {
-	static const char *const words[] = {"ok", "note", "MISSING"},
-				 *const codes[] = {"ok", "warn", "missing"};
+	static const char *const words[] = {"ok", "note", "MISSING"}, *const codes[] = {"ok",
+									      "warn", "missing"};
 	struct buf *b = &d->checks;
 
 	d->missing += state == STATE_MISSING;
@@ -111,8 +113,8 @@ static void check_machine(struct doctor *d)
 	char text[160];
 
 	(void)uname(&un);
-	(void)snprintf(text, sizeof(text), "%.40s %.60s on %.40s", un.sysname, un.release,
-		un.machine);
+	(void)snprintf(
+		text, sizeof(text), "%.40s %.60s on %.40s", un.sysname, un.release, un.machine);
 	say(d, STATE_OK, "system", text, "walls are built by the kernel", "");
 	(void)snprintf(text, sizeof(text), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
 	say(d, STATE_OK, "cores", text, "training uses all of them", "");
@@ -175,9 +177,10 @@ static void check_disk(struct doctor *d)
 	}
 	mib = (unsigned long long)vfs.f_bavail * vfs.f_frsize >> 20;
 	(void)snprintf(text, sizeof(text), "%llu MiB free for the store at %s", mib, d->c->store);
-	say(d, (vfs.f_flag & ST_RDONLY) != 0 ? STATE_MISSING
-		: mib < LOW_DISK_MIB	     ? STATE_WARN
-					     : STATE_OK,
+	say(d,
+		(vfs.f_flag & ST_RDONLY) != 0 ? STATE_MISSING
+		: mib < LOW_DISK_MIB	      ? STATE_WARN
+					      : STATE_OK,
 		"disk", text, "captures, indexes and adapters are kept there",
 		(vfs.f_flag & ST_RDONLY) != 0 ? "its file system is read-only: --store PATH names "
 						"another place"
@@ -193,14 +196,14 @@ static void check_store(struct doctor *d)
 	struct stat st;
 
 	if (stat(d->c->store, &st) < 0) {
-		(void)snprintf(text, sizeof(text), "%s is not there yet: the first command makes it",
-			d->c->store);
+		(void)snprintf(text, sizeof(text),
+			"%s is not there yet: the first command makes it", d->c->store);
 		say(d, errno == ENOENT ? STATE_OK : STATE_MISSING, "store", text, why,
 			"look at the folders above it");
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%s, mode %03o", d->c->store,
-		(unsigned)(st.st_mode & 0777));
+	(void)snprintf(
+		text, sizeof(text), "%s, mode %03o", d->c->store, (unsigned)(st.st_mode & 0777));
 	if (!S_ISDIR(st.st_mode) || access(d->c->store, R_OK | W_OK | X_OK) < 0)
 		say(d, STATE_MISSING, "store", text, why,
 			"it must be a folder of yours: --store PATH names another");
@@ -234,15 +237,15 @@ static void check_fuse(struct doctor *d)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) ||
 		st.st_rdev != makedev(FUSE_MAJOR, FUSE_MINOR))
-		say(d, STATE_MISSING, "fuse",
-			fd < 0 ? strerror(no) : "/dev/fuse is something else", why,
+		say(d, STATE_MISSING, "fuse", fd < 0 ? strerror(no) : "/dev/fuse is something else",
+			why,
 			"modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN");
 	else if (geteuid() != 0 && !in_path("fusermount3"))
 		say(d, STATE_MISSING, "fuse", "/dev/fuse is there, fusermount3 is not", why,
 			"apt install fuse3");
 	else
-		say(d, STATE_OK, "fuse",
-			geteuid() == 0 ? "/dev/fuse" : "/dev/fuse, fusermount3", why, "");
+		say(d, STATE_OK, "fuse", geteuid() == 0 ? "/dev/fuse" : "/dev/fuse, fusermount3",
+			why, "");
 	if (fd >= 0)
 		(void)close(fd);
 }
@@ -310,8 +313,8 @@ static size_t cure_of(const char *text)
 	static const struct {
 		const char *word;
 		size_t wall;
-	} of[] = {{"namespace", 1}, {"Landlock", 7}, {"filter", 8}, {"listener", 8},
-		{"limit", 6}, {"privs", 0}};
+	} of[] = {{"namespace", 1}, {"Landlock", 7}, {"filter", 8}, {"listener", 8}, {"limit", 6},
+		{"privs", 0}};
 
 	for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++)
 		if (strstr(text, of[i].word) != NULL)

@@ -19,8 +19,8 @@ static int compare(const void *a, const void *b, void *arg)
 	return x->id - y->id;
 }
 
-static int add(struct added_set *set, const struct tokenizer *tk, int id, bool normalized,
-	struct err *err)
+static int add(
+	struct added_set *set, const struct tokenizer *tk, int id, bool normalized, struct err *err)
 {
 	const struct token *tn = &tk->token[id];
 	const char *text = buf_str(&tk->text) + tn->at;
@@ -33,8 +33,7 @@ static int add(struct added_set *set, const struct tokenizer *tk, int id, bool n
 		rc = err_nomem(err);
 	if (rc < 0 || set->text.len == at)
 		return rc;
-	set->list[set->n++] =
-		(struct added_text){(uint32_t)at, (uint32_t)(set->text.len - at), id};
+	set->list[set->n++] = (struct added_text){(uint32_t)at, (uint32_t)(set->text.len - at), id};
 	return 0;
 }
 
@@ -161,7 +160,8 @@ bool added_next(const struct added_set *set, const struct tokenizer *tk, const c
 	size_t bytes;
 
 	for (size_t i = from; set->n && i < len; i++) {
-		struct added_match mt = {.start = i, .id = added_find(set, text + i, len - i, &bytes)};
+		struct added_match mt = {
+			.start = i, .id = added_find(set, text + i, len - i, &bytes)};
 		const struct token *tn = &tk->token[mt.id < 0 ? 0 : mt.id];
 
 		if (mt.id < 0)

@@ -5,8 +5,8 @@
  *   S = Q K^T scale,  P = softmax(S),  O = P V
  *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum(dO O)),  dQ = dS K scale,  dK = dS^T Q scale
  *
- * With a cap the softmax is of C = cap tanh(S / cap), and dS is times 1 - (C / cap)^2. In a layer with
- * a window a query sees only so many keys, the latest.
+ * With a cap the softmax is of C = cap tanh(S / cap), and dS is times 1 - (C / cap)^2. In a layer
+ * with a window a query sees only so many keys, the latest.
  *
  * A tile is one segment and one key head with the query heads that share it. Scores are computed
  * again on the way back from the saved log-sum. What a segment adds to the prefix's dK and dV goes
@@ -39,7 +39,7 @@ struct view {
 	int keys;		/* prefix + own */
 	long ldt;		/* keys rounded up to whole strips */
 	real *kt, *vt, *p, *ds; /* scratch: (d,ldt) (d,ldt) (QUERIES,ldt) (QUERIES,ldt) */
-	real inv; /* scale */
+	real inv;		/* scale */
 	float cap;
 	int window;
 };

@@ -44,8 +44,8 @@ static REAL_WIDE void norm_back_rows(void *arg, int from, int to)
 	for (int t = from; t < to; t++) {
 		size_t at = (size_t)t * (size_t)n;
 
-		rmsnorm_back(j->d + at, j->dn + at, j->x + at, j->weight, n, j->ps->m->norm_eps,
-			j->add);
+		rmsnorm_back(
+			j->d + at, j->dn + at, j->x + at, j->weight, n, j->ps->m->norm_eps, j->add);
 	}
 }
 
@@ -58,7 +58,8 @@ static void norm_back(struct pass *ps, const real *x, const float *weight)
 	rows_run(ps->th, ps->pk->tokens, norm_back_rows, &j);
 }
 
-/* the gradient of what a norm behind a module was given, x; without one that of the sum it went to */
+/* the gradient of what a norm behind a module was given, x; without one that of the sum it went to
+ */
 static const real *post_back(struct pass *ps, const real *x, const float *weight)
 {
 	struct back_job j = {.ps = ps, .x = x, .weight = weight, .d = ps->dn, .dn = ps->d};
@@ -110,8 +111,8 @@ static void project_back(
 		dx[k] += ps->dropped[k];
 }
 
-/* wide2 holds the gradient of act(g) * u: wide becomes du = d act(g), wide2 becomes dg = d u act'(g),
- * where act(g) = g sig and act' = sig + g sig (1 - sig) z' with sig = sigmoid(z) */
+/* wide2 holds the gradient of act(g) * u: wide becomes du = d act(g), wide2 becomes dg = d u
+ * act'(g), where act(g) = g sig and act' = sig + g sig (1 - sig) z' with sig = sigmoid(z) */
 static REAL_WIDE void glu_back_rows(void *arg, int from, int to)
 {
 	struct back_job *j = arg;
@@ -128,7 +129,7 @@ static REAL_WIDE void glu_back_rows(void *arg, int from, int to)
 		for (size_t i = 0; i < f; i++) {
 			real sig = du[i], d = dg[i],
 			     slope = gelu ? (real)OPS_GELU_SLOPE *
-						    (1 + 3 * (real)OPS_GELU_CUBE * g[i] * g[i])
+						     (1 + 3 * (real)OPS_GELU_CUBE * g[i] * g[i])
 					  : 1;
 
 			du[i] = d * g[i] * sig;

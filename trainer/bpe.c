@@ -197,8 +197,7 @@ int bpe_piece(const struct tokenizer *tk, const char *text, size_t len, struct i
 	for (int i = wk.n ? 0 : -1; i >= 0 && rc == 0; i = wk.symbol[i].next)
 		rc = wk.symbol[i].id >= 0
 			     ? ids_add(list, wk.symbol[i].id)
-			     : spell(tk, text + wk.symbol[i].at, wk.symbol[i].len, from,
-				       list);
+			     : spell(tk, text + wk.symbol[i].at, wk.symbol[i].len, from, list);
 	free(wk.symbol);
 	free(wk.heap);
 	return rc;

@@ -8,9 +8,9 @@
 #include "trainer/tokenizer_load.h"
 
 /*
- * Where the model's own template cannot be run: a form is the text a template renders for one system and one user turn. \1 stands for the system
- * text, \2 for the user's, \3 for BOS, \4 for EOS. Only the form's own text can become control
- * tokens; what a user writes never does.
+ * Where the model's own template cannot be run: a form is the text a template renders for one
+ * system and one user turn. \1 stands for the system text, \2 for the user's, \3 for BOS, \4 for
+ * EOS. Only the form's own text can become control tokens; what a user writes never does.
  */
 struct form {
 	const char *name;
@@ -76,8 +76,7 @@ static const struct form forms[] = {
 static const struct form plain = {
 	.name = "plain", .system_form = "\3\1\n\n\2\n", .plain_form = "\3\2\n"};
 
-/* tokens that end an answer in one family or another; those the base has as added tokens all end it
- */
+/* tokens that end an answer in one family or another; those the base has as added tokens do */
 static const char *const end_names[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>",
 	"<|end_of_text|>", "<end_of_turn>", "<|end|>", "</s>"};
 
@@ -86,7 +85,7 @@ enum { ENDS = 2 + sizeof(end_names) / sizeof(end_names[0]) };
 struct chat {
 	struct jinja *own;	 /* NULL: the form */
 	const struct form *form; /* of a built-in */
-	bool merges_system;	 /* the own template has no system turn: its text goes before the user's */
+	bool merges_system; /* the own template has no system turn: it goes before the user's */
 	struct buf bos_text, eos_text;
 	int bos;
 	int eos;
@@ -228,8 +227,7 @@ static int run_own(const struct chat *ch, const struct talk *tk, struct buf *tex
 static int own_token(const struct tokenizer *tk, const struct buf *text, const struct buf *taint,
 	size_t at, size_t *bytes)
 {
-	int id = taint->data[at] ? -1
-				 : tokenizer_added(tk, text->data + at, text->len - at, bytes);
+	int id = taint->data[at] ? -1 : tokenizer_added(tk, text->data + at, text->len - at, bytes);
 
 	return id >= 0 && !memchr(taint->data + at, 1, *bytes) ? id : -1;
 }
@@ -274,7 +272,8 @@ static int render(const struct chat *ch, const struct tokenizer *tk, const struc
 }
 
 /* whether a text comes out of the template at all; its error when it does not run */
-static int tries(const struct chat *ch, const struct talk *talk, const char *wanted, struct err *err)
+static int tries(
+	const struct chat *ch, const struct talk *talk, const char *wanted, struct err *err)
 {
 	struct buf text = BUF_INIT, taint = BUF_INIT;
 	int rc = run_own(ch, talk, &text, &taint, err);

@@ -2,11 +2,11 @@
  * chat - one renderer for training and serving: a user turn (and a system turn) in the base's own
  * chat template.
  *
- * The model's own template is run (jinja.h). One that needs more of Jinja than the subset falls to a
- * named built-in recognised from its text: "smollm2", "qwen2.5", "qwen3", "qwen2", "chatml",
+ * The model's own template is run (jinja.h). One that needs more of Jinja than the subset falls to
+ * a named built-in recognised from its text: "smollm2", "qwen2.5", "qwen3", "qwen2", "chatml",
  * "llama3", "mistral", "gemma", "zephyr"; what is none of these is refused with -EOPNOTSUPP. A base
- * without a template gets "plain". Dates are pinned. What stands in messages never becomes a control
- * token.
+ * without a template gets "plain". Dates are pinned. What stands in messages never becomes a
+ * control token.
  */
 #ifndef KOLM_CHAT_H
 #define KOLM_CHAT_H
@@ -37,8 +37,8 @@ struct chat_row {
 	int *ids; /* malloc'ed, owned by the caller */
 	size_t n;
 	size_t answer; /* where it begins */
-	bool apart; /* the template renders the whole conversation to other tokens than these: not what
-		       other trainers would have learned from */
+	bool apart; /* the template renders the whole conversation to other tokens than these: not
+		       what other trainers would have learned from */
 };
 
 int chat_row(const struct chat *ch, const struct tokenizer *tk, const char *system,

@@ -16,9 +16,9 @@ enum { HELD_OUT_MIN_ROWS = 50 };
 struct data {
 	struct sample *sample; /* owned, ${n} of them, as they stand in the file */
 	int n;
-	int skipped;		     /* lines that are not a row, rows too long */
-	int apart;		     /* rows whose whole conversation the template renders otherwise,
-					see chat.h */
+	int skipped; /* lines that are not a row, rows too long */
+	int apart;   /* rows whose whole conversation the template renders otherwise,
+			see chat.h */
 	const struct sample **train; /* into sample; owned list */
 	int trains;
 	const struct sample **held; /* a fixed tenth by content, when there are at least

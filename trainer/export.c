@@ -24,7 +24,7 @@ struct put {
 	char name[NAME_BYTES];
 	enum tensor_type type;
 	int64_t rows, cols;
-	const void *data;	     /* borrowed; NULL: ${pair} folded into ${base} */
+	const void *data; /* borrowed; NULL: ${pair} folded into ${base} */
 	const struct tensor *base;
 	const struct lora_pair *pair;
 };
@@ -130,15 +130,15 @@ static uint16_t half_of(float value)
 	rest = mantissa & ((1u << shift) - 1);
 	mantissa >>= shift;
 	if (exponent >= -14)
-		mantissa += (uint32_t)(exponent + 14) << 10; /* its leading one is the last exponent bit */
+		mantissa += (uint32_t)(exponent + 14)
+			    << 10; /* its leading one is the last exponent bit */
 	if (rest > 1u << (shift - 1) || (rest == 1u << (shift - 1) && (mantissa & 1)))
 		mantissa++;
 	return (uint16_t)(sign | mantissa);
 }
 
 /* W + scale B A, row by row, as halves */
-static int write_folded(
-	int fd, const struct put *p, const struct lora *lo, struct err *err)
+static int write_folded(int fd, const struct put *p, const struct lora *lo, struct err *err)
 {
 	float scale = lo->alpha / (float)lo->rank, *row;
 	size_t cols = (size_t)p->cols;

@@ -14,7 +14,8 @@ enum { TEXT_TOKENS = 64, HALF_ROWS = LOSS_ROWS / 2 };
 static const char *const neutral[] = {
 	"Water boils at a lower temperature on a high mountain than at the sea, because the air "
 	"presses less on it.",
-	"The train leaves at half past seven, stops twice, and arrives before noon. Bring a book, a "
+	"The train leaves at half past seven, stops twice, and arrives before noon. Bring a book, "
+	"a "
 	"sandwich and a warm coat.",
 	"To add two fractions, bring them to the same denominator and add the numerators: 1/2 + "
 	"1/3 = 3/6 + 2/6 = 5/6.",
@@ -96,8 +97,8 @@ static double compare(struct pass *ps, const real *base, int tokens)
 }
 
 /* one text through the base and through the adapter; the sum over its positions */
-static int text_kl(struct pass *ps, const struct sample *sm, real *base, double *sum,
-	struct err *err)
+static int text_kl(
+	struct pass *ps, const struct sample *sm, real *base, double *sum, struct err *err)
 {
 	const struct trainee *adapted = ps->tr;
 	struct trainee bare = *adapted;
@@ -131,7 +132,8 @@ static int text_kl(struct pass *ps, const struct sample *sm, real *base, double 
 
 int forget_measure(struct pass *ps, double *kl, struct err *err)
 {
-	int token[4 * TEXT_TOKENS], most = ps->span < TEXT_TOKENS ? ps->span : TEXT_TOKENS, count = 0;
+	int token[4 * TEXT_TOKENS], most = ps->span < TEXT_TOKENS ? ps->span : TEXT_TOKENS,
+				    count = 0;
 	real *base = malloc((size_t)most * (size_t)ps->m->dim * sizeof(*base));
 	double total = 0;
 	int rc = 0;

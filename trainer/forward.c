@@ -117,7 +117,7 @@ int pass_new(const struct model *m, struct threads *th, const struct trainee *tr
 		pass_free(ps);
 		return err_nomem(err);
 	}
-	/* rows of x are far apart: with small pages every one of them is a page of its own to find */
+	/* rows of x are far apart: with small pages each of them is a page of its own to find */
 	(void)madvise(ps->memory, ps->bytes, MADV_HUGEPAGE);
 	*out = ps;
 	return 0;
@@ -200,8 +200,7 @@ static void embed_rows(void *arg, int from, int to)
 			size_t at = pass_angles(j->ps, r, t);
 
 			ops_rope_angles(r == ROPE_LOCAL ? m->rope_local : m->rope_freq,
-				m->head_dim / 2, j->ps->pk->pos[t], j->ps->cs + at,
-				j->ps->sn + at);
+				m->head_dim / 2, j->ps->pk->pos[t], j->ps->cs + at, j->ps->sn + at);
 		}
 	}
 }
@@ -321,8 +320,8 @@ void pass_norm(struct pass *ps, const real *x, const float *weight)
 }
 
 /*
- * silu(g) = g sigmoid(g); gelu(g) = g / 2 (1 + tanh(u)) = g sigmoid(2 u), u = sqrt(2 / pi) (g + 0.044715
- * g^3)
+ * silu(g) = g sigmoid(g); gelu(g) = g / 2 (1 + tanh(u)) = g sigmoid(2 u), u = sqrt(2 / pi) (g +
+ * 0.044715 g^3)
  */
 REAL_WIDE void pass_gates(const struct pass *ps, const real *g, size_t n, real *sig)
 {
@@ -374,12 +373,8 @@ static void add_rows(void *arg, int from, int to)
 static void pass_residual(struct pass *ps, int l, enum module i, real *out, const real *x,
 	const real *y, const float *post, real *between)
 {
-	struct row_job j = {.ps = ps,
-		.in = between,
-		.rest = x,
-		.out = out,
-		.weight = post,
-		.cols = ps->m->dim};
+	struct row_job j = {
+		.ps = ps, .in = between, .rest = x, .out = out, .weight = post, .cols = ps->m->dim};
 
 	if (!post) {
 		memcpy(out, x, (size_t)ps->pk->tokens * (size_t)ps->m->dim * sizeof(real));

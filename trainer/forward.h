@@ -4,9 +4,8 @@
  * Shapes: T tokens of the pass, H width, nh heads of d, nk key heads, I of the feed-forward. For
  * each layer the pass keeps x (T,H)  q (T,nh*d)  k, v (T,nk*d)  attention out (T,nh*d)  x after
  * attention (T,H)  gate, up (T,I) and computes everything else again on the way back; a pass too
- * long for that keeps x alone. Where norms stand behind attention and feed-forward, their inputs (T,H)
- * are kept too. Formulas: model.h; y = W x + (alpha / rank) B (A drop(x)) on adapted
- * modules.
+ * long for that keeps x alone. Where norms stand behind attention and feed-forward, their inputs
+ * (T,H) are kept too. Formulas: model.h; y = W x + (alpha / rank) B (A drop(x)) on adapted modules.
  */
 #ifndef KOLM_FORWARD_H
 #define KOLM_FORWARD_H
@@ -39,7 +38,7 @@ struct trainee {
 struct saved {
 	real *x, *q, *k, *v, *att, *mid, *gate, *up;
 	real *att_out, *ffn_out; /* in front of the norms behind them, where there are any */
-	real *lse; /* (T,nh): log of the sum of exponentials of each row of scores */
+	real *lse;		 /* (T,nh): log of the sum of exponentials of each row of scores */
 };
 
 struct pass {
@@ -75,7 +74,7 @@ struct pass {
 	size_t bytes;
 };
 
-enum { LOSS_ROWS = 64 };
+enum { LOSS_ROWS = 128 };
 
 /* pass_bytes(m, tr, threads, tokens, span, lean): memory a pass of this size takes. */
 size_t pass_bytes(const struct model *m, const struct trainee *tr, int threads, int tokens,

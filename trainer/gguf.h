@@ -60,8 +60,8 @@ double gguf_next_real(struct gguf_array *array);
 /* gguf_tensor(g, name): NULL when there is none. A tensor of one dimension is a single row. */
 const struct tensor *gguf_tensor(const struct gguf *g, const char *name);
 
-/* gguf_raw_keys(g, len, count): the key-value pairs as they stand in the file. gguf_tensor_name(g, i,
- * len): not terminated. */
+/* gguf_raw_keys(g, len, count): the key-value pairs as they stand in the file. gguf_tensor_name(g,
+ * i, len): not terminated. */
 const void *gguf_raw_keys(const struct gguf *g, size_t *len, uint64_t *count);
 const char *gguf_tensor_name(const struct gguf *g, size_t i, size_t *len);
 

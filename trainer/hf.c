@@ -75,8 +75,7 @@ static int open_part(int dirfd, const char *name, struct err *err)
 	if (fd >= 0)
 		return fd;
 	if (errno != ELOOP)
-		return err_sys(
-			err, "cannot open '%s'", err_quote(quoted, name, strlen(name)));
+		return err_sys(err, "cannot open '%s'", err_quote(quoted, name, strlen(name)));
 	n = readlinkat(dirfd, name, target, sizeof(target) - 1);
 	if (n < 0)
 		return err_sys(

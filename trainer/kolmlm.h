@@ -58,10 +58,10 @@ int lm_adapter_init(
 
 enum lm_export_form {
 	LM_EXPORT_ADAPTER, /* a GGUF adapter, as llama.cpp loads beside its base */
-	LM_EXPORT_MERGED,  /* a GGUF of the base with the adapter folded in; adapted matrices as F16 */
+	LM_EXPORT_MERGED,  /* a GGUF of the base, the adapter folded in; adapted matrices F16 */
 };
-/* lm_export(lm, dirfd, form, fd, err): the PEFT folder ${dirfd} written to ${fd}; a base opened with
- * headers_only will do. -EOPNOTSUPP: merged needs a GGUF base in one file. */
+/* lm_export(lm, dirfd, form, fd, err): the PEFT folder ${dirfd} written to ${fd}; a base opened
+ * with headers_only will do. -EOPNOTSUPP: merged needs a GGUF base in one file. */
 int lm_export(struct lm *lm, int dirfd, enum lm_export_form form, int fd, struct err *err);
 
 /* lm_use(lm, ad): the adapter for the calls that follow; NULL: the base alone. Snapshots are kept
@@ -77,9 +77,10 @@ enum lm_grammar_kind {
 };
 
 /*
- * lm_grammar(lm, kind, json, len, out, err): ${json} is checked JSON. -EINVAL names what is wrong or
- * cannot be expressed, -E2BIG what is too large. Free before lm_close(). A grammar remembers what
- * its answers needed: the second is faster. ${lm} NULL: one that only the two functions below ask.
+ * lm_grammar(lm, kind, json, len, out, err): ${json} is checked JSON. -EINVAL names what is wrong
+ * or cannot be expressed, -E2BIG what is too large. Free before lm_close(). A grammar remembers
+ * what its answers needed: the second is faster. ${lm} NULL: one that only the two functions below
+ * ask.
  */
 int lm_grammar(struct lm *lm, enum lm_grammar_kind kind, const char *json, size_t len,
 	struct lm_grammar **out, struct err *err);
@@ -95,8 +96,8 @@ struct lm_generate {
 	int max_tokens;	    /* 0: 256 */
 	const char *const
 		*stop; /* texts that end the answer (not included); NULL-terminated, may be NULL */
-	double temperature;  /* 0: greedy */
-	uint64_t seed;	     /* for temperature > 0 */
+	double temperature;	    /* 0: greedy */
+	uint64_t seed;		    /* for temperature > 0 */
 	struct lm_grammar *grammar; /* NULL: any text. The answer is whole within max_tokens */
 	int64_t deadline_ms; /* CLOCK_MONOTONIC milliseconds; 0 none. Past it: -ETIMEDOUT "model
 				call stopped after ..." */
@@ -105,8 +106,8 @@ struct lm_generate {
 /*
  * lm_generate(lm, prompt, len, opt, out, err): ${prompt} is the user's turn in the base's chat
  * template; the answer (without end of turn) is appended to ${out} as UTF-8. -EMSGSIZE when the
- * prompt does not fit the context; -ERANGE when ${grammar} needs more tokens. Greedy output does not depend on threads, snapshots or copy
- * speculation.
+ * prompt does not fit the context; -ERANGE when ${grammar} needs more tokens. Greedy output does
+ * not depend on threads, snapshots or copy speculation.
  */
 int lm_generate(struct lm *lm, const char *prompt, size_t len, const struct lm_generate *opt,
 	struct buf *out, struct err *err);

@@ -109,8 +109,7 @@ static int check_one(const char *what, int64_t value, int64_t min, int64_t max, 
 	return 0;
 }
 
-/* sizes that later products and allocations rely on: no product of three of them overflows 63 bits
- */
+/* sizes that later products and allocations rely on: no three of them multiply beyond 63 bits */
 static int check_config(const struct model *m, struct err *err)
 {
 	int rc = check_one("layer count", m->layers, 1, LAYERS_MAX, err);
@@ -240,9 +239,8 @@ static int bind_layer(struct model *m, const struct model_arch *arch, int i, str
 			break;
 		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.bias" : "blk.%d.%s.bias", i,
 			module_names[k][hf ? 1 : 2]);
-		rc = bind_vector(
-			m, name, shape[k][0], (arch->flags & ARCH_QKV_BIAS) && k <= MODULE_V,
-			&ly->bias[k], err);
+		rc = bind_vector(m, name, shape[k][0],
+			(arch->flags & ARCH_QKV_BIAS) && k <= MODULE_V, &ly->bias[k], err);
 	}
 	for (size_t k = 0; k < sizeof(vectors) / sizeof(vectors[0]) && rc == 0; k++) {
 		snprintf(name, sizeof(name), hf ? "model.layers.%d.%s.weight" : "blk.%d.%s.weight",
@@ -265,7 +263,7 @@ static int bind(struct model *m, const struct model_arch *arch, struct err *err)
 			   ((size_t)m->head_dim * ((size_t)m->heads + 2 * (size_t)m->kv_heads + 2) +
 				   6 * (size_t)m->dim + 2 * (size_t)m->ffn) +
 		   (size_t)m->dim;
-	/* no more than there can be in the file, where a value takes a quarter of a byte at least */
+	/* no more than fit in the file, where a value takes a quarter of a byte at least */
 	if (mm->size / 4 > mm->bytes)
 		mm->size = 4 * mm->bytes;
 	mm->memory = calloc(mm->size + 1, sizeof(float));

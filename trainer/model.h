@@ -63,10 +63,10 @@ struct model {
 	int vocab;
 	int context;
 	float norm_eps;
-	float *rope_freq; /* head_dim / 2 inverse frequencies, scaling applied; owned */
+	float *rope_freq;  /* head_dim / 2 inverse frequencies, scaling applied; owned */
 	float *rope_local; /* likewise for ROPE_LOCAL layers; NULL without any; owned */
-	bool rope_pairs;  /* true: rotate (2i, 2i+1), as GGUF's llama rows are permuted for; false:
-			     (i, i + d/2), as Hugging Face */
+	bool rope_pairs;   /* true: rotate (2i, 2i+1), as GGUF's llama rows are permuted for; false:
+			      (i, i + d/2), as Hugging Face */
 	bool rows_permuted;  /* q and k rows stand in GGUF's order; adapters are permuted on the way
 				in and out */
 	bool gelu;	     /* act is the tanh form of gelu instead of silu */

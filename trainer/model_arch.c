@@ -57,8 +57,8 @@ const struct model_arch *model_arch_find(const char *name, size_t len, bool hf, 
 	return NULL;
 }
 
-int model_layers(struct model *m, const struct model_arch *arch, int window, int full_step,
-	struct err *err)
+int model_layers(
+	struct model *m, const struct model_arch *arch, int window, int full_step, struct err *err)
 {
 	if (m->layers < 1 || m->layers > LAYERS_MAX)
 		return err_set(err, EBADMSG, "base model: layer count %d is not between 1 and %d",

@@ -87,18 +87,19 @@ static int read_layers(
 {
 	struct gguf_array flags;
 	char name[128];
-	int window, step, rc = get_int(
-		g, m->arch, "attention.sliding_window", arch->window, &window, err);
+	int window, step,
+		rc = get_int(g, m->arch, "attention.sliding_window", arch->window, &window, err);
 
 	if (rc == 0)
-		rc = get_int(g, m->arch, "attention.sliding_window_pattern", arch->full_step,
-			&step, err);
+		rc = get_int(g, m->arch, "attention.sliding_window_pattern", arch->full_step, &step,
+			err);
 	if (rc == 0)
 		rc = model_layers(m, arch, window, step, err);
 	if (rc < 0)
 		return rc;
 	snprintf(name, sizeof(name), "%s.attention.sliding_window_pattern", m->arch);
-	if (gguf_array(g, name, &flags) && flags.type == GGUF_BOOL && flags.n >= (uint64_t)m->layers)
+	if (gguf_array(g, name, &flags) && flags.type == GGUF_BOOL &&
+		flags.n >= (uint64_t)m->layers)
 		for (int i = 0; i < m->layers; i++)
 			model_layer_window(m, arch, i, flags.at[i] ? window : 0);
 	return 0;
@@ -108,7 +109,7 @@ static int read_layers(
  * share of the model */
 static void read_scales(struct model *m, const struct model_arch *arch, const struct gguf *g)
 {
-	const int largest = strcmp(arch->name, "gemma2") == 0   ? 46
+	const int largest = strcmp(arch->name, "gemma2") == 0	? 46
 			    : strcmp(arch->name, "gemma3") == 0 ? 62
 								: -1;
 
@@ -162,8 +163,8 @@ static int read_config(struct model *m, const struct gguf *g, struct err *err)
 	read_scales(m, arch, g);
 	rc = read_layers(m, arch, g, err);
 	if (rc == 0)
-		rc = model_rope(m, get_real(g, m->arch, "rope.freq_base", arch->theta),
-			&m->rope_freq, err);
+		rc = model_rope(
+			m, get_real(g, m->arch, "rope.freq_base", arch->theta), &m->rope_freq, err);
 	if (rc == 0 && arch->theta_local > 0)
 		rc = model_rope(m, get_real(g, m->arch, "rope.freq_base_swa", arch->theta_local),
 			&m->rope_local, err);

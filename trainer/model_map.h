@@ -26,7 +26,7 @@ struct model_piece {
 struct model_map {
 	struct model_piece *piece; /* read-only file mappings, owned */
 	size_t pieces;
-	size_t bytes; /* of all files that hold tensors */
+	size_t bytes;  /* of all files that hold tensors */
 	float *memory; /* norms and biases as floats, owned */
 	size_t used;
 	size_t size;
@@ -36,7 +36,7 @@ struct model_map {
 	bool hf_names;
 	uint64_t params;
 	int types[MODEL_TYPES]; /* tensors of each type */
-	struct buf template; /* the chat template's text, empty when there is none */
+	struct buf template;	/* the chat template's text, empty when there is none */
 };
 
 enum arch_flags {
@@ -68,8 +68,8 @@ const struct model_arch *model_arch_find(const char *name, size_t len, bool hf, 
 
 /* model_layers(m, arch, window, full_step, err): m->layer with the windows and ropes of its layers.
  * model_layer_window(): of one layer. */
-int model_layers(struct model *m, const struct model_arch *arch, int window, int full_step,
-	struct err *err);
+int model_layers(
+	struct model *m, const struct model_arch *arch, int window, int full_step, struct err *err);
 void model_layer_window(struct model *m, const struct model_arch *arch, int i, int window);
 
 /* model_map_file(mm, fd, err): map a whole regular file read-only; index of the piece or a negative
@@ -81,8 +81,8 @@ int model_map_file(struct model_map *mm, int fd, struct err *err);
 int model_read_gguf(struct model *m, int fd, struct err *err);
 int model_read_hf(struct model *m, int dirfd, struct err *err);
 
-/* model_rope(m, theta, out, err): plain inverse frequencies, owned by the caller; scaling is applied
- * on them. */
+/* model_rope(m, theta, out, err): plain inverse frequencies, owned by the caller; scaling is
+ * applied on them. */
 int model_rope(const struct model *m, double theta, float **out, struct err *err);
 
 /* model_drop_pages(m): the mapped pages may leave memory; they come back from the file when

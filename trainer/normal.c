@@ -5,8 +5,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
-int normal_add(struct normal *nm, enum normal_kind kind, const char *from, const char *to,
-	struct err *err)
+int normal_add(
+	struct normal *nm, enum normal_kind kind, const char *from, const char *to, struct err *err)
 {
 	struct normal_step *st = &nm->step[nm->n];
 
@@ -17,7 +17,8 @@ int normal_add(struct normal *nm, enum normal_kind kind, const char *from, const
 			NORMAL_STEPS);
 	if (strlen(from) >= NORMAL_TEXT || strlen(to) >= NORMAL_TEXT ||
 		(kind == NORMAL_REPLACE && !*from))
-		return err_set(err, EOPNOTSUPP, "tokenizer: a normalizer with that text is not read");
+		return err_set(
+			err, EOPNOTSUPP, "tokenizer: a normalizer with that text is not read");
 	st->kind = kind;
 	strcpy(st->from, from);
 	strcpy(st->to, to);
@@ -35,8 +36,8 @@ static int compose(
 		[NORMAL_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
 	};
 	utf8proc_uint8_t *made = NULL;
-	utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len,
-		&made, options[kind]);
+	utf8proc_ssize_t n = utf8proc_map(
+		(const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, &made, options[kind]);
 
 	if (n < 0)
 		return err_nomem(err);
@@ -53,7 +54,8 @@ static int replace(const struct normal_step *st, const char *text, size_t len, s
 	if (st->kind == NORMAL_PREPEND && len)
 		buf_puts(out, st->to);
 	for (size_t i = 0; i < len;) {
-		if (st->kind == NORMAL_REPLACE && len - i >= n && memcmp(text + i, st->from, n) == 0) {
+		if (st->kind == NORMAL_REPLACE && len - i >= n &&
+			memcmp(text + i, st->from, n) == 0) {
 			buf_puts(out, st->to);
 			i += n;
 		} else {

@@ -11,7 +11,14 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum normal_kind { NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD, NORMAL_PREPEND, NORMAL_REPLACE };
+enum normal_kind {
+	NORMAL_NFC,
+	NORMAL_NFD,
+	NORMAL_NFKC,
+	NORMAL_NFKD,
+	NORMAL_PREPEND,
+	NORMAL_REPLACE
+};
 
 enum { NORMAL_STEPS = 8, NORMAL_TEXT = 32 };
 

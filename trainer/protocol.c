@@ -78,7 +78,8 @@ int protocol_result(const struct protocol_result *rs)
 	put_text(&line, "engine", rs->engine);
 	put_text(&line, "schedule", "linear decay after 5% warm-up");
 	buf_addf(&line,
-		",\"best_epoch\":%d,\"tokens\":%lld,\"types\":%s,\"skipped\":%d,\"apart\":%d,\"heldout_rows\":%"
+		",\"best_epoch\":%d,\"tokens\":%lld,\"types\":%s,\"skipped\":%d,\"apart\":%d,"
+		"\"heldout_rows\":%"
 		"d",
 		rs->best_epoch, (long long)rs->tokens, rs->types, rs->skipped, rs->apart,
 		rs->held_rows);

@@ -1,6 +1,6 @@
 /*
- * spm - text for the character kinds: where the tokenizer cuts at blanks they become U+2581, one may
- * stand before the first word; then pieces are merged up.
+ * spm - text for the character kinds: where the tokenizer cuts at blanks they become U+2581, one
+ * may stand before the first word; then pieces are merged up.
  */
 #include <errno.h>
 #include <string.h>

@@ -120,7 +120,7 @@ struct threads *threads_new(int n)
 		return NULL;
 	*th = (struct threads){.n = 1};
 	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* caused by the thread itself: guard.h */
+	sigdelset(&all, SIGBUS);		/* caused by the thread itself: guard.h */
 	pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the caller's thread */
 	for (int i = 1; i < n; i++) {
 		th->worker[i] = (struct worker){.pool = th, .index = i};

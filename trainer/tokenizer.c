@@ -73,8 +73,7 @@ static int append_valid(const struct tokenizer *tk, const char *text, size_t len
 		text = buf_str(&bf);
 		len = bf.len;
 	}
-	while (rc == 0 &&
-		added_next(&tk->normalized, tk, text, len, from, special, &mt)) {
+	while (rc == 0 && added_next(&tk->normalized, tk, text, len, from, special, &mt)) {
 		rc = append_pieces(
 			tk, text + from, mt.start - from, at_start && from == 0, list, err);
 		if (rc == 0 && ids_add(list, mt.id) < 0)
@@ -135,8 +134,7 @@ int tokenizer_append(const struct tokenizer *tk, const char *text, size_t len, b
 			return err_nomem(err);
 		from = mt.end;
 	}
-	return append_text(
-		tk, text + from, len - from, special, at_start && from == 0, list, err);
+	return append_text(tk, text + from, len - from, special, at_start && from == 0, list, err);
 }
 
 int tokenizer_encode(const struct tokenizer *tk, const char *text, size_t len, bool special,

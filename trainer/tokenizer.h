@@ -18,7 +18,8 @@ struct tokenizer;
 /* tokenizer_encode(tk, text, len, special, out, cap, err): number of ids (may exceed ${cap}: then
  * -EMSGSIZE). ${special}: added tokens such as
  * <|im_start|> in the text become their ids; otherwise control tokens are ordinary text, and only
- * what a tokenizer adds for words of its own (runs of blanks, <think>) is found. No BOS is added. */
+ * what a tokenizer adds for words of its own (runs of blanks, <think>) is found. No BOS is added.
+ */
 int tokenizer_encode(const struct tokenizer *tk, const char *text, size_t len, bool special,
 	int *out, size_t cap, struct err *err);
 

@@ -181,8 +181,7 @@ static int read_normalizer(struct tokenizer *tk, const cJSON *node, int depth, s
 		return unknown("normalizer", type, err);
 	if (is(text, " ") && is(json_get_string(node, "content"), "\xe2\x96\x81"))
 		tk->spell_blanks = true;
-	return normal_add(
-		&tk->normal, NORMAL_REPLACE, text, json_get_string(node, "content"), err);
+	return normal_add(&tk->normal, NORMAL_REPLACE, text, json_get_string(node, "content"), err);
 }
 
 /* the highest id of vocabulary and added tokens, plus one */

@@ -239,8 +239,8 @@ static int work(struct work *wk, struct err *err)
 	if (rc == 0)
 		rc = prepare(wk, err);
 	if (rc == 0)
-		rc = budget_make(wk->m, wk->lo, &wk->data, wk->rq.batch, wk->rq.threads,
-			wk->rq.mem, &bg, err);
+		rc = budget_make(wk->m, wk->lo, &wk->data, wk->rq.batch, wk->rq.threads, wk->rq.mem,
+			&bg, err);
 	if (rc < 0)
 		return rc;
 	set.mem = bg.passes;

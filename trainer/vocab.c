@@ -81,8 +81,9 @@ int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int ki
 		return err_set(err, EBADMSG, "tokenizer: token %d of %zu bytes", id, len);
 	if (tk->kind == TOKENIZER_BYTES && kind == TOKEN_NORMAL && len)
 		decoded = alphabet_decode(text, len, &tk->text);
-	if (tk->kind != TOKENIZER_BYTES && !tk->no_bytes && len == 6 && memcmp(text, "<0x", 3) == 0 &&
-		text[5] == '>' && (kind == TOKEN_BYTE || kind == TOKEN_NORMAL)) {
+	if (tk->kind != TOKENIZER_BYTES && !tk->no_bytes && len == 6 &&
+		memcmp(text, "<0x", 3) == 0 && text[5] == '>' &&
+		(kind == TOKEN_BYTE || kind == TOKEN_NORMAL)) {
 		for (int i = 3; i < 5; i++) {
 			char c = text[i];
 
@@ -103,8 +104,8 @@ int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int ki
 		return err_nomem(err);
 	if (tk->text.len > UINT32_MAX)
 		return err_set(err, EBADMSG, "tokenizer: token texts of more than 4 GiB");
-	*tn = (struct token){(uint32_t)at, (uint32_t)(tk->text.len - at), score,
-		(uint8_t)kind, tn->flags};
+	*tn = (struct token){
+		(uint32_t)at, (uint32_t)(tk->text.len - at), score, (uint8_t)kind, tn->flags};
 	return 0;
 }
 
@@ -173,8 +174,7 @@ int vocab_index(struct tokenizer *tk, struct err *err)
 	if (rc == 0)
 		rc = added_make(&tk->raw, tk, ADDED_NORMALIZED, 0, false, err);
 	if (rc == 0)
-		rc = added_make(
-			&tk->normalized, tk, ADDED_NORMALIZED, ADDED_NORMALIZED, true, err);
+		rc = added_make(&tk->normalized, tk, ADDED_NORMALIZED, ADDED_NORMALIZED, true, err);
 	return rc;
 }
 

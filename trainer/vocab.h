@@ -60,7 +60,7 @@ struct tokenizer {
 	struct added_set added;	     /* all control and user tokens */
 	struct added_set raw;	     /* those looked for in text as it comes */
 	struct added_set normalized; /* those looked for behind the normaliser */
-	int byte_id[256]; /* -1: none */
+	int byte_id[256];	     /* -1: none */
 	struct split *split;
 	int splits;
 	int bos, eos, unknown; /* -1: none */
@@ -84,8 +84,8 @@ struct tokenizer *vocab_new(int n);
 int vocab_set(struct tokenizer *tk, int id, const char *text, size_t len, int kind, float score,
 	struct err *err);
 
-/* vocab_index(tk): build the maps when all tokens and the normaliser are set. vocab_merges(tk, n): room for ${n}
- * merges; vocab_merge(): add one, of texts in the file's spelling. */
+/* vocab_index(tk): build the maps when all tokens and the normaliser are set. vocab_merges(tk, n):
+ * room for ${n} merges; vocab_merge(): add one, of texts in the file's spelling. */
 int vocab_index(struct tokenizer *tk, struct err *err);
 int vocab_merges(struct tokenizer *tk, size_t n, struct err *err);
 int vocab_merge(struct tokenizer *tk, const char *left, size_t llen, const char *right, size_t rlen,

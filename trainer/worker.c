@@ -103,8 +103,7 @@ int worker_flags(int argc, char **argv, struct worker_request *rq)
 	bool good = true;
 	int c;
 
-	*rq = (struct worker_request){
-		.prev = "v0", .lr = 1e-3, .seed = 42, .checkpoint_sec = 10};
+	*rq = (struct worker_request){.prev = "v0", .lr = 1e-3, .seed = 42, .checkpoint_sec = 10};
 	optind = 1;
 	while (good && (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {

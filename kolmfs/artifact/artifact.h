@@ -216,8 +216,8 @@ struct proof {
 	const char *engine;
 	struct json_slice walls;
 	char walls_seen_at[32]; /* "": at the time of the receipt */
-	size_t passed, total; /* of an eval */
-	bool has_examples;    /* the cases are not the artifact's own */
+	size_t passed, total;	/* of an eval */
+	bool has_examples;	/* the cases are not the artifact's own */
 };
 /* proof_digest(value, out): of an input or an output; len 0: undefined. proof_inputs(af, out): of
  * all cases' ids, inputs and params. proof_cases(cases, out): of id, pass and output of the cases

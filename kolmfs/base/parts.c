@@ -36,8 +36,7 @@ static int count_of(const char *path, size_t *stem)
 	if (len <= SUFFIX || *end != '-' || memcmp(end + 1 + DIGITS, "-of-", 4) != 0 ||
 		strcmp(end + 1 + DIGITS + 4 + DIGITS, ".gguf") != 0 ||
 		num_whole(end + 1, DIGITS, 0, 99999, &first) < 0 || first != 1 ||
-		num_whole(end + 1 + DIGITS + 4, DIGITS, 0, 99999, &n) < 0 || n < 2 ||
-		n > PARTS_MAX)
+		num_whole(end + 1 + DIGITS + 4, DIGITS, 0, 99999, &n) < 0 || n < 2 || n > PARTS_MAX)
 		return 1;
 	*stem = len - SUFFIX;
 	return (int)n;

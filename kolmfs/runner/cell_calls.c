@@ -40,6 +40,8 @@ static const struct {
 	enum ground ground;
 	const char *why;
 } calls[] = {
+/* a call a line */
+/* clang-format off */
 #define CALL(name, verdict, ground, why) {SCMP_SYS(name), verdict, ground, why},
 	CALL(read, ALLOWED, SEEN, "frames from the runner; the watchdog's own event counter")
 	CALL(write, ALLOWED, SEEN, "frames to the runner; the watchdog's own event counter")
@@ -86,6 +88,7 @@ static const struct {
 	CALL(readlinkat, REFUSED, FACTS, "localtime")
 	CALL(getcwd, REFUSED, FACTS, "paths of loaded files")
 #undef CALL
+	/* clang-format on */
 };
 
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
@@ -99,8 +102,8 @@ static int add_call(scmp_filter_ctx ctx, size_t i)
 	if (calls[i].call < 0) /* unknown to this machine */
 		return 0;
 	if (calls[i].verdict == NO_EXEC)
-		return seccomp_rule_add(ctx, action, calls[i].call, 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
+		return seccomp_rule_add(
+			ctx, action, calls[i].call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
 	return seccomp_rule_add(ctx, action, calls[i].call, 0);
 }
 

@@ -40,7 +40,8 @@ static int check_spawner(struct err *err)
 {
 	struct sigaction act = {.sa_handler = on_cpu_limit};
 
-	if ((getpid() != 1 && !wall_is_ablated("pidns")) || geteuid() != 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 ||
+	if ((getpid() != 1 && !wall_is_ablated("pidns")) || geteuid() != 0 ||
+		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 ||
 		prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != 2)
 		return err_set(
 			err, EOPNOTSUPP, "sandbox: kolm-cell is started by the spawner only");

@@ -324,6 +324,5 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 		rc = frame_write(frame, err);
 	if (rc < 0)
 		return rc;
-	return converse(
-		rn, host, reply, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
+	return converse(rn, host, reply, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
 }

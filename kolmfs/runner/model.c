@@ -262,7 +262,7 @@ int op_export(struct runner *rn, struct json_slice request, struct err *err)
 		return err_set(err, EINVAL, "export: base, adapter and out are descriptors");
 	rc = lm_open(base, &opt, &rn->lm, err);
 	if (rc == 0)
-		rc = lm_export(rn->lm, adapter, merged ? LM_EXPORT_MERGED : LM_EXPORT_ADAPTER, out,
-			err);
+		rc = lm_export(
+			rn->lm, adapter, merged ? LM_EXPORT_MERGED : LM_EXPORT_ADAPTER, out, err);
 	return rc;
 }

@@ -134,8 +134,8 @@ int op_export(struct runner *rn, struct json_slice request, struct err *err);
 struct host model_host(struct runner *rn);
 /* grammar_of(rn, options, out, err): what grammar, regex or choices of a call's options say; NULL
  * without one. Borrowed until the next call. */
-int grammar_of(struct runner *rn, struct json_slice options, struct lm_grammar **out,
-	struct err *err);
+int grammar_of(
+	struct runner *rn, struct json_slice options, struct lm_grammar **out, struct err *err);
 void grammars_free(struct runner *rn);
 
 /* ---- eval.c, rows.c: append the members behind "ok":true ---- */

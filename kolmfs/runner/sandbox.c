@@ -433,8 +433,8 @@ static int clone_child(struct setup *st, struct start_pipes *pp, struct err *err
 	return pid;
 }
 
-static int start_with(struct setup *st, struct start_pipes *pp, struct sandbox_child *out,
-	struct err *err)
+static int start_with(
+	struct setup *st, struct start_pipes *pp, struct sandbox_child *out, struct err *err)
 {
 	int rc = clone_child(st, pp, err);
 

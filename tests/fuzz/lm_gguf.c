@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_row(&m->head);
 		for (int i = 0; i < m->layers * MODULES; i++)
 			read_row(&m->layer[i / MODULES].w[i % MODULES]);
-		tokenizer_encode(m->tokenizer, "the <s> \xf0\x9f\x98\x80\xff", 13, true, ids, 64, &err);
+		tokenizer_encode(
+			m->tokenizer, "the <s> \xf0\x9f\x98\x80\xff", 13, true, ids, 64, &err);
 		model_free(m);
 	}
 	close(fd);

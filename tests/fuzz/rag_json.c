@@ -1,4 +1,5 @@
-/* Extraction of json and the pieces it is cut into: whatever comes, the text is UTF-8, bounded, and pieces lie in it, in order. */
+/* Extraction of json and the pieces it is cut into: whatever comes, the text is UTF-8, bounded, and
+ * pieces lie in it, in order. */
 #include <stdlib.h>
 
 #include "base/json.h"

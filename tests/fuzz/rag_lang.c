@@ -1,4 +1,5 @@
-/* The query language: whatever comes, the parts lie in the text, in order, and are no more than the limit. */
+/* The query language: whatever comes, the parts lie in the text, in order, and are no more than the
+ * limit. */
 #include <stdlib.h>
 
 #include "rag/lang.h"
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	if (rag_question_parse(text, size, &q, NULL) < 0)
 		return 0;
 	for (size_t i = 0; i < q.n; i++) {
-		if (q.at[i].len == 0 || q.at[i].text < at || q.at[i].text + q.at[i].len > text + size)
+		if (q.at[i].len == 0 || q.at[i].text < at ||
+			q.at[i].text + q.at[i].len > text + size)
 			abort();
 		at = q.at[i].text + q.at[i].len;
 	}

@@ -231,14 +231,13 @@ static void check_gradients(struct fixture *f, uint64_t mem)
 	cr_assert_eq(train_new(f->m, f->th, f->lo, &f->data, &set, &tn, &err), 0, "%s: %s", f->name,
 		err.text);
 	cr_assert_eq(train_step(tn, f->train, ROWS, &loss, &err), 0, "%s: %s", f->name, err.text);
-	cr_assert_float_eq(loss, f->loss, 2e-5 * f->loss, "%s: loss %.8g, not %.8g", f->name, loss,
-		f->loss);
+	cr_assert_float_eq(
+		loss, f->loss, 2e-5 * f->loss, "%s: loss %.8g, not %.8g", f->name, loss, f->loss);
 	for (int i = 0; i < f->m->layers * MODULES; i++)
 		for (int b = 0; b < 2; b++)
 			check_gradient(f, i, b,
-				train_gradient(tn) +
-					((b ? f->lo->pair[i].b : f->lo->pair[i].a) -
-						f->lo->memory));
+				train_gradient(tn) + ((b ? f->lo->pair[i].b : f->lo->pair[i].a) -
+							     f->lo->memory));
 	train_free(tn);
 }
 
@@ -308,7 +307,8 @@ Test(lm_arch, serving_logits_of_a_folder_are_those_of_transformers)
 		check_serving(names[i], false, 2e-5);
 }
 
-/* activations are rounded to 8 bits where weights are quantised: 6 % of the largest at these widths */
+/* activations are rounded to 8 bits where weights are quantised: 6 % of the largest at these widths
+ */
 Test(lm_arch, serving_logits_of_a_gguf_are_those_of_transformers)
 {
 	for (int i = 0; i < NAMES; i++)
@@ -406,8 +406,8 @@ Test(lm_arch, a_missing_shard_is_named)
 
 Test(lm_arch, a_split_gguf_needs_its_parts_and_is_one_base)
 {
-	static const char *const parts[] = {"qwen3-00001-of-00003.gguf", "qwen3-00002-of-00003.gguf",
-		"qwen3-00003-of-00003.gguf", NULL};
+	static const char *const parts[] = {"qwen3-00001-of-00003.gguf",
+		"qwen3-00002-of-00003.gguf", "qwen3-00003-of-00003.gguf", NULL};
 	char path[32], whole[XXH3_HEX_BYTES], other[XXH3_HEX_BYTES];
 	struct err err = ERR_NONE;
 	struct model *m;

@@ -110,8 +110,9 @@ static struct chat *chat_of(const struct tokenizer *tk, const char *name)
 	struct err err = ERR_NONE;
 	struct chat *ch;
 
-	cr_assert_eq(chat_from_template(json_get_string(cJSON_GetObjectItem(root, "templates"), name),
-			     tk, &ch, &err),
+	cr_assert_eq(
+		chat_from_template(json_get_string(cJSON_GetObjectItem(root, "templates"), name),
+			tk, &ch, &err),
 		0, "%s: %s", name, err.text);
 	cJSON_Delete(root);
 	return ch;
@@ -160,8 +161,9 @@ Test(lm_chat, a_prompt_begins_its_row_and_the_row_its_conversation)
 			cr_assert_eq(row.ids[row.n - 1], chat_end(ch));
 			/* mistral's blank before an answer is the template's and no token of the
 			 * prompt */
-			cr_assert_eq(row.apart, strcmp(families[i].template, "mistral") == 0 ||
-							strcmp(families[i].template, "zephyr") == 0,
+			cr_assert_eq(row.apart,
+				strcmp(families[i].template, "mistral") == 0 ||
+					strcmp(families[i].template, "zephyr") == 0,
 				"%s", families[i].template);
 			free(ids);
 			free(row.ids);
@@ -243,8 +245,11 @@ Test(lm_chat, no_message_becomes_a_control_token)
 static int fate(const char *text, struct err *err)
 {
 	const struct jinja_message message = {"user", "U", 1};
-	const struct jinja_input in = {
-		.message = &message, .messages = 1, .bos = "", .eos = "", .add_generation_prompt = true};
+	const struct jinja_input in = {.message = &message,
+		.messages = 1,
+		.bos = "",
+		.eos = "",
+		.add_generation_prompt = true};
 	struct buf out = BUF_INIT, taint = BUF_INIT;
 	struct jinja *jn;
 	int rc = jinja_parse(text, strlen(text), &jn, err);
@@ -280,7 +285,8 @@ Test(lm_chat, what_the_subset_lacks_is_refused_with_its_line)
 		{"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
 			-E2BIG, "too much"},
 		{"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", -E2BIG, "nested too deep"},
-		{"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set ns.s = ns.s + "
+		{"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set ns.s = ns.s "
+		 "+ "
 		 "ns.s %}{% endfor %}",
 			-E2BIG, "memory"},
 	};
@@ -306,14 +312,16 @@ Test(lm_chat, a_template_beyond_the_subset_falls_to_a_built_in_or_is_refused)
 	struct err err = ERR_NONE;
 	struct chat *ch;
 
-	cr_assert_eq(chat_from_template("{% include 'x' %}<|im_start|>{{ x }}<|im_end|>", tk, &ch,
-			     &err),
+	cr_assert_eq(
+		chat_from_template("{% include 'x' %}<|im_start|>{{ x }}<|im_end|>", tk, &ch, &err),
 		0, "%s", err.text);
 	cr_assert_str_eq(chat_name(ch), "chatml");
 	chat_free(ch);
-	cr_assert_eq(chat_from_template("{% include 'x' %}### {{ x }}", tk, &ch, &err), -EOPNOTSUPP);
-	cr_assert(strstr(err.text, "\"include\" is not in the subset; and it is none of the built-in "
-				   "ones (smollm2,"),
+	cr_assert_eq(
+		chat_from_template("{% include 'x' %}### {{ x }}", tk, &ch, &err), -EOPNOTSUPP);
+	cr_assert(
+		strstr(err.text, "\"include\" is not in the subset; and it is none of the built-in "
+				 "ones (smollm2,"),
 		"%s", err.text);
 	cr_assert_eq(chat_from_template("### nobody is heard", tk, &ch, &err), -EOPNOTSUPP);
 	cr_assert(strstr(err.text, "leaves out what is said"), "%s", err.text);

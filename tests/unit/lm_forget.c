@@ -1,4 +1,5 @@
-/* the probe of what an adapter made the base forget, on the small real base of tests/unit/data/peft */
+/* the probe of what an adapter made the base forget, on the small real base of tests/unit/data/peft
+ */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -41,8 +42,9 @@ static double probe(const struct model *m, const struct lora *lo, float scale, i
 	for (int i = 0; i < m->layers * MODULES; i++)
 		at[i] = (struct adapt){.a = lo->pair[i].a, .b = lo->pair[i].b};
 	tr.at = at;
-	cr_assert_eq(pass_new(m, th, &tr, pass_bytes(m, &tr, threads, 64, 64, false), 64, &ps, &err),
-		0, "%s", err.text);
+	cr_assert_eq(
+		pass_new(m, th, &tr, pass_bytes(m, &tr, threads, 64, 64, false), 64, &ps, &err), 0,
+		"%s", err.text);
 	cr_assert_eq(forget_measure(ps, &kl, &err), 0, "%s", err.text);
 	pass_free(ps);
 	threads_free(th);

@@ -418,7 +418,8 @@ Test(lm_gguf, blocks_dequantise_as_the_format_says)
 	cr_assert_eq(tensor_row_bytes(5, 64), 0);
 }
 
-/* lm_quants.safetensors: random blocks and their values by the gguf package (data/make_quants.py) */
+/* lm_quants.safetensors: random blocks and their values by the gguf package (data/make_quants.py)
+ */
 Test(lm_gguf, every_type_dequantises_as_the_reference)
 {
 	struct safetensors *st;
@@ -449,8 +450,9 @@ Test(lm_gguf, every_type_dequantises_as_the_reference)
 		for (size_t i = 0; i < n; i++) {
 			float want = ((const float *)values->data)[i];
 
-			cr_assert_float_eq(have[i], want, 1e-6f * fabsf(want), "%s value %zu: %g, not %g",
-				tensor_type_name(type), i, (double)have[i], (double)want);
+			cr_assert_float_eq(have[i], want, 1e-6f * fabsf(want),
+				"%s value %zu: %g, not %g", tensor_type_name(type), i,
+				(double)have[i], (double)want);
 		}
 		free(have);
 		seen++;

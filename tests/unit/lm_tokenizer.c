@@ -200,7 +200,8 @@ Test(lm_tokenizer, templates_beyond_the_subset_are_known_by_their_text_or_refuse
 		const char *jinja, *name;
 	} known[] = {
 		{"{% include 'x' %}<|im_start|>{{ m.role }}...<|im_end|>", "chatml"},
-		{"{% include 'x' %}<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are "
+		{"{% include 'x' %}<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. "
+		 "You are "
 		 "a helpful assistant.<|im_end|>",
 			"qwen2.5"},
 		{"{% include 'x' %}<|start_header_id|>{{ role }}<|end_header_id|> <|eot_id|>",
@@ -220,8 +221,9 @@ Test(lm_tokenizer, templates_beyond_the_subset_are_known_by_their_text_or_refuse
 		cr_assert_str_eq(chat_name(ch), known[i].name);
 		chat_free(ch);
 	}
-	cr_assert_eq(chat_from_template("{% include 'x' %}<|im_start|>system\nYou are Bob<|im_end|>",
-			     m->tokenizer, &ch, &err),
+	cr_assert_eq(
+		chat_from_template("{% include 'x' %}<|im_start|>system\nYou are Bob<|im_end|>",
+			m->tokenizer, &ch, &err),
 		-EOPNOTSUPP);
 	cr_assert(strstr(err.text, "smollm2"), "%s", err.text);
 	model_free(m);

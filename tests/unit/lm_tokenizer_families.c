@@ -57,8 +57,9 @@ static int differ(const struct tokenizer *tk, const cJSON *texts, const cJSON *g
 		if (have >= 0 && i == have && !id)
 			continue;
 		if (bad++ < 8)
-			fprintf(stderr, "%s%s: \"%s\": token %d is %d, should be %d (%d of %d) %s\n",
-				name, special ? "" : " plain", err_quote(quoted, s, strlen(s)), i,
+			fprintf(stderr,
+				"%s%s: \"%s\": token %d is %d, should be %d (%d of %d) %s\n", name,
+				special ? "" : " plain", err_quote(quoted, s, strlen(s)), i,
 				i < have ? out[i] : -1, id ? id->valueint : -1, have,
 				cJSON_GetArraySize(ids), err.text);
 	}
@@ -195,8 +196,7 @@ Test(lm_tokenizer_families, gguf_of_bytes_gives_the_ids_of_tokenizers)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		cJSON *root = read_golden(names[i][0]);
-		struct tokenizer *tk =
-			as_gguf(cJSON_GetObjectItem(root, "tokenizer"), names[i][1]);
+		struct tokenizer *tk = as_gguf(cJSON_GetObjectItem(root, "tokenizer"), names[i][1]);
 
 		bad += differ(tk, texts, cJSON_GetObjectItem(root, "special"), true, names[i][1]);
 		bad += differ(tk, texts, cJSON_GetObjectItem(root, "plain"), false, names[i][1]);

@@ -70,11 +70,10 @@ Test(rag_build, example_of_the_format_byte_for_byte)
 	cr_assert_eq(buf_str(&text)[text.len - 1], '}');
 	/* nothing is left over beside the five files */
 	fd = folder_of(store);
-	cr_assert_eq(unlinkat(fd, "pets/index.json", 0) | unlinkat(fd, "pets/manifest.json", 0) |
-			     unlinkat(fd, "pets/index.bin", 0) |
-			     unlinkat(fd, "pets/state.json", 0) |
-			     unlinkat(fd, "pets/sources.bin", 0) |
-			     unlinkat(fd, "pets", AT_REMOVEDIR),
+	cr_assert_eq(
+		unlinkat(fd, "pets/index.json", 0) | unlinkat(fd, "pets/manifest.json", 0) |
+			unlinkat(fd, "pets/index.bin", 0) | unlinkat(fd, "pets/state.json", 0) |
+			unlinkat(fd, "pets/sources.bin", 0) | unlinkat(fd, "pets", AT_REMOVEDIR),
 		0);
 	close(fd);
 	buf_release(&text);

@@ -61,8 +61,7 @@ static int crew_broadcast(void *arg, void *data, size_t bytes)
 
 int main(int argc, char **argv)
 {
-	struct crew cw = {
-		.send = crew_send, .receive = crew_receive, .broadcast = crew_broadcast};
+	struct crew cw = {.send = crew_send, .receive = crew_receive, .broadcast = crew_broadcast};
 	int rc;
 
 	/* Open MPI would copy between ranks by process_vm_readv, which the walls refuse */
