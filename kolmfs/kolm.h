@@ -231,10 +231,15 @@ int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id,
 	void (*tick)(void *arg, const char *progress), void *arg, struct job_record *out,
 	struct err *err);
 
-/* kolm_query(k, index, text, len, k_hits, form, out): through libkolmrag; opened indexes are kept
- * until they are replaced. */
-int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits,
-	int rag_format, struct buf *out, struct err *err);
+/* kolm_query(k, index, rq, out, err): rag_answer() of libkolmrag; opened indexes are kept
+ * until they are replaced. A damaged index.bin is answered for by the index.json beside it, and
+ * logged ("index_damaged") once. */
+struct rag_request; /* rag/kolmrag.h */
+int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
+	struct err *err);
+/* kolm_index_damage(k, index, out): append (${out} may be NULL) the sentence of the damage
+ * that a query met. 1; 0: none. */
+int kolm_index_damage(struct kolm *k, const char *index, struct buf *out);
 
 /* kolm_artifact_open(k, slug, out, err): the slug's artifact, verified and unchanged since init
  * (B10 ENOENT, B11 ESTALE). */

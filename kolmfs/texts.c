@@ -394,9 +394,11 @@ STAMPER(index_stamp)
 {
 	struct stat st;
 
-	/* an index is published by exchanging its folder: the folder is its identity */
+	/* an index is published by exchanging its folder: the folder is its identity; and a query
+	 * may have met damage since */
 	if (fstatat(sv->st->rag, at->index, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "index \"%s\" not found", at->index);
+	st.st_size += kolm_index_damage(sv->k, at->index, NULL);
 	stamp_stat(&st, out);
 	return 0;
 }
@@ -405,8 +407,15 @@ RENDERER(index_status)
 {
 	struct rag_index *ix;
 	struct rag_info info;
+	struct buf damage = BUF_INIT;
 	int rc = rag_open(sv->st->rag, at->index, &ix, err);
 
+	if (rc == -EUCLEAN && rag_open_spare(sv->st->rag, at->index, &ix, NULL) == 0) {
+		(void)buf_puts(&damage, err->text);
+		rc = 0;
+	} else if (rc == 0) {
+		(void)kolm_index_damage(sv->k, at->index, &damage);
+	}
 	if (rc < 0)
 		return rc;
 	rag_describe(ix, &info);
@@ -415,6 +424,9 @@ RENDERER(index_status)
 		"%s\ngeneration %s\n",
 		at->index, info.root, (unsigned long long)info.n_docs, info.avgdl,
 		(unsigned long long)info.json_bytes, info.created_at, info.generation);
+	if (damage.len > 0)
+		buf_addf(out, "damaged %s\n", buf_str(&damage));
+	buf_release(&damage);
 	rag_close(ix);
 	return done(out, err);
 }

@@ -317,6 +317,8 @@ static int reindex_run(struct ctl_call *call, struct err *err)
 	uint64_t job = 0;
 	int rc = rag_open(call->sv->st->rag, call->at->index, &ix, err);
 
+	if (rc == -EUCLEAN && rag_open_spare(call->sv->st->rag, call->at->index, &ix, NULL) == 0)
+		rc = 0;
 	if (rc < 0)
 		return rc;
 	rag_describe(ix, &info);

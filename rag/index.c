@@ -256,8 +256,12 @@ static void put_mode(struct rag_index *ix)
 		ix->lang = strtok_r(NULL, " ", &rest);
 }
 
-static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, struct err *err)
+/* which files of the folder an index is opened from */
+enum load { LOAD_ANY, LOAD_STRICT, LOAD_SPARE };
+
+static int load_files(struct rag_index *ix, int dirfd, int fd, enum load how, struct err *err)
 {
+	bool is_strict = how == LOAD_STRICT;
 	struct papers pp = {0};
 	struct stat st;
 	int rc;
@@ -275,7 +279,8 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, bool is_strict, s
 		rc = check_paper(ix, fd, &pp, err);
 	if (rc == 0 && is_strict && strcmp(pp.name ? pp.name : "", ix->name) != 0)
 		rc = err_set(err, EUCLEAN, "manifest.json names another index");
-	if (rc == 0 && pp.has_manifest && pp.has_state && strcmp(pp.sha256, pp.state_sha256) == 0)
+	if (rc == 0 && how != LOAD_SPARE && pp.has_manifest && pp.has_state &&
+		strcmp(pp.sha256, pp.state_sha256) == 0)
 		rc = load_mapped(ix, dirfd, &pp, err);
 	if (rc == 1 && is_strict)
 		rc = rag_bin_check(&ix->bin, err) < 0 ? -EUCLEAN : 1;
@@ -330,7 +335,8 @@ static int open_paper(int dirfd, const char *name, const char **paper, struct er
 	return rc == -ENOENT || is_damage(rc) ? rag_damaged(name, err) : rc;
 }
 
-int rag_load(int dirfd, const char *name, bool is_strict, struct rag_index **out, struct err *err)
+static int load(
+	int dirfd, const char *name, enum load how, struct rag_index **out, struct err *err)
 {
 	struct rag_index *ix;
 	const char *paper;
@@ -344,7 +350,7 @@ int rag_load(int dirfd, const char *name, bool is_strict, struct rag_index **out
 		goto out;
 	}
 	ix->paper = paper;
-	rc = load_files(ix, dirfd, fd, is_strict, err);
+	rc = load_files(ix, dirfd, fd, how, err);
 	if (rc == 0) {
 		*out = ix;
 		ix = NULL;
@@ -357,6 +363,11 @@ out:
 	return rc;
 }
 
+int rag_load(int dirfd, const char *name, bool is_strict, struct rag_index **out, struct err *err)
+{
+	return load(dirfd, name, is_strict ? LOAD_STRICT : LOAD_ANY, out, err);
+}
+
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
@@ -366,7 +377,8 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
  * 1: opened, 0: a publication swept the folder away while its files were opened, so look again.
  * What is missing then either fails, or looks like an index.json alone.
  */
-static int open_once(int ragdir, const char *name, struct rag_index **out, struct err *err)
+static int open_once(
+	int ragdir, const char *name, enum load how, struct rag_index **out, struct err *err)
 {
 	struct stat opened, now;
 	int dirfd, rc;
@@ -376,7 +388,7 @@ static int open_once(int ragdir, const char *name, struct rag_index **out, struc
 		return err_set(err, ENOENT, "index \"%s\" not found", name);
 	if (dirfd < 0)
 		return err_sys(err, "cannot open index \"%s\"", name);
-	rc = rag_load(dirfd, name, false, out, err);
+	rc = load(dirfd, name, how, out, err);
 	if ((rc < 0 || (*out)->is_live) && fstat(dirfd, &opened) == 0 &&
 		fstatat(ragdir, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
 		!is_same_file(&opened, &now)) {
@@ -390,7 +402,8 @@ static int open_once(int ragdir, const char *name, struct rag_index **out, struc
 	return rc;
 }
 
-int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *err)
+static int open_how(
+	int ragdir, const char *name, enum load how, struct rag_index **out, struct err *err)
 {
 	struct rag_index *ix = NULL;
 	int rc = rag_name_check(name, strlen(name), err);
@@ -398,7 +411,7 @@ int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *e
 	if (rc < 0)
 		return rc;
 	for (int i = 0; rc == 0 && i < OPEN_TRIES; i++)
-		rc = open_once(ragdir, name, &ix, err);
+		rc = open_once(ragdir, name, how, &ix, err);
 	if (rc == 0)
 		return err_set(
 			err, EBUSY, "index \"%s\" is replaced again and again; try later", name);
@@ -406,6 +419,16 @@ int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *e
 		return rc;
 	*out = ix;
 	return 0;
+}
+
+int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *err)
+{
+	return open_how(ragdir, name, LOAD_ANY, out, err);
+}
+
+int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct err *err)
+{
+	return open_how(ragdir, name, LOAD_SPARE, out, err);
 }
 
 bool rag_is_current(int ragdir, const struct rag_index *ix)

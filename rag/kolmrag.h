@@ -57,6 +57,10 @@ int rag_name_check(const char *name, size_t len, struct err *err);
 int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *err);
 void rag_close(struct rag_index *ix);
 
+/* rag_open_spare(ragdir, name, out, err): as rag_open(), from index.json alone: when index.bin is
+ * damaged. -EUCLEAN too where there is none, or not the one that manifest.json names. */
+int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct err *err);
+
 /* rag_is_current(ragdir, ix): what rag_open() would open now is still this generation. Opening
  * reads every byte of index.bin once; who answers many queries keeps the index and asks this first.
  */

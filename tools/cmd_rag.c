@@ -156,7 +156,7 @@ static void say_answer(const char *index, const struct buf *question, struct jso
 
 int cmd_rag_query(struct cli *c, struct err *err)
 {
-	struct buf question = BUF_INIT, answer = BUF_INIT;
+	struct buf question = BUF_INIT, answer = BUF_INIT, damage = BUF_INIT;
 	const char *k = flag_value(c, "--top-k");
 	int64_t hits = RAG_K_DEFAULT;
 	struct json_slice result;
@@ -172,8 +172,15 @@ int cmd_rag_query(struct cli *c, struct err *err)
 		rc = err_set(err, EILSEQ, "query is not UTF-8 at byte %zu",
 			utf8_check(buf_str(&question), question.len));
 	if (rc == 0)
-		rc = kolm_query(c->k, c->word[0], buf_str(&question), question.len, (size_t)hits,
-			RAG_RESULT, &answer, err);
+		rc = kolm_query(c->k, c->word[0],
+			&(struct rag_request){.text = buf_str(&question),
+				.len = question.len,
+				.k = (size_t)hits,
+				.form = RAG_RESULT},
+			&answer, err);
+	if (rc == 0 && kolm_index_damage(c->k, c->word[0], &damage) == 1)
+		fprintf(stderr, "warning: %s (index.json answered)\n", buf_str(&damage));
+	buf_release(&damage);
 	result = (struct json_slice){buf_str(&answer), answer.len};
 	if (rc == 0 && flag_on(c, "--json"))
 		rc = say_json(result, err);

@@ -162,6 +162,54 @@ static int save_state(struct job *jb, enum job_state state, struct err *err)
 	return rc;
 }
 
+/* under k->lock */
+static void unlink_job(struct job **list, const struct job *jb)
+{
+	while (*list != jb)
+		list = &(*list)->next;
+	*list = jb->next;
+}
+
+/*
+ * Jobs whose end could not be written stay in k->ended, so that who waits for them hears of it.
+ * They are tried again when the next job has found room for its own line, and at the end; none is
+ * accepted in between, so these are few.
+ */
+static void ended_push(struct job *jb)
+{
+	jb->next = jb->k->ended;
+	jb->k->ended = jb;
+}
+
+void jobs_settle(struct kolm *k)
+{
+	struct job *jb;
+
+	do {
+		pthread_mutex_lock(&k->lock);
+		jb = k->ended;
+		if (jb != NULL)
+			k->ended = jb->next;
+		pthread_mutex_unlock(&k->lock);
+		if (jb != NULL && save_state(jb, JOB_DONE, NULL) < 0) {
+			pthread_mutex_lock(&k->lock);
+			ended_push(jb);
+			pthread_mutex_unlock(&k->lock);
+			return;
+		}
+		if (jb != NULL)
+			job_free(jb);
+	} while (jb != NULL);
+}
+
+void jobs_forget(struct kolm *k)
+{
+	for (struct job *jb = k->ended, *next; jb != NULL; jb = next) {
+		next = jb->next;
+		job_free(jb);
+	}
+}
+
 /* step, eval, promote as one job; a refused gate is an outcome, not a failure */
 static int cycle_run(struct job *jb, struct err *err)
 {
@@ -240,20 +288,20 @@ static void *job_main(void *arg)
 	if (jb->slug_lock >= 0)
 		close(jb->slug_lock);
 	jb->slug_lock = -1;
-	if (save_state(jb, JOB_DONE, &err) < 0)
+	bool is_saved = save_state(jb, JOB_DONE, &err) == 0;
+	if (!is_saved)
 		(void)fprintf(
 			stderr, "kolm: job %llu: %s\n", (unsigned long long)jb->rec.id, err.text);
 	/* last touch of k: kolm_close() may return as soon as the list is seen empty */
 	pthread_mutex_lock(&k->lock);
-	for (struct job **p = &k->jobs; *p != NULL; p = &(*p)->next)
-		if (*p == jb) {
-			*p = jb->next;
-			break;
-		}
+	unlink_job(&k->jobs, jb);
+	if (!is_saved)
+		ended_push(jb);
 	k->changes++;
 	pthread_cond_broadcast(&k->wake);
 	pthread_mutex_unlock(&k->lock);
-	job_free(jb);
+	if (is_saved)
+		job_free(jb);
 	return NULL;
 }
 
@@ -301,6 +349,7 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 		return rc;
 	}
 	*id = jb->rec.id;
+	jobs_settle(k);
 	pthread_mutex_lock(&k->lock);
 	struct job **tail = &k->jobs;
 	while (*tail != NULL)
@@ -316,9 +365,7 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 		return 0;
 	/* no thread to be had: the job is over before it began */
 	pthread_mutex_lock(&k->lock);
-	for (tail = &k->jobs; *tail != jb; tail = &(*tail)->next)
-		;
-	*tail = jb->next;
+	unlink_job(&k->jobs, jb);
 	jb->rec.outcome = JOB_FAILED;
 	(void)snprintf(
 		jb->rec.error, sizeof(jb->rec.error), "cannot start a thread: %s", strerror(rc));
@@ -392,6 +439,12 @@ static bool live_job(
 		if (progress != NULL)
 			memcpy(progress, jb->progress, 96);
 	}
+	for (struct job *jb = k->ended; jb != NULL && id != 0; jb = jb->next)
+		if (jb->rec.id == id && strcmp(jb->slug, slug != NULL ? slug : "") == 0) {
+			found = true;
+			if (out != NULL)
+				*out = jb->rec;
+		}
 	pthread_mutex_unlock(&k->lock);
 	return found;
 }

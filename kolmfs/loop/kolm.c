@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/parts.h"
 #include "base/replace.h"
 #include "loop/private.h"
@@ -29,6 +30,7 @@ struct index_ref {
 	dev_t dev;
 	ino_t ino;
 	char name[RAG_NAME_BYTES + 1];
+	char damage[512]; /* of its index.bin: ${ix} is its index.json. "": none was met */
 };
 
 int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **out, struct err *err)
@@ -42,6 +44,7 @@ int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **o
 	k->server_lock = -1;
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_cond_init(&k->wake, NULL);
+	pthread_mutex_init(&k->spares, NULL);
 	rc = store_open(path, &k->st, err);
 	if (rc < 0)
 		goto free_kolm;
@@ -62,6 +65,7 @@ int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **o
 	return 0;
 free_kolm:
 	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->spares);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
 	return rc;
@@ -97,6 +101,8 @@ void kolm_close(struct kolm *k)
 		free_index(ref);
 	}
 	captures_settle(k);
+	jobs_settle(k);
+	jobs_forget(k);
 	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
 		next = n->next;
 		free(n);
@@ -108,6 +114,7 @@ void kolm_close(struct kolm *k)
 	}
 	store_close(&k->st);
 	pthread_cond_destroy(&k->wake);
+	pthread_mutex_destroy(&k->spares);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
@@ -291,6 +298,80 @@ static struct index_ref *index_find(struct kolm *k, const char *name, const stru
 	return NULL;
 }
 
+/* ${ix}, just opened, is what this name stands for from now on; one user */
+static int index_add(struct kolm *k, const char *name, const struct stat *st, struct rag_index *ix,
+	const char *damage, struct index_ref **out, struct err *err)
+{
+	struct index_ref *ref = calloc(1, sizeof(*ref));
+
+	if (ref == NULL) {
+		rag_close(ix);
+		return err_nomem(err);
+	}
+	ref->ix = ix;
+	(void)snprintf(ref->name, sizeof(ref->name), "%s", name);
+	(void)snprintf(ref->damage, sizeof(ref->damage), "%s", damage);
+	ref->dev = st->st_dev;
+	ref->ino = st->st_ino;
+	ref->users = 1;
+	pthread_mutex_lock(&k->lock);
+	ref->next = k->indexes;
+	k->indexes = ref;
+	pthread_mutex_unlock(&k->lock);
+	*out = ref;
+	return 0;
+}
+
+static int index_open(struct kolm *k, const char *name, const struct stat *st,
+	struct index_ref **out, struct err *err)
+{
+	struct rag_index *ix;
+	int rc = rag_open(k->st.rag, name, &ix, err);
+
+	return rc < 0 ? rc : index_add(k, name, st, ix, "", out, err);
+}
+
+static void log_damage(struct kolm *k, const char *name, const struct err *damage)
+{
+	struct buf text = BUF_INIT;
+
+	if (json_put_text(&text, damage->text) == 0)
+		(void)log_event(k, NULL, 0, NULL, NULL, "index_damaged",
+			"\"index\":\"%s\",\"error\":%s", name, buf_str(&text));
+	buf_release(&text);
+	change(k, NULL, CHANGE_SLUGS);
+}
+
+/* index.bin is damaged, as ${err} says: index.json answers in its place until there is a new one.
+ * Where it cannot, the damage stays the answer. */
+static int index_spare(struct kolm *k, const char *name, const struct stat *st,
+	struct index_ref **out, struct err *err)
+{
+	struct err damage = err != NULL ? *err : ERR_NONE;
+	struct index_ref *ref;
+	struct rag_index *ix;
+	int rc = 0;
+
+	pthread_mutex_lock(&k->spares);
+	pthread_mutex_lock(&k->lock);
+	ref = index_find(k, name, st);
+	if (ref != NULL && ref->damage[0] == '\0')
+		ref = NULL;
+	if (ref != NULL)
+		ref->users++;
+	pthread_mutex_unlock(&k->lock);
+	if (ref != NULL)
+		*out = ref;
+	else if (rag_open_spare(k->st.rag, name, &ix, NULL) < 0)
+		rc = -EUCLEAN;
+	else
+		rc = index_add(k, name, st, ix, damage.text, out, err);
+	if (rc == 0 && ref == NULL)
+		log_damage(k, name, &damage);
+	pthread_mutex_unlock(&k->spares);
+	return rc;
+}
+
 static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
 {
 	struct index_ref *ref;
@@ -311,24 +392,8 @@ static int index_get(struct kolm *k, const char *name, struct index_ref **out, s
 		*out = ref;
 		return 0;
 	}
-	ref = calloc(1, sizeof(*ref));
-	if (ref == NULL)
-		return err_nomem(err);
-	rc = rag_open(k->st.rag, name, &ref->ix, err);
-	if (rc < 0) {
-		free(ref);
-		return rc;
-	}
-	(void)snprintf(ref->name, sizeof(ref->name), "%s", name);
-	ref->dev = st.st_dev;
-	ref->ino = st.st_ino;
-	ref->users = 1;
-	pthread_mutex_lock(&k->lock);
-	ref->next = k->indexes;
-	k->indexes = ref;
-	pthread_mutex_unlock(&k->lock);
-	*out = ref;
-	return 0;
+	rc = index_open(k, name, &st, out, err);
+	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
 }
 
 static void index_put(struct kolm *k, struct index_ref *ref)
@@ -340,15 +405,60 @@ static void index_put(struct kolm *k, struct index_ref *ref)
 		free_index(ref);
 }
 
-int kolm_query(struct kolm *k, const char *index, const char *text, size_t len, size_t hits,
-	int rag_format, struct buf *out, struct err *err)
+/* an answer met damage: nobody else gets this one */
+static void index_drop(struct kolm *k, struct index_ref *ref)
 {
-	struct index_ref *ref = NULL;
+	pthread_mutex_lock(&k->lock);
+	for (struct index_ref **p = &k->indexes; *p != NULL; p = &(*p)->next)
+		if (*p == ref) {
+			*p = ref->next;
+			ref->stale = true;
+			break;
+		}
+	pthread_mutex_unlock(&k->lock);
+}
+
+int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
+	struct err *err)
+{
+	struct index_ref *ref = NULL, *spare;
+	size_t before = out->len;
 	int rc = index_get(k, index, &ref, err);
 
 	if (rc < 0)
 		return rc;
-	rc = rag_query(ref->ix, text, len, hits, (enum rag_format)rag_format, out, err);
+	rc = rag_answer(ref->ix, rq, out, err);
+	if (rc == -EUCLEAN && ref->damage[0] == '\0') {
+		struct stat st = {.st_dev = ref->dev, .st_ino = ref->ino};
+
+		index_drop(k, ref);
+		rc = index_spare(k, index, &st, &spare, err);
+		if (rc == 0) {
+			out->len = before;
+			rc = rag_answer(spare->ix, rq, out, err);
+			index_put(k, spare);
+		}
+	}
 	index_put(k, ref);
+	return rc;
+}
+
+int kolm_index_damage(struct kolm *k, const char *index, struct buf *out)
+{
+	struct stat st;
+	int rc = 0;
+
+	if (fstatat(k->st.rag, index, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	pthread_mutex_lock(&k->lock);
+	for (const struct index_ref *ref = k->indexes; ref != NULL; ref = ref->next)
+		if (strcmp(ref->name, index) == 0 && ref->dev == st.st_dev &&
+			ref->ino == st.st_ino && ref->damage[0] != '\0') {
+			if (out != NULL)
+				(void)buf_puts(out, ref->damage);
+			rc = 1;
+			break;
+		}
+	pthread_mutex_unlock(&k->lock);
 	return rc;
 }

@@ -60,10 +60,12 @@ struct kolm {
 	unsigned long changes; /* counts what may end a wait, so that none is missed between looking
 				  and waiting */
 	struct job *jobs;      /* in the order accepted */
+	struct job *ended;     /* over, and the journal does not say so yet */
 	bool closing;
 	struct runner *warm; /* runners that serve `run`, one per slug or artifact */
 	struct slug_note *notes;
 	struct index_ref *indexes;
+	pthread_mutex_t spares; /* one at a time opens an index.json for a damaged index.bin */
 	pthread_t watch;
 	bool has_watch;
 	struct {
@@ -103,6 +105,8 @@ void job_progress(struct job *jb, const char *fmt, ...) __attribute__((format(pr
  * cancelled before */
 int job_worker_set(struct job *jb, pid_t pid, struct err *err);
 int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
+void jobs_settle(struct kolm *k); /* write the ends that could not be written when they came */
+void jobs_forget(struct kolm *k); /* free those that still cannot; the next server says "interrupted" */
 
 /* the bodies, on the job's thread; they fill jb->rec.rev, k, pass, total */
 int step_run(struct job *jb, struct err *err);
