@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/replace.h"
+#include "store/digests.h"
 #include "store/journal.h"
 #include "store/private.h"
 
@@ -186,9 +187,9 @@ int revision_open(const struct tune *tn, const char *rev, struct err *err)
 	return fd;
 }
 
-/* a regular file's length and digest; -ENOENT, -EINVAL, -EIO */
-static int file_digest(
-	int dirfd, const char *name, uint64_t *bytes, char sha[HASH_HEX_BYTES], struct err *err)
+/* a regular file's length and digest, ${ds} NULL: read in any case; -ENOENT, -EINVAL, -EIO */
+static int file_digest(struct digests *ds, int dirfd, const char *name, uint64_t *bytes,
+	char sha[HASH_HEX_BYTES], struct err *err)
 {
 	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), rc;
 	struct stat st;
@@ -205,13 +206,13 @@ static int file_digest(
 		return err_set(err, EINVAL, "'%s' is not a regular file", name);
 	}
 	*bytes = (uint64_t)st.st_size;
-	rc = sha256_fd(fd, 0, SIZE_MAX, sha, err);
+	rc = digests_fd(ds, fd, sha, err);
 	close(fd);
 	return rc;
 }
 
-static int entry_verify(
-	int dirfd, const char *rev, const cJSON *entry, char adapter[65], struct err *err)
+static int entry_verify(const struct tune *tn, int dirfd, const char *rev, const cJSON *entry,
+	char adapter[65], struct err *err)
 {
 	const char *name = json_get_string(entry, "name"), *want = json_get_string(entry, "sha256");
 	double size = json_get_number(entry, "bytes", -1);
@@ -223,7 +224,7 @@ static int entry_verify(
 		strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(err, EKEYREJECTED, "%s/" FILES_NAME " is damaged", rev);
 	(void)err_quote(quoted, name, strlen(name));
-	rc = file_digest(dirfd, name, &bytes, sha, err);
+	rc = file_digest(tn->st->digests, dirfd, name, &bytes, sha, err);
 	if (rc == -ENOENT || rc == -EINVAL || rc == -ELOOP)
 		return err_set(err, EKEYREJECTED, "%s/%s is missing", rev, quoted);
 	if (rc < 0)
@@ -249,12 +250,13 @@ int revision_verify(
 		return fd;
 	cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(json, "files"))
 	{
-		rc = entry_verify(fd, rev, entry, adapter, err);
+		rc = entry_verify(tn, fd, rev, entry, adapter, err);
 		if (rc < 0)
 			break;
 	}
 	if (json == NULL && is_file(fd, "adapter_model.safetensors"))
-		rc = file_digest(fd, "adapter_model.safetensors", &bytes, adapter, err);
+		rc = file_digest(tn->st->digests, fd, "adapter_model.safetensors", &bytes, adapter,
+			err);
 	cJSON_Delete(json);
 	close(fd);
 	if (rc == 0 && adapter_sha256 != NULL)
@@ -317,7 +319,7 @@ static int seal_one(int dirfd, const char *name, struct buf *out, struct err *er
 	uint64_t bytes;
 	int fd, rc;
 
-	rc = file_digest(dirfd, name, &bytes, sha, err);
+	rc = file_digest(NULL, dirfd, name, &bytes, sha, err);
 	if (rc < 0)
 		return rc;
 	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

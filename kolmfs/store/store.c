@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "base/replace.h"
+#include "store/digests.h"
 
 struct by by_self(void)
 {
@@ -137,6 +138,7 @@ int store_open(const char *path, struct store *out, struct err *err)
 		return rc;
 	}
 	reserve_make(&st);
+	st.digests = digests_new();
 	*out = st;
 	return 0;
 }
@@ -150,6 +152,8 @@ void store_close(struct store *st)
 			close(*fds[i]);
 		*fds[i] = -1;
 	}
+	digests_free(st->digests);
+	st->digests = NULL;
 }
 
 static bool add_reads(const cJSON *list, struct store_worker *out)

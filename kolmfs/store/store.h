@@ -24,6 +24,7 @@ struct store {
 	int tune;
 	int rag;
 	int logs;
+	struct digests *digests; /* owned; see digests.h */
 };
 
 /* a slug's folder */

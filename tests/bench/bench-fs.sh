@@ -36,6 +36,7 @@ echo 'function generate(input, lib) { return lib.lm ? lib.lm.choose(input, ["a",
 start
 tuned two
 cp -r "$S/tune/two/revisions/v0" "$S/tune/two/revisions/v1"
+sleep 3.5 # digests are known of files that were left alone
 python3 - "$M/two" <<'PY'
 import os, sys, time
 d = sys.argv[1]
