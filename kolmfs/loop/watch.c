@@ -16,21 +16,27 @@
 
 #include "base/replace.h"
 #include "loop/private.h"
+#include "loop/watch_state.h"
 
-enum { LOOK_MS = 1000, RETRY_MS = 60000, LIST_ROUNDS = 10 };
+enum { LOOK_MS = 1000, LIST_ROUNDS = 10 };
 
 /* what is known of a watched slug; a restart may forget it */
 struct watched {
 	struct watched *next;
 	char slug[SLUG_BYTES + 1];
-	off_t size; /* of captures.jsonl when it was last counted */
-	struct timespec mtime;
+	struct watch_state state;
 	struct capture_cache rows;
 	struct stat files[2]; /* its config and its captures when it was last looked at */
-	int64_t retry_at;     /* after a failed step: not before */
-	uint64_t job;	      /* the cycle it started last */
 	int error;	      /* the errno last told of: the same one is not told every minute */
-	bool on;
+};
+
+/* one look at one slug */
+struct look {
+	struct round *r;
+	struct watched *w;
+	const struct tune *tn;
+	const struct config *cf;
+	int cap; /* captures.jsonl, -ENOENT when there is none */
 };
 
 struct round {
@@ -119,8 +125,6 @@ static void tick_error(struct round *r, struct watched *w, const struct err *why
 	struct by by = by_self();
 	struct buf quoted = BUF_INIT;
 
-	w->retry_at = time_now() + RETRY_MS;
-	w->size = -1;
 	if (why->no == w->error)
 		return;
 	w->error = why->no;
@@ -130,75 +134,106 @@ static void tick_error(struct round *r, struct watched *w, const struct err *why
 	buf_release(&quoted);
 }
 
-static void trigger(struct round *r, struct watched *w, uint64_t rows)
-{
-	struct by by = by_self();
-	struct err err = ERR_NONE;
+/* ---- how the decisions of watch_state.c reach the store ---- */
 
-	/* one that could not begin was told of already */
-	if ((w->error != 0 || log_event(r->k, w->slug, 0, &by, &err, "step_triggered",
-				      "\"captures\":%llu", (unsigned long long)rows) == 0) &&
-		loop_cycle(r->k, w->slug, &by, &w->job, &err) == 0) {
-		w->error = 0;
-		return;
-	}
-	if (err.no == EBUSY)
-		w->size = -1; /* look again when the job is over */
-	else
-		tick_error(r, w, &err);
+/* a clock that no one sets */
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* after a cycle that failed (not at the gate) its rows are still untrained: wait a little, then
- * look again */
-static void follow_up(struct round *r, struct watched *w)
+static int see(void *arg, uint64_t job, struct watch_seen *seen, struct err *err)
 {
+	struct look *lk = arg;
 	struct job_record jr;
+	struct stat st;
 
-	if (w->job == 0 || kolm_job(r->k, w->slug, w->job, &jr, NULL) < 0 || jr.state != JOB_DONE)
-		return;
-	w->job = 0;
-	w->size = -1;
-	if (jr.outcome != JOB_OK && jr.outcome != JOB_GATE)
-		w->retry_at = time_now() + RETRY_MS;
+	seen->now = now_ms();
+	seen->threshold = (uint64_t)lk->cf->threshold_rows;
+	seen->busy = job_busy(lk->r->k, lk->w->slug, NULL) < 0;
+	if (job != 0 && !seen->busy) {
+		/* one whose end could not be written down, or whose slug was removed, is over too
+		 */
+		seen->is_over = true;
+		seen->is_failed = kolm_job(lk->r->k, lk->w->slug, job, &jr, NULL) < 0 ||
+				  jr.state != JOB_DONE ||
+				  (jr.outcome != JOB_OK && jr.outcome != JOB_GATE);
+	}
+	/* before the count: what comes during it is counted at the next look */
+	if (lk->cap >= 0) {
+		if (fstat(lk->cap, &st) < 0)
+			return err_sys(err, "cannot stat captures.jsonl");
+		seen->stamp.part[0] = st.st_size;
+		seen->stamp.part[1] = st.st_mtim.tv_sec;
+		seen->stamp.part[2] = st.st_mtim.tv_nsec;
+	}
+	/* a revision published or taken away changes what is fresh */
+	if (fstatat(lk->tn->dir, "revisions", &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		seen->stamp.part[3] = st.st_mtim.tv_sec;
+		seen->stamp.part[4] = st.st_mtim.tv_nsec;
+	}
+	return 0;
+}
+
+static int count(void *arg, uint64_t *fresh, uint64_t *rows, struct err *err)
+{
+	struct look *lk = arg;
+	int rc = 0;
+
+	*fresh = *rows = 0;
+	if (lk->cap >= 0)
+		rc = count_fresh(lk->r->k, lk->tn, lk->cap, fresh, rows, err);
+	if (rc == 0 && *fresh < (uint64_t)lk->cf->threshold_rows)
+		lk->w->error = 0;
+	return rc;
+}
+
+static int say_started(void *arg, uint64_t rows, struct err *err)
+{
+	struct look *lk = arg;
+	struct by by = by_self();
+
+	return log_event(lk->r->k, lk->w->slug, 0, &by, err, "watch_started",
+		"\"captures\":%llu,\"threshold\":%d", (unsigned long long)rows,
+		lk->cf->threshold_rows);
+}
+
+static int say_triggered(void *arg, uint64_t rows, struct err *err)
+{
+	struct look *lk = arg;
+	struct by by = by_self();
+
+	return log_event(lk->r->k, lk->w->slug, 0, &by, err, "step_triggered", "\"captures\":%llu",
+		(unsigned long long)rows);
+}
+
+static int begin(void *arg, uint64_t *job, struct err *err)
+{
+	struct look *lk = arg;
+	struct by by = by_self();
+	int rc = loop_cycle(lk->r->k, lk->w->slug, &by, job, err);
+
+	if (rc == 0)
+		lk->w->error = 0;
+	return rc;
 }
 
 static void look(struct round *r, struct watched *w, const struct tune *tn, const struct config *cf)
 {
+	static const struct watch_effects effects = {see, count, say_started, say_triggered, begin};
+	struct look lk = {.r = r, .w = w, .tn = tn, .cf = cf};
 	struct err err = ERR_NONE;
-	uint64_t fresh = 0, rows = 0;
-	struct by by = by_self();
-	struct stat st;
-	int cap;
+	int rc;
 
-	follow_up(r, w);
-	cap = captures_open(tn, &err);
-	if (cap >= 0 && fstat(cap, &st) == 0) {
-		bool same = w->on && st.st_size == w->size &&
-			    st.st_mtim.tv_sec == w->mtime.tv_sec &&
-			    st.st_mtim.tv_nsec == w->mtime.tv_nsec;
-
-		if (same || w->job != 0 || time_now() < w->retry_at ||
-			job_busy(r->k, w->slug, NULL) < 0) {
-			close(cap);
-			return;
-		}
-		if (count_fresh(r->k, tn, cap, &fresh, &rows, &err) < 0) {
-			tick_error(r, w, &err);
-		} else {
-			if (fresh < (uint64_t)cf->threshold_rows)
-				w->error = 0;
-			w->size = st.st_size;
-			w->mtime = st.st_mtim;
-		}
-	}
-	if (!w->on && log_event(r->k, w->slug, 0, &by, &err, "watch_started",
-			      "\"captures\":%llu,\"threshold\":%d", (unsigned long long)rows,
-			      cf->threshold_rows) == 0)
-		w->on = true;
-	if (fresh >= (uint64_t)cf->threshold_rows)
-		trigger(r, w, rows);
-	if (cap >= 0)
-		close(cap);
+	lk.cap = captures_open(tn, &err);
+	rc = lk.cap < 0 && lk.cap != -ENOENT ? lk.cap : watch_look(&w->state, &effects, &lk, &err);
+	if (rc < 0 && rc != -EBUSY)
+		tick_error(r, w, &err);
+	if (lk.cap >= 0)
+		close(lk.cap);
 }
 
 /* F08: who cuts or replaces the file behind our back takes rows away; that stands in the log */
@@ -242,7 +277,7 @@ static void one_slug(void *arg, const char *slug)
 	struct config cf;
 	struct tune tn;
 
-	if (w != NULL && is_still(r->k, w) && !w->on)
+	if (w != NULL && is_still(r->k, w) && !w->state.on)
 		return;
 	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
 		return;
@@ -252,7 +287,7 @@ static void one_slug(void *arg, const char *slug)
 		if (w != NULL && cf.watch_on)
 			look(r, w, &tn, &cf);
 		else if (w != NULL)
-			w->on = false;
+			w->state = (struct watch_state){0};
 		config_release(&cf);
 	}
 	tune_close(&tn);
@@ -347,11 +382,12 @@ static void *watch_main(void *arg)
 
 		captures_settle(k);
 		look_round(&r);
-		clock_gettime(CLOCK_REALTIME, &until);
+		/* not the wall clock: set back an hour, it would make this wait an hour */
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += LOOK_MS / 1000;
 		pthread_mutex_lock(&k->lock);
 		if (!k->closing)
-			(void)pthread_cond_timedwait(&k->wake, &k->lock, &until);
+			(void)pthread_cond_clockwait(&k->wake, &k->lock, CLOCK_MONOTONIC, &until);
 		closing = k->closing;
 		pthread_mutex_unlock(&k->lock);
 		if (closing)

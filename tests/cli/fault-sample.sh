@@ -2,7 +2,7 @@
 set -e
 cd "$(dirname "$0")/../.."
 export PART=20
-for t in inject kill-points appenders power-cuts race; do
+for t in inject kill-points appenders power-cuts race watch-sim; do
 	rc=0
 	out=$(bash "tests/fault/$t.sh" 2>&1) || rc=$?
 	[ $rc -eq 0 ] || [ $rc -eq 77 ] || { echo "$t: exit $rc"; echo "$out" | tail -n 40; exit 1; }

@@ -27,6 +27,7 @@ within 10 seen watch_started 2
 has "watch_started again" "$(cat "$E")" '{"event":"watch_started","captures":19,"threshold":20,'
 mood_rows 19 20 >>"$M/mood/captures.jsonl"
 within 10 seen step_triggered 1
+within 10 test -e "$M/mood/jobs/1/verb" # the line comes before its job
 same "fired at twenty" 1 "$(grep -c '^{"event":"step_triggered","captures":20,' "$E")"
 line=$(timeout 100 cat "$M/mood/wait")
 [[ $line =~ ^1\ cycle\ (ok|gate)\ rev=v1\ k=0\.[0-9]{4}\ pass=[0-9]+/12\ elapsed= ]] || fail "the line of wait is '$line'"
