@@ -14,7 +14,15 @@
 
 enum { QUERY_TEXT_BYTES = 64 << 10 };
 
-enum { HAS_Q = 1, HAS_K = 2, HAS_FMT = 4 };
+enum {
+	HAS_Q = 1,
+	HAS_K = 2,
+	HAS_FMT = 4,
+	HAS_MODE = 8,
+	HAS_PATH = 16,
+	HAS_AFTER = 32,
+	HAS_EXPLAIN = 64
+};
 
 static int hex(char c)
 {
@@ -38,15 +46,24 @@ static int decode(const char *text, size_t len, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
-static int check_text(const struct buf *text, struct err *err)
+static int check_text(const char *key, const struct buf *text, struct err *err)
 {
 	size_t bad = utf8_check(buf_str(text), text->len);
 
 	if (bad < text->len)
-		return err_set(err, EILSEQ, "q is not UTF-8 at byte %zu", bad);
+		return err_set(err, EILSEQ, "%s is not UTF-8 at byte %zu", key, bad);
 	if (text->len && memchr(text->data, 0, text->len))
-		return err_set(err, EILSEQ, "q holds a NUL byte");
+		return err_set(err, EILSEQ, "%s holds a NUL byte", key);
 	return 0;
+}
+
+static int check_texts(const struct query *qr, struct err *err)
+{
+	int rc = check_text("q", &qr->text, err);
+
+	if (rc == 0)
+		rc = check_text("path", &qr->path, err);
+	return rc < 0 ? rc : check_text("mode", &qr->mode, err);
 }
 
 static int set_format(struct query *qr, const char *value, size_t len, struct err *err)
@@ -67,21 +84,50 @@ static int set_format(struct query *qr, const char *value, size_t len, struct er
 		err, EINVAL, "fmt: text, json or paths, not \"%s\"", err_quote(quoted, value, len));
 }
 
-static int set_k(struct query *qr, const char *value, size_t len, struct err *err)
+/* the whole number of a key, ${min} to ${max} */
+static int set_number(const char *key, const char *value, size_t len, int64_t min, int64_t max,
+	size_t *out, struct err *err)
 {
 	char quoted[ERR_QUOTE_BYTES + 8];
-	int64_t k;
-	int rc = num_whole(value, len, 1, RAG_K_MAX, &k);
+	int64_t n;
+	int rc = num_whole(value, len, min, max, &n);
 
 	/* -1 is a whole number, only not a good one */
 	if (rc == -EINVAL && len > 1 && value[0] == '-' &&
-		num_whole(value + 1, len - 1, 0, INT64_MAX, &k) == 0)
+		num_whole(value + 1, len - 1, 0, INT64_MAX, &n) == 0)
 		rc = -ERANGE;
 	if (rc < 0)
-		return err_set(err, -rc, "k: 1 to %d, not \"%s\"", RAG_K_MAX,
-			err_quote(quoted, value, len));
-	qr->k = (size_t)k;
+		return err_set(err, -rc, "%s: %lld to %lld, not \"%s\"", key, (long long)min,
+			(long long)max, err_quote(quoted, value, len));
+	*out = (size_t)n;
 	return 0;
+}
+
+static int set_value(struct query *qr, unsigned bit, const char *value, size_t len, struct err *err)
+{
+	size_t on = 0;
+	int rc;
+
+	switch (bit) {
+	case HAS_K:
+		return set_number("k", value, len, 1, RAG_K_MAX, &qr->k, err);
+	case HAS_AFTER:
+		return set_number("after", value, len, 0, RAG_AFTER_MAX, &qr->after, err);
+	case HAS_EXPLAIN:
+		rc = set_number("explain", value, len, 0, 1, &on, err);
+		qr->explain = on == 1;
+		return rc;
+	case HAS_FMT:
+		return set_format(qr, value, len, err);
+	case HAS_PATH:
+		qr->has_path = true;
+		return decode(value, len, &qr->path) < 0 ? err_nomem(err) : 0;
+	case HAS_MODE:
+		qr->has_mode = true;
+		return decode(value, len, &qr->mode) < 0 ? err_nomem(err) : 0;
+	default:
+		return decode(value, len, &qr->text) < 0 ? err_nomem(err) : 0;
+	}
 }
 
 /* one key=value; ${seen} collects which there were */
@@ -93,7 +139,8 @@ static int set_pair(struct query *qr, const char *pair, size_t len, unsigned *se
 	static const struct {
 		const char *name;
 		unsigned bit;
-	} keys[] = {{"q", HAS_Q}, {"k", HAS_K}, {"fmt", HAS_FMT}};
+	} keys[] = {{"q", HAS_Q}, {"k", HAS_K}, {"fmt", HAS_FMT}, {"mode", HAS_MODE},
+		{"path", HAS_PATH}, {"after", HAS_AFTER}, {"explain", HAS_EXPLAIN}};
 	unsigned bit = 0;
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -102,16 +149,12 @@ static int set_pair(struct query *qr, const char *pair, size_t len, unsigned *se
 	if (!eq && bit == HAS_Q)
 		return err_set(err, EINVAL, "q missing: write q=WORDS");
 	if (!bit || !eq)
-		return err_set(err, EINVAL, "%sunknown key \"%s\"; known: q k fmt",
+		return err_set(err, EINVAL, "%sunknown key \"%s\"; known: q k fmt mode path after explain",
 			*seen & HAS_Q ? "" : "q missing; ", err_quote(quoted, pair, klen));
 	if (*seen & bit)
 		return err_set(err, EINVAL, "%.*s given twice", (int)klen, pair);
 	*seen |= bit;
-	if (bit == HAS_K)
-		return set_k(qr, eq + 1, vlen, err);
-	if (bit == HAS_FMT)
-		return set_format(qr, eq + 1, vlen, err);
-	return decode(eq + 1, vlen, &qr->text) < 0 ? err_nomem(err) : 0;
+	return set_value(qr, bit, eq + 1, vlen, err);
 }
 
 int query_parse(const char *name, size_t len, struct query *out, struct err *err)
@@ -133,13 +176,13 @@ int query_parse(const char *name, size_t len, struct query *out, struct err *err
 	if (rc == 0 && !(seen & HAS_Q))
 		rc = err_set(err, EINVAL, "q missing: write query?q=WORDS");
 	if (rc == 0)
-		rc = check_text(&out->text, err);
+		rc = check_texts(out, err);
 	if (rc < 0)
 		query_release(out);
 	return rc;
 }
 
-/* `#k=10 fmt=json` */
+/* `#k=10 fmt=json path=docs/` */
 static int set_options(struct query *qr, const char *line, size_t len, struct err *err)
 {
 	unsigned seen = HAS_Q;
@@ -176,7 +219,7 @@ int query_parse_text(const char *text, size_t len, struct query *out, struct err
 	if (rc == 0 && buf_add(&out->text, text, len) < 0)
 		rc = err_nomem(err);
 	if (rc == 0)
-		rc = check_text(&out->text, err);
+		rc = check_texts(out, err);
 	if (rc < 0)
 		query_release(out);
 	return rc;
@@ -185,13 +228,24 @@ int query_parse_text(const char *text, size_t len, struct query *out, struct err
 void query_release(struct query *qr)
 {
 	buf_release(&qr->text);
+	buf_release(&qr->path);
+	buf_release(&qr->mode);
 }
 
 static int ask(struct server *sv, const struct place *at, const struct query *qr, struct buf *out,
 	struct err *err)
 {
-	int rc = kolm_query(sv->k, at->index, buf_str(&qr->text), qr->text.len, qr->k,
-		(int)qr->format, out, err);
+	struct rag_request rq = {.text = buf_str(&qr->text),
+		.len = qr->text.len,
+		.k = qr->k,
+		.after = qr->after,
+		.form = qr->format,
+		.path = qr->has_path ? buf_str(&qr->path) : NULL,
+		.path_len = qr->path.len,
+		.mode = qr->has_mode ? buf_str(&qr->mode) : NULL,
+		.mode_len = qr->mode.len,
+		.explain = qr->explain};
+	int rc = kolm_query(sv->k, at->index, &rq, out, err);
 
 	if (rc == 0 && qr->format == RAG_JSON)
 		buf_putc(out, '\n');

@@ -10,12 +10,15 @@
 #include "rag/kolmrag.h"
 
 struct query {
-	struct buf text; /* decoded, owned */
-	size_t k;
+	struct buf text, path, mode; /* decoded, owned; the last two may be absent */
+	bool has_path, has_mode;
+	size_t k, after;
 	enum rag_format format;
+	bool explain;
 };
 
-/* query_parse(name, len, out, err): of "query?q=...&k=...&fmt=...": '+' is a blank, %XX a byte, a
+/* query_parse(name, len, out, err): of "query?q=...&k=...&fmt=text|json|paths&mode=...&path=...&
+ * after=N&explain=1": '+' is a blank, %XX a byte, a
  * '%' without two hex digits itself. -EINVAL, -ERANGE, -EILSEQ. */
 int query_parse(const char *name, size_t len, struct query *out, struct err *err);
 

@@ -69,8 +69,9 @@ RENDERER(query_usage)
 	(void)at;
 	buf_puts(out, "write a question, then read the hits on the same open:\n"
 		      "    exec 3<>query; echo 'refund policy' >&3; cat <&3; exec 3>&-\n"
-		      "a first line `#k=10 fmt=json` sets how many and how (text, json, paths); as "
-		      "a file: 'query?q=refund+policy&k=3'\n");
+		      "a first line `#k=10 fmt=json` sets how many and how (text, json, paths); "
+		      "path=docs/ after=10 mode=kolm-2 explain=1 too; as a file: "
+		      "'query?q=refund+policy&k=3'\n");
 	return done(out, err);
 }
 

@@ -47,6 +47,17 @@ same "fmt=json" "refund policy refund.md $(awk '$1 == "generation" { print $2 }'
 same "k" 3 "$(wc -l <"$Q/query?q=page&k=3")"
 same "k and fmt in the first line" "page1.md page2.md" "$(ask_index $'#k=2 fmt=paths\nhandbook page' | tr '\n' ' ' | sed 's/ $//')"
 same "nothing found" "" "$(cat "$Q/query?q=unicorns")"
+all=$(cat "$Q/query?q=handbook&k=8&fmt=paths")
+same "after" "$(tail -n +4 <<<"$all")" "$(cat "$Q/query?q=handbook&k=8&fmt=paths&after=3")"
+same "k counts from there" "$(sed -n 4,5p <<<"$all")" "$(cat "$Q/query?q=handbook&k=2&fmt=paths&after=3")"
+same "after the last" "" "$(cat "$Q/query?q=handbook&after=8")"
+same "path" "page7.md" "$(cat "$Q/query?q=handbook&fmt=paths&path=page7")"
+same "path and after by write" "page5.md" "$(ask_index $'#fmt=paths path=page5 after=0\nhandbook')"
+same "its own mode" "refund.md" "$(cat "$Q/query?q=refund+policy&fmt=paths&mode=rag-bm25-1")"
+same "the generation" "$(awk '$1 == "generation" { print substr($2, 1, 12) }' "$Q/status")" "$(cut -f4 <<<"$hit")"
+same "explain" "refund policy $(cut -f1 <<<"$hit")" \
+	"$(awk -F'\t' '$1 == "" { terms = terms $2 " "; sum = $NF } END { sub("sum=", "", sum); print terms sum }' "$Q/query?q=refund+policy&explain=1")"
+same "explain=0" "$hit" "$(cat "$Q/query?q=refund+policy&explain=0")"
 no test -n "$(ls "$Q" | grep '?')"
 
 # ---- J11-J15, by name and by write ----
@@ -82,6 +93,11 @@ for name, want, sentence in [
     ('query?q=', '', None), ('query?q=a&q=b', 'EINVAL', 'q given twice'), ('query?q=cat&k=0', 'ERANGE', 'k: 1 to 1000'),
     ('query?q=cat&k=-1', 'ERANGE', 'k: 1 to 1000'), ('query?q=cat&k=1000000000', 'ERANGE', 'k: 1 to 1000'), ('query?q=cat&k=abc', 'EINVAL', 'k: 1 to 1000'),
     ('query?q=cat&fmt=xml', 'EINVAL', 'fmt: text, json or paths'), ('query?q=%ff', 'EILSEQ', 'not UTF-8'), ('query?q=%c3%28', 'EILSEQ', 'not UTF-8'),
+    ('query?q=cat&after=-1', 'ERANGE', 'after: 0 to 100000'), ('query?q=cat&after=100001', 'ERANGE', 'after: 0 to 100000'), ('query?q=cat&after=x', 'EINVAL', 'after: 0 to'),
+    ('query?q=cat&after=1&after=2', 'EINVAL', 'after given twice'), ('query?q=cat&explain=2', 'ERANGE', 'explain: 0 to 1'), ('query?q=cat&explain', 'EINVAL', 'unknown key'),
+    ('query?q=cat&mode=kolm-2', 'EINVAL', 'was made with mode rag-bm25-1, not "kolm-2"'), ('query?q=cat&mode=', 'EINVAL', 'mode: index "docs"'),
+    ('query?q=cat&path=%ff', 'EILSEQ', 'path is not UTF-8'), ('query?q=cat&mode=%ff', 'EILSEQ', 'mode is not UTF-8'), ('query?q=cat&path=a%00', 'EILSEQ', 'path holds a NUL'),
+    ('query?q=cat&path=nothing&path=x', 'EINVAL', 'path given twice'), ('query?q=cat&path=nothing', '', None),
     ('query?q=the+and+of', '', None), ('query?q=%3f%21...', '', None), ('query?q=' + 'a' * 2000, 'ENAMETOOLONG', None), ('query?q=a/b', 'ENOTDIR', None),
 ]:
     expect(name[:40], get(name), want, sentence)
