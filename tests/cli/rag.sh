@@ -20,6 +20,16 @@ run rag list; ends 0; says_like "^internal-docs {13}2 docs  [0-9]+\.[0-9]KB  $T/
 works '"name": "internal-docs"' rag list --json
 works 'ok  indexed 1 doc' rag index docs --name one --ext md
 works 'name:    docs' rag index docs/
+
+# mode kolm-2: stems and the query language; there is no index.json, and the manifest says the mode
+printf '# Refunds\n\nMoney was paid back.\n\n# Parcels\n\nThey are shipped on Mondays.\n' >docs/shop.md
+works 'ok  indexed' rag index docs --name two --mode kolm-2
+run rag query two 'shipment +parcel'; ends 0; says_like '^\[1\] score=[0-9.]+  shop\.md$'
+run rag query two '"paid back" -thirty' --top-k 1; ends 0; says_like '^\[1\] score=[0-9.]+  shop\.md$'
+fails 4 'is not closed' rag query two '"paid back'
+[ "$(jq -r .spec "$S/rag/two/manifest.json")" = kolm-2 ] || bad "the manifest of a kolm-2 index"
+[ ! -e "$S/rag/two/index.json" ] || bad "a kolm-2 index has an index.json"
+fails 4 'mode' rag index docs --name three --mode kolm-3
 fails 4 'no files matched' rag index empty
 fails 4 "nothing" rag index nothing
 fails 4 'bad index name' rag index docs --name ../x
