@@ -1,5 +1,5 @@
 """What bench.py and peers.py share: the data, our engine as a child that answers commands, a training run under the clock."""
-import json, os, random, subprocess, sys, tempfile, time
+import importlib.util, json, os, random, subprocess, sys, tempfile, time
 
 BUILD = os.path.abspath(os.environ.get('BUILD', 'build'))
 MODEL = os.environ['MODEL']
@@ -16,17 +16,31 @@ def median(v):
     return sorted(v)[len(v) // 2]
 
 
+def asked():
+    """rows as 'kolm tune' makes them of the redactor's corrected captures: what its recipe asks the model, the names that are the right
+    answer, and no system text of its own, so the template's"""
+    spec = importlib.util.spec_from_file_location('examples', 'tools/check-examples.py')
+    examples = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(examples)
+    rules, rows = examples.redactor_rules('examples/redactor/recipe.js'), []
+    for where, r in examples.read_lines('examples/redactor/corrected.jsonl', ['input', 'output']):
+        names = examples.redactor_names(where, r['input']['text'], r['output']['text'], rules)
+        rows.append(dict(system=None, prompt='Names of people, or none:\n' + examples.mask(r['input']['text'], rules),
+                         answer='; '.join(names) or 'none'))
+    return rows
+
+
 def captures():
-    """rows with a common instruction: the redactor's corrected captures"""
+    """the redactor's corrected captures with an instruction to repeat the text: long answers that copy"""
     with open('examples/redactor/corrected.jsonl') as f:
         rows = [json.loads(line) for line in f]
-    return [dict(prompt=INSTRUCTION + r['input']['text'], answer=' ' + r['output']['text']) for r in rows]
+    return [dict(system='', prompt=INSTRUCTION + r['input']['text'], answer=' ' + r['output']['text']) for r in rows]
 
 
 def uniform(n):
     """rows of equal length that begin with different words"""
     rng = random.Random(1)
-    return [dict(prompt=' '.join(rng.choices(WORDS, k=80)), answer=' '.join(rng.choices(WORDS, k=12))) for _ in range(n)]
+    return [dict(system='', prompt=' '.join(rng.choices(WORDS, k=80)), answer=' '.join(rng.choices(WORDS, k=12))) for _ in range(n)]
 
 
 def sentences(n, words, seed):
@@ -63,13 +77,13 @@ def choose_line(text):
     return 'choose ' + '\t'.join([text + '\nQueue:'] + [' ' + l for l in LABELS])
 
 
-def train(rows, work, out, epochs=1, threads=2, system='', warm=3):
+def train(rows, work, out, epochs=1, threads=2, warm=3):
     """one run of kolm-trainer: rows/s behind ${warm} steps, seconds to the end of step 1, peak MB, the adapter's folder"""
     out = os.path.join(work, out)
     os.makedirs(out, exist_ok=True)
     with open(work + '/rows.jsonl', 'w') as f:
         for i, r in enumerate(rows):
-            f.write(json.dumps(dict(r, system=system, row=i, call=0)) + '\n')
+            f.write(json.dumps(dict(r, row=i, call=0)) + '\n')
     with open(work + '/tune-config.json', 'w') as f:
         json.dump(dict(base_model='smollm2', base_path=MODEL, rank=8, alpha=16, dropout=0), f)
     env = dict(os.environ, KOLM_ROWS=work + '/rows.jsonl', KOLM_THREADS=str(threads))

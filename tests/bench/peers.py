@@ -85,7 +85,8 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory(prefix='kolm-bench.') as work:
         data = prepare(work)
-        a, b, full = training(rows, work, data, 'real captures, common instruction', captures()[:44], ('3x', '5x'))
+        a, b, full = training(rows, work, data, 'real captures, common instruction', asked()[:44], ('3x', '5x'))
+        training(rows, work, data, 'the same with long answers', captures()[:44], ('', ''))
         training(rows, work, data, 'equal length, no common prefix', uniform(44), ('1.7x', '2x'))
         rows.append(('peak memory of a step', '0.5 GB', '0.35 GB', '%.2f GB (PEFT %.1f GB)' % (a['mb'] / 1e3, full['mb'] / 1e3)))
         rows.append(('command to the end of the first optimizer step', '1 s', '0.3 s', '%.2f s (PEFT %.1f s)' % (min(a['first'], b['first']), full['first'])))

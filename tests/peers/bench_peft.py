@@ -1,5 +1,6 @@
 """bench_peft.py ROWS.jsonl MODEL_DIR [--tail]: LoRA as transformers and PEFT users run it: batch 4 padded, fp32, 2 threads, r 8, alpha 16,
-q k v o. --tail: the head only where the loss is. Rows are {"prompt","answer"}. One JSON line of figures."""
+q k v o. --tail: the head only where the loss is. Rows are {"system","prompt","answer"}, rendered as the model's template does (null: its own
+system text). One JSON line of figures."""
 import json, os, resource, sys, time
 began = time.time()
 os.environ['OMP_NUM_THREADS'] = '2'
@@ -15,11 +16,12 @@ model.config.use_cache = False
 model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=['q_proj', 'k_proj', 'v_proj', 'o_proj'], task_type='CAUSAL_LM'))
 model.train()
 end = tok.convert_tokens_to_ids('<|im_end|>')
+OWN = 'You are a helpful AI assistant named SmolLM, trained by Hugging Face'
 ids = lambda text: tok(text, add_special_tokens=False)['input_ids']
 data = []
 for line in open(sys.argv[1]):
     r = json.loads(line)
-    data.append((ids('<|im_start|>user\n' + r['prompt'] + '<|im_end|>\n<|im_start|>assistant\n'), ids(r['answer']) + [end]))
+    data.append((ids('<|im_start|>system\n' + (OWN if r['system'] is None else r['system']) + '<|im_end|>\n<|im_start|>user\n' + r['prompt'] + '<|im_end|>\n<|im_start|>assistant\n'), ids(r['answer']) + [end]))
 params = [p for p in model.parameters() if p.requires_grad]
 opt = torch.optim.AdamW(params, lr=1e-3, weight_decay=0.0)
 first = timed = None
