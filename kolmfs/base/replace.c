@@ -91,6 +91,13 @@ int replace_file(
 	return rc;
 }
 
+/* -EFBIG is what read_file() says of a size it has seen, never what a failing disk said */
+static void no_size_answer(void)
+{
+	if (errno == EFBIG)
+		errno = EIO;
+}
+
 int read_fd(int fd, size_t max, struct buf *out, struct err *err)
 {
 	size_t from = out->len;
@@ -103,8 +110,10 @@ int read_fd(int fd, size_t max, struct buf *out, struct err *err)
 		n = read(fd, out->data + out->len, 65536);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			no_size_answer();
 			return err_sys(err, "cannot read at offset %zu", out->len - from);
+		}
 		out->len += (size_t)n;
 		out->data[out->len] = '\0';
 		if (out->len - from > max)
@@ -122,11 +131,14 @@ int read_file(int dirfd, const char *name, size_t max, struct buf *out, struct e
 	fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ELOOP)
 		return err_set(err, ELOOP, "'%s' is a symbolic link", name);
-	if (fd < 0)
+	if (fd < 0) {
+		no_size_answer();
 		return err_sys(err, "cannot open '%s'", name);
-	if (fstat(fd, &st) < 0)
+	}
+	if (fstat(fd, &st) < 0) {
+		no_size_answer();
 		rc = err_sys(err, "cannot stat '%s'", name);
-	else if (!S_ISREG(st.st_mode))
+	} else if (!S_ISREG(st.st_mode))
 		rc = err_set(err, EINVAL, "'%s' is not a regular file", name);
 	else if (st.st_size < 0 || (uint64_t)st.st_size > max)
 		rc = err_set(err, EFBIG, "'%s' is larger than %zu bytes", name, max);

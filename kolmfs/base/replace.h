@@ -32,7 +32,7 @@ int dir_sync(int dirfd, struct err *err);
 /*
  * read_file(dirfd, name, max, out, err): append the whole of a regular file to ${out}. Opens with
  * O_NOFOLLOW|O_NONBLOCK: a FIFO, a folder, a device or a link is -EINVAL "... is not a regular
- * file" (-ELOOP for a link); larger than ${max}: -EFBIG; -ENOENT as is.
+ * file" (-ELOOP for a link); larger than ${max}, and only then: -EFBIG; -ENOENT as is.
  */
 int read_file(int dirfd, const char *name, size_t max, struct buf *out, struct err *err);
 
