@@ -157,12 +157,15 @@ static void say_answer(const char *index, const struct buf *question, struct jso
 int cmd_rag_query(struct cli *c, struct err *err)
 {
 	struct buf question = BUF_INIT, answer = BUF_INIT, damage = BUF_INIT;
-	const char *k = flag_value(c, "--top-k");
-	int64_t hits = RAG_K_DEFAULT;
+	const char *k = flag_value(c, "--top-k"), *path = flag_value(c, "--path");
+	const char *behind = flag_value(c, "--after");
+	int64_t hits = RAG_K_DEFAULT, after = 0;
 	struct json_slice result;
 	int rc = 0;
 
 	if (k != NULL && range_whole("top-k", k, 1, RAG_K_MAX, &hits, err) < 0)
+		return usage_mark(err);
+	if (behind != NULL && range_whole("after", behind, 0, RAG_AFTER_MAX, &after, err) < 0)
 		return usage_mark(err);
 	for (size_t i = 1; i < c->words; i++)
 		(void)buf_addf(&question, "%s%s", i > 1 ? " " : "", c->word[i]);
@@ -176,6 +179,9 @@ int cmd_rag_query(struct cli *c, struct err *err)
 			&(struct rag_request){.text = buf_str(&question),
 				.len = question.len,
 				.k = (size_t)hits,
+				.after = (size_t)after,
+				.path = path,
+				.path_len = path != NULL ? strlen(path) : 0,
 				.form = RAG_RESULT},
 			&answer, err);
 	if (rc == 0 && kolm_index_damage(c->k, c->word[0], &damage) == 1)

@@ -104,7 +104,8 @@ static const struct flag index_flags[] = {
 	{ "--shard", "I/N", "only the Ith of N parts, as NAME.I-N; see merge" },
 	END
 };
-static const struct flag query_flags[] = { { "--top-k", "N", "how many (default 5)" }, JSON, END };
+static const struct flag query_flags[] = { { "--top-k", "N", "how many (default 5)" }, { "--path", "P", "only files whose path begins so" },
+	{ "--after", "N", "the hits behind the first N" }, JSON, END };
 static const struct flag diff_flags[] = { { "--quiet", NULL, "the counts only" }, END };
 static const struct flag rag_export_flags[] = {
 	{ "--format", "FORMAT", "opensearch" },

@@ -14,6 +14,10 @@ sha=$(sha256sum "$S/rag/internal-docs/index.json" | cut -c1-16); says "$sha"
 run rag query internal-docs "refund policy" --top-k 1; ends 0
 says_line '# query: refund policy'; says_line '# index: internal-docs (2 docs)'; says_line '# tokens: refund policy'; says_like '^\[1\] score=[0-9.]+  refund\.md$'; says '    The refund policy'
 works '(no matches)' rag query internal-docs unicorn
+run rag query internal-docs 'policy week' --path ship; ends 0; says_like '^\[1\] .*  shipping\.txt$'
+works '(no matches)' rag query internal-docs policy --path ship
+works '(no matches)' rag query internal-docs policy --after 1
+fails 1 'after' rag query internal-docs policy --after 100001
 works '(no matches)' rag query internal-docs ','
 works '"n_docs": 2' rag query internal-docs zebra --json
 run rag list; ends 0; says_like "^internal-docs {13}2 docs  [0-9]+\.[0-9]KB  $T/docs$"
