@@ -451,11 +451,16 @@ static int list_compare(const void *a, const void *b)
 /* 1: there is something to walk; 0: no document can be wanted */
 static int look_up(struct ranking *rk)
 {
+	bool has_words = false, has_scoring = false;
 	double sure = -1;
 
 	for (size_t i = 0; i < rk->ask->n; i++) {
-		rk->has_must |= rk->ask->wants[i].need == RAG_MUST;
-		rk->n_nots += rk->ask->wants[i].need == RAG_NOT;
+		const struct rag_want *want = &rk->ask->wants[i];
+
+		rk->has_must |= want->need == RAG_MUST;
+		rk->n_nots += want->need == RAG_NOT;
+		has_words |= want->need == RAG_SHOULD && want->weight > 0;
+		has_scoring |= want->need == RAG_MUST && want->weight > 0;
 	}
 	rk->slack = 1 - 1e-6 * (double)(rk->ask->n + 8);
 	rk->nots = rk->lists + rk->ask->n;
@@ -490,6 +495,9 @@ static int look_up(struct ranking *rk)
 	for (size_t i = 0; i < rk->n; i++)
 		rk->by_max[rk->n_scoring++] = &rk->lists[i];
 	qsort(rk->by_max, rk->n_scoring, sizeof(struct list *), list_compare);
+	/* what only filters does not answer a question that also has words */
+	if (rk->has_must && has_words && !has_scoring && sure < 0)
+		sure = 0;
 	set_threshold(rk, sure);
 	return rk->n + rk->n_musts > 0;
 }
