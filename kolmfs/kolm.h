@@ -190,9 +190,9 @@ void run_result_release(struct run_result *r);
  */
 int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
 	struct json_slice params, struct run_result *out, struct err *err);
-/* kolm_measure_end(k, slug, artifact, err): the bench is over. No measured answer counts before this:
- * it fails when the cell did not end as cells end, -EPERM "egress attempt: ..." when it tried to
- * reach the network after an answer. */
+/* kolm_measure_end(k, slug, artifact, err): the bench is over. No measured answer counts before
+ * this: it fails when the cell did not end as cells end, -EPERM "egress attempt: ..." when it tried
+ * to reach the network after an answer. */
 int kolm_measure_end(struct kolm *k, const char *slug, const char *artifact, struct err *err);
 /* run_print(output, out): as `kolm run` prints it: a string as is, anything else pretty JSON, then
  * LF. */

@@ -149,7 +149,8 @@ static int set_pair(struct query *qr, const char *pair, size_t len, unsigned *se
 	if (!eq && bit == HAS_Q)
 		return err_set(err, EINVAL, "q missing: write q=WORDS");
 	if (!bit || !eq)
-		return err_set(err, EINVAL, "%sunknown key \"%s\"; known: q k fmt mode path after explain",
+		return err_set(err, EINVAL,
+			"%sunknown key \"%s\"; known: q k fmt mode path after explain",
 			*seen & HAS_Q ? "" : "q missing; ", err_quote(quoted, pair, klen));
 	if (*seen & bit)
 		return err_set(err, EINVAL, "%.*s given twice", (int)klen, pair);

@@ -173,8 +173,7 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *rq, pid_t *pid
 	struct err *err)
 {
 	const int standard[3] = {rq->in, rq->out, rq->err};
-	struct wire_head head = {
-		.op = WIRE_SPAWN,
+	struct wire_head head = {.op = WIRE_SPAWN,
 		.kind = (int32_t)rq->kind,
 		.nfds = (uint32_t)rq->nfds,
 		.data_bytes = rq->data_bytes,

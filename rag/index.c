@@ -335,8 +335,7 @@ static int open_paper(int dirfd, const char *name, const char **paper, struct er
 	return rc == -ENOENT || is_damage(rc) ? rag_damaged(name, err) : rc;
 }
 
-static int load(
-	int dirfd, const char *name, enum load how, struct rag_index **out, struct err *err)
+static int load(int dirfd, const char *name, enum load how, struct rag_index **out, struct err *err)
 {
 	struct rag_index *ix;
 	const char *paper;

@@ -64,8 +64,8 @@ int cmd_rag_index(struct cli *c, struct err *err)
 {
 	static const struct {
 		const char *flag, *key;
-	} flags[] = {{"--name", "name"}, {"--ext", "ext"}, {"--max-bytes", "maxbytes"}, {"--mode", "mode"},
-		{"--lang", "lang"}, {"--mem", "mem"}, {"--shard", "shard"}};
+	} flags[] = {{"--name", "name"}, {"--ext", "ext"}, {"--max-bytes", "maxbytes"},
+		{"--mode", "mode"}, {"--lang", "lang"}, {"--mem", "mem"}, {"--shard", "shard"}};
 	struct index_options o;
 	struct rag_index *ix;
 	struct rag_info info;

@@ -25,7 +25,7 @@ struct answer {
 	int n;
 	int limit; /* of ${n} */
 	struct buf text;
-	int drafts; /* how many tokens to try: more while they are right */
+	int drafts;	      /* how many tokens to try: more while they are right */
 	struct constrain con; /* with opt->grammar */
 	bool ended;
 };

@@ -391,7 +391,8 @@ static int groups(struct train *tn, const struct sample *const *rows, int n, dou
 
 		if (owner == cw->rank) {
 			memset(tn->grads, 0, bytes);
-			rc = passes(tn, of, group_rows(n - g * CREW_GROUP_ROWS), weight, &loss, err);
+			rc = passes(
+				tn, of, group_rows(n - g * CREW_GROUP_ROWS), weight, &loss, err);
 			if (rc < 0)
 				return rc;
 		}

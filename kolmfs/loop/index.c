@@ -15,8 +15,8 @@
 #include "loop/private.h"
 #include "rag/kolmrag.h"
 
-/* memory an indexer may have, beyond four times what it plans with: a bound that honest work does not
- * reach and a hostile document cannot pass */
+/* memory an indexer may have, beyond four times what it plans with: a bound that honest work does
+ * not reach and a hostile document cannot pass */
 #define MEM_DEFAULT   (UINT64_C(256) << 20)
 #define INDEXER_SPARE (UINT64_C(4) << 30)
 
@@ -103,7 +103,8 @@ static void indexer_line(struct job *jb, int log, const char *text, size_t len, 
 		return;
 	if (json_member(line, "event", &v)) {
 		if (json_member(line, "files", &v) && json_member(line, "of", &of))
-			if (json_member(line, "bytes", &bytes) && json_member(line, "left_sec", &left))
+			if (json_member(line, "bytes", &bytes) &&
+				json_member(line, "left_sec", &left))
 				job_progress(jb, "%.0f %.0f files %.1f MB/s %.0f s left",
 					json_double(v), json_double(of),
 					rate(jb, json_double(bytes)), json_double(left));
@@ -262,7 +263,8 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 		.err = log,
 		.reads = cm.reads,
 		.writes = writes,
-		.data_bytes = 4 * (jb->index.mem != 0 ? jb->index.mem : MEM_DEFAULT) + INDEXER_SPARE};
+		.data_bytes =
+			4 * (jb->index.mem != 0 ? jb->index.mem : MEM_DEFAULT) + INDEXER_SPARE};
 	rc = spawner_spawn(k->sp, &rq, &pid, &exit_fd, err);
 	close(out[1]);
 	if (rc == 0) {

@@ -106,7 +106,8 @@ void job_progress(struct job *jb, const char *fmt, ...) __attribute__((format(pr
 int job_worker_set(struct job *jb, pid_t pid, struct err *err);
 int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
 void jobs_settle(struct kolm *k); /* write the ends that could not be written when they came */
-void jobs_forget(struct kolm *k); /* free those that still cannot; the next server says "interrupted" */
+void jobs_forget(
+	struct kolm *k); /* free those that still cannot; the next server says "interrupted" */
 
 /* the bodies, on the job's thread; they fill jb->rec.rev, k, pass, total */
 int step_run(struct job *jb, struct err *err);

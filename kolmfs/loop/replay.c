@@ -63,8 +63,8 @@ int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct 
 	if (rc == 0) {
 		rc = revision_verify(&tn, json_get_string(train, "from"), NULL, err);
 		if (rc < 0)
-			err_prefix(err, "%s continued from %s: ", rev,
-				json_get_string(train, "from"));
+			err_prefix(
+				err, "%s continued from %s: ", rev, json_get_string(train, "from"));
 	}
 	cJSON_Delete(train);
 	if (rc < 0)
@@ -122,15 +122,14 @@ static int same_captures(struct train *t, const cJSON *train, struct err *err)
 		return t->capfd;
 	rc = sha256_fd(t->capfd, 0, t->captures_bytes, t->captures_sha256, err);
 	if (rc == 0 && (sha == NULL || strcmp(sha, t->captures_sha256) != 0))
-		rc = err_set(err, ESTALE, "captures.jsonl is not what %s was trained on",
-			t->jb->rev);
+		rc = err_set(
+			err, ESTALE, "captures.jsonl is not what %s was trained on", t->jb->rev);
 	return rc == 0 ? captures_seen(&t->tn, t->capfd, t->from, &t->captures_from, err) : rc;
 }
 
 static int same_base(struct train *t, const cJSON *train, struct err *err)
 {
-	const char *want =
-		json_get_string(cJSON_GetObjectItemCaseSensitive(train, "base"), "xxh3");
+	const char *want = json_get_string(cJSON_GetObjectItemCaseSensitive(train, "base"), "xxh3");
 	int rc = base_identify(t->jb->k,
 		t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model, &t->base_bytes,
 		t->base_xxh3, err);
@@ -148,8 +147,7 @@ static int restore(struct train *t, const cJSON *train, struct err *err)
 	if (rc < 0)
 		return rc;
 	(void)snprintf(t->from, sizeof(t->from), "%s", json_get_string(train, "from"));
-	(void)snprintf(
-		t->kernel, sizeof(t->kernel), "%s", json_get_string(train, "kernel"));
+	(void)snprintf(t->kernel, sizeof(t->kernel), "%s", json_get_string(train, "kernel"));
 	step_options_default(o);
 	o->epochs = (int)json_get_number(train, "epochs", o->epochs);
 	o->batch = (int)json_get_number(train, "batch_size", o->batch);
@@ -182,8 +180,9 @@ static int compare(const struct train *t, const cJSON *train, struct err *err)
 	rc = sha256_fd(fd, 0, UINT64_MAX, sha, err);
 	close(fd);
 	if (rc == 0 && strcmp(sha, want) != 0)
-		rc = err_set(err, EUCLEAN, "replay of %s gave other bytes: adapter %.16s..., was %.16s...",
-			t->jb->rev, sha, want);
+		rc = err_set(err, EUCLEAN,
+			"replay of %s gave other bytes: adapter %.16s..., was %.16s...", t->jb->rev,
+			sha, want);
 	return rc;
 }
 
@@ -200,7 +199,8 @@ static int replay_body(struct train *t, const cJSON *train, struct err *err)
 		rc = train_rows(t, err);
 	if (rc == 0 && strcmp(t->rows_sha256, json_get_string(train, "rows_sha256")) != 0)
 		rc = err_set(err, ESTALE,
-			"the artifact's recipes or cases teach other rows today than %s was trained on",
+			"the artifact's recipes or cases teach other rows today than %s was "
+			"trained on",
 			t->jb->rev);
 	if (rc == 0)
 		rc = train_work(t, err);

@@ -129,7 +129,8 @@ static const char *command_path(const char *name, char out[64])
 {
 	static const char *const folders[] = {"/usr/local/bin", "/usr/bin", "/bin"};
 
-	for (size_t i = 0; strchr(name, '/') == NULL && i < sizeof(folders) / sizeof(folders[0]); i++)
+	for (size_t i = 0; strchr(name, '/') == NULL && i < sizeof(folders) / sizeof(folders[0]);
+		i++)
 		if ((size_t)snprintf(out, 64, "%s/%s", folders[i], name) < 64 &&
 			access(out, X_OK) == 0)
 			return out;
@@ -182,7 +183,8 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 	const struct step_options *o = &t->jb->step;
 	struct kolm *k = t->jb->k;
 	char program[64];
-	const char *argv[WORKER_ARGS_MAX + 20], *reads[16 + WORKER_READS_MAX], *writes[2] = {NULL, NULL};
+	const char *argv[WORKER_ARGS_MAX + 20], *reads[16 + WORKER_READS_MAX],
+		*writes[2] = {NULL, NULL};
 	char captures[STORE_PATH_BYTES + 160], out_dir[STORE_PATH_BYTES + 160],
 		tune[STORE_PATH_BYTES + 80], epochs[16], batch[16], lr[32];
 	size_t n = 0, r = 0;
@@ -197,7 +199,8 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 	if (n == 0)
 		return err_set(err, ENOEXEC,
 			"the worker of \"%s\" in config.json is no command, or what it "
-			"reads are no absolute paths", t->jb->slug);
+			"reads are no absolute paths",
+			t->jb->slug);
 	(void)snprintf(tune, sizeof(tune), "%s/tune/%s", k->st.path, t->jb->slug);
 	(void)snprintf(captures, sizeof(captures), "%s/captures.jsonl", job_path);
 	(void)snprintf(out_dir, sizeof(out_dir), "%s/out", job_path);
@@ -219,9 +222,9 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		reads[r++] = w->reads[i].data;
 	reads[r] = NULL;
 	writes[0] = out_dir;
-	struct spawn_request rq = {.kind = native		      ? SPAWN_TRAINER
+	struct spawn_request rq = {.kind = native	? SPAWN_TRAINER
 					   : t->cluster ? SPAWN_CLUSTER
-								      : SPAWN_WORKER,
+							: SPAWN_WORKER,
 		.argv = argv,
 		.env = (const char *const *)e->list,
 		.cwd = tune,
@@ -247,18 +250,20 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 		t->jb->slug, (unsigned long long)t->jb->rec.id);
 	foreign = t->jb->kind != JOB_REPLAY && store_worker(&t->jb->k->st, t->jb->slug, &w);
 	t->cluster = foreign && w.cluster;
-	(void)snprintf(t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&w.command) : "native");
+	(void)snprintf(
+		t->worker, sizeof(t->worker), "%s", foreign ? buf_str(&w.command) : "native");
 	rc = t->cluster && t->jb->step.airgap
 		     ? err_set(err, EPERM,
-			       "the worker of \"%s\" talks to other machines (network \"cluster\"): "
+			       "the worker of \"%s\" talks to other machines (network "
+			       "\"cluster\"): "
 			       "it does not run under airgap; airgap=off lets it",
 			       t->jb->slug)
 		     : make_out(t->jb, err);
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
 		rc = e.failed ? err_nomem(err)
-			      : spawn_with(t, foreign ? &w : NULL, job_path, &e, out, pid,
-					exit_fd, err);
+			      : spawn_with(t, foreign ? &w : NULL, job_path, &e, out, pid, exit_fd,
+					err);
 	}
 	for (size_t i = 0; i < e.n; i++)
 		free(e.list[i]);

@@ -25,7 +25,7 @@ struct train {
 	double last_step, last_heldout;
 	struct buf result; /* the worker's last line */
 	char kernel[24];   /* the family it must use; "" the best */
-	char worker[512];   /* "native" or the command */
+	char worker[512];  /* "native" or the command */
 	bool cluster;
 };
 

@@ -108,7 +108,8 @@ static void check_log(struct fsck *f)
 
 /* ---- indexes ---- */
 
-/* which of its files the manifest's digest is of: index.json, or index.bin where that alone exists */
+/* which of its files the manifest's digest is of: index.json, or index.bin where that alone exists
+ */
 static const char *digested(const cJSON *manifest)
 {
 	const char *path = json_get_string(manifest, "index_path");
@@ -147,8 +148,8 @@ static int index_check(int rag, const char *name, struct err *err)
 	else
 		rc = sha256_fd(fd, 0, UINT64_MAX, sha, err);
 	if (rc == 0 && (want == NULL || strcmp(want, sha) != 0))
-		rc = err_set(err, EBADMSG, "its %s does not match the digest in manifest.json",
-			name);
+		rc = err_set(
+			err, EBADMSG, "its %s does not match the digest in manifest.json", name);
 out:
 	if (fd >= 0)
 		close(fd);

@@ -255,8 +255,8 @@ int revision_verify(
 			break;
 	}
 	if (json == NULL && is_file(fd, "adapter_model.safetensors"))
-		rc = file_digest(tn->st->digests, fd, "adapter_model.safetensors", &bytes, adapter,
-			err);
+		rc = file_digest(
+			tn->st->digests, fd, "adapter_model.safetensors", &bytes, adapter, err);
 	cJSON_Delete(json);
 	close(fd);
 	if (rc == 0 && adapter_sha256 != NULL)

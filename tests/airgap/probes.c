@@ -128,8 +128,8 @@ static long out_abstract(const struct target *to)
 	int n = snprintf(at.sun_path + 1, sizeof(at.sun_path) - 1, "kolm-airgap-%d", (int)to->pid);
 
 	close(0);
-	return send_to(AF_UNIX, SOCK_STREAM, &at,
-		(unsigned)(sizeof(at.sun_family) + 1 + (size_t)n));
+	return send_to(
+		AF_UNIX, SOCK_STREAM, &at, (unsigned)(sizeof(at.sun_family) + 1 + (size_t)n));
 }
 
 static long out_path(const struct target *to)

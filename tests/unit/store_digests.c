@@ -47,7 +47,8 @@ Test(digests, a_known_file_that_changed_is_read_again)
 	close(fd);
 	works(revision_verify(&r.tn, "v2", sha, &r.err));
 	/* another file under the name */
-	cr_assert_eq(renameat(r.tn.dir, "revisions/v3/adapter_model.safetensors", r.tn.dir, path), 0);
+	cr_assert_eq(
+		renameat(r.tn.dir, "revisions/v3/adapter_model.safetensors", r.tn.dir, path), 0);
 	sha_is(&r, path, "adapter of v3");
 	rig_close(&r);
 }
