@@ -95,7 +95,7 @@ static int fill(struct lines *ls, struct err *err)
 int lines_next(struct lines *ls, struct line *out, struct err *err)
 {
 	for (;;) {
-		const char *text = ls->buf + ls->from;
+		const char *text = ls->buf != NULL ? ls->buf + ls->from : "";
 		const char *lf = ls->seen < ls->len
 					 ? memchr(ls->buf + ls->seen, '\n', ls->len - ls->seen)
 					 : NULL;
