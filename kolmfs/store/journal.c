@@ -367,8 +367,15 @@ int journal_compact(int dirfd, struct err *err)
 		rc = journal_scan(dirfd, newest_rev, &rev, err);
 	if (rc == 0 && rev.id != 0 && n > 0 && rev.id < list[0].id)
 		rc = record_keep(&rev, &text) < 0 ? err_nomem(err) : 0;
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = record_keep(&list[i], &text) < 0 ? err_nomem(err) : 0;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		/* a job that failed gave its number up, and its last line does not have it */
+		if (list[i].id == rev.id && strcmp(list[i].rev, rev.rev) != 0) {
+			rev.state = JOB_QUEUED;
+			rc = record_keep(&rev, &text) < 0 ? err_nomem(err) : 0;
+		}
+		if (rc == 0)
+			rc = record_keep(&list[i], &text) < 0 ? err_nomem(err) : 0;
+	}
 	if (rc == 0)
 		rc = replace_file(dirfd, JOURNAL_NAME, buf_str(&text), text.len, 0600, err);
 	close(fd);
