@@ -153,9 +153,24 @@ static int shard(const char *text, struct flags *fl, struct err *err)
 	return 0;
 }
 
-static int parse(int argc, char **argv, struct flags *fl, struct err *err)
+/* what the flags say together */
+static int fits(const struct flags *fl, struct err *err)
 {
 	struct rag_mode mode;
+	int rc;
+
+	if (!fl->name || !fl->out || (!fl->root && fl->n_parts == 0))
+		return err_set(err, EINVAL, "--name, --out and --root (or --part) are needed");
+	if (fl->root && fl->n_parts)
+		return err_set(err, EINVAL, "--root and --part do not go together");
+	rc = rag_name_check(fl->name, strlen(fl->name), err);
+	if (rc == 0 && rag_mode_find(fl->mode, fl->lang, &mode, err) < 0)
+		rc = err_prefix(err, "--mode: ");
+	return rc;
+}
+
+static int parse(int argc, char **argv, struct flags *fl, struct err *err)
+{
 	int c, rc = 0;
 
 	opterr = 0;
@@ -210,15 +225,7 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 	}
 	if (rc == 0 && optind < argc)
 		rc = err_set(err, EINVAL, "unexpected word '%s'", argv[optind]);
-	if (rc == 0 && (!fl->name || !fl->out || (!fl->root && fl->n_parts == 0)))
-		rc = err_set(err, EINVAL, "--name, --out and --root (or --part) are needed");
-	if (rc == 0 && fl->root && fl->n_parts)
-		rc = err_set(err, EINVAL, "--root and --part do not go together");
-	if (rc == 0)
-		rc = rag_name_check(fl->name, strlen(fl->name), err);
-	if (rc == 0 && rag_mode_find(fl->mode, fl->lang, &mode, err) < 0)
-		rc = err_prefix(err, "--mode: ");
-	return rc;
+	return rc == 0 ? fits(fl, err) : rc;
 }
 
 /* the folders, opened before the walls; closed by the end of the process */

@@ -84,6 +84,21 @@ static bool from_environment(struct worker_request *rq)
 	return true;
 }
 
+/* what must be there, whatever else was said */
+static bool complete(const struct worker_request *rq, bool has_more)
+{
+	if (has_more || !rq->tune_dir || !rq->out_dir) {
+		fprintf(stderr, "usage: kolm-trainer --tune-dir DIR --captures FILE --out-dir DIR "
+				"--prev vM "
+				"--epochs E --batch-size B --lr LR [--airgap] [--max-seq-len N]\n");
+		return false;
+	}
+	if (revision(rq->prev))
+		return true;
+	fprintf(stderr, "kolm-trainer: --prev: a revision such as v3 expected\n");
+	return false;
+}
+
 int worker_flags(int argc, char **argv, struct worker_request *rq)
 {
 	enum { TUNE_DIR, CAPTURES, OUT_DIR, PREV, EPOCHS, BATCH, LR, MAX_LEN, AIRGAP };
@@ -138,16 +153,7 @@ int worker_flags(int argc, char **argv, struct worker_request *rq)
 			good = false;
 		}
 	}
-	if (good && (optind != argc || !rq->tune_dir || !rq->out_dir)) {
-		fprintf(stderr, "usage: kolm-trainer --tune-dir DIR --captures FILE --out-dir DIR "
-				"--prev vM "
-				"--epochs E --batch-size B --lr LR [--airgap] [--max-seq-len N]\n");
-		good = false;
-	}
-	if (good && !revision(rq->prev)) {
-		fprintf(stderr, "kolm-trainer: --prev: a revision such as v3 expected\n");
-		good = false;
-	}
+	good = good && complete(rq, optind != argc);
 	rq->epochs = (int)epochs;
 	rq->batch = (int)batch;
 	rq->max_tokens = (int)max_len;
