@@ -1,6 +1,7 @@
 #!/bin/bash
 # loop.sh FOLDER - the loop, short: compile, mount, init, eval, rows, step, eval beside HEAD, promote, a run, rollback, an index and a question to it. FOLDER must not
-# exist; it is left behind, the mount is not. Prints what came out, the same on every run with the same base: digests, passes, answers; no times.
+# exist; it is left behind, the mount is not. Prints what came out, the same on every run with the same base: digests, passes, answers; no times. $TRACE goes before each
+# program of ours that is started here, and before nothing else: a shell without $SHELL asks the name service who it is, over a socket.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 bin=$(realpath "${BUILD:-$root/build}")/bin
@@ -22,9 +23,9 @@ function generate(input, lib) {
 END
 echo '{"job_id":"job_mood","task":"the loop without a network","base_model":"none","recipes":[{"id":"rcp_mood","name":"mood","source_file":"recipe.js"}],
 "comparator":"exact","training_stats":{"latency_p50_us":60}}' >"$dir/src/spec.json"
-"$bin/kolm" compile --spec "$dir/src/spec.json" --examples "$dir/src/cases.jsonl" --out "$dir/mood.kolm" --allow-below-gate >/dev/null
+${TRACE:-} "$bin/kolm" compile --spec "$dir/src/spec.json" --examples "$dir/src/cases.jsonl" --out "$dir/mood.kolm" --allow-below-gate >/dev/null
 
-"$bin/kolmfs" -f "$KOLM_HOME" "$mnt" &
+${TRACE:-} "$bin/kolmfs" -f "$KOLM_HOME" "$mnt" &
 pid=$!
 for _ in $(seq 200); do [ -e "$mnt/version" ] && break; sleep 0.05; done
 job() { echo "$1" >"$mnt/mood/ctl"; timeout 200 cat "$mnt/mood/wait" | sed 's/ elapsed=.*//; s/ k=[^ ]*//'; }

@@ -1,9 +1,9 @@
 #!/bin/bash
-# nowhere.sh - the loop three times: as it is, in an empty network namespace whose packet counters must stay at zero, and under a tracer that must see no socket
-# made but pairs without a name. All three must come out the same. Needs strace; user and network namespaces.
+# nowhere.sh - the loop three times: as it is, in an empty network namespace whose packet counters must stay at zero, and with our programs under a tracer that must see no
+# socket made but pairs without a name. All three must come out the same. Needs strace; user and network namespaces.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-export BUILD=${BUILD:-build} MODEL
+export BUILD=${BUILD:-build} MODEL=${MODEL:-${KOLM_MODELS:-$HOME/.cache/kolm-models}/SmolLM2-135M-Instruct-Q4_1.gguf}
 work=$(mktemp -d /tmp/kolm-nowhere.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -18,7 +18,7 @@ diff "$work/here.out" "$work/apart.out" || wrong "without a network something el
 awk 'NR > 2 { links++; for (i = 2; i <= NF; i++) sum += $i } END { exit !(links >= 1 && sum == 0) }' "$work/dev" ||
 	{ wrong "a packet was sent or received"; cat "$work/dev"; }
 
-timeout 400 strace -f -qq --seccomp-bpf -e trace=%network,execveat -e signal=none -o "$work/trace" bash tests/airgap/loop.sh "$work/traced" \
+TRACE="strace -f -qq --seccomp-bpf -e trace=%network,execveat -e signal=none -A -o $work/trace" timeout 400 bash tests/airgap/loop.sh "$work/traced" \
 	>"$work/traced.out" 2>"$work/traced.err" || { wrong "the loop under a tracer"; tail "$work/traced.err"; }
 diff "$work/here.out" "$work/traced.out" || wrong "under a tracer something else came out"
 # what was made
