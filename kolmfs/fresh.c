@@ -155,7 +155,7 @@ static struct known *known_of(struct fresh *fr, const char *slug)
 STAMPER(status_stamp)
 {
 	static const char *const names[] = {
-		"", "HEAD", "head.prev", "captures.jsonl", "jobs.jsonl", "revisions", NULL};
+		"", "HEAD", "head.prev", "captures.jsonl", ".dropped", "jobs.jsonl", "revisions", NULL};
 	char config_path[SLUG_BYTES + 32];
 	struct known *kn;
 	uint64_t config, sum;

@@ -43,8 +43,7 @@ struct runner; /* call.c */
 /* what this process remembers of a slug's captures */
 struct slug_note {
 	struct slug_note *next;
-	uint64_t oversize, unfinished; /* rows dropped */
-	bool unsynced;		       /* appended since the last captures_sync() */
+	bool unsynced; /* appended since the last captures_sync() */
 	char slug[SLUG_BYTES + 1];
 };
 

@@ -97,9 +97,8 @@ static void log_run(struct kolm *k, const char *artifact, struct json_slice answ
 	buf_release(&line);
 }
 
-enum note { NOTE_OVERSIZE, NOTE_UNFINISHED, NOTE_APPENDED };
-
-static void note(struct kolm *k, const char *slug, enum note what)
+/* a row of ${slug} was appended: it is synced within the second */
+static void note_unsynced(struct kolm *k, const char *slug)
 {
 	struct slug_note *n;
 
@@ -112,11 +111,8 @@ static void note(struct kolm *k, const char *slug, enum note what)
 		n->next = k->notes;
 		k->notes = n;
 	}
-	if (n != NULL) {
-		n->oversize += what == NOTE_OVERSIZE;
-		n->unfinished += what == NOTE_UNFINISHED;
-		n->unsynced |= what == NOTE_APPENDED;
-	}
+	if (n != NULL)
+		n->unsynced = true;
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -141,6 +137,9 @@ void captures_settle(struct kolm *k)
 		}
 	}
 }
+
+static const struct capture_drops one_oversize = {.oversize = 1},
+				  one_unfinished = {.unfinished = 1};
 
 static int capture_run(
 	struct kolm *k, const char *slug, const struct run_result *r, struct err *err)
@@ -167,11 +166,9 @@ static int capture_run(
 		if (rc == 0)
 			rc = captures_append(&tn, line.data, line.len, err);
 		if (rc == 0)
-			note(k, slug, NOTE_APPENDED);
-		if (rc == -EMSGSIZE) { /* F03: the run itself succeeded */
-			note(k, slug, NOTE_OVERSIZE);
-			rc = 0;
-		}
+			note_unsynced(k, slug);
+		if (rc == -EMSGSIZE) /* F03: the run itself succeeded */
+			rc = captures_drop(&tn, one_oversize, err);
 	}
 	config_release(&cf);
 	buf_release(&line);
@@ -349,18 +346,23 @@ int loop_capture_append(
 	if (rc < 0)
 		return rc;
 	rc = captures_append(&tn, line, len, err);
-	tune_close(&tn);
 	if (rc == -EMSGSIZE)
-		note(k, slug, NOTE_OVERSIZE);
-	if (rc == 0) {
-		note(k, slug, NOTE_APPENDED);
+		(void)captures_drop(&tn, one_oversize, NULL);
+	tune_close(&tn);
+	if (rc == 0)
+		note_unsynced(k, slug);
+	if (rc == 0 || rc == -EMSGSIZE)
 		change(k, slug, CHANGE_STATUS);
-	}
 	return rc;
 }
 
 void loop_capture_dropped(struct kolm *k, const char *slug)
 {
-	note(k, slug, NOTE_UNFINISHED);
+	struct tune tn;
+
+	if (tune_open(&k->st, slug, &tn, NULL) < 0)
+		return;
+	(void)captures_drop(&tn, one_unfinished, NULL);
+	tune_close(&tn);
 	change(k, slug, CHANGE_STATUS);
 }

@@ -35,7 +35,7 @@ struct facts {
 	struct err damage;
 	struct capture_counts counts;
 	struct teach te;
-	uint64_t oversize, unfinished;
+	struct capture_drops drops;
 	long latest;
 	size_t revisions;
 	double k_head, k_latest;
@@ -126,13 +126,7 @@ static void facts_load(struct kolm *k, const struct tune *tn, struct facts *f)
 	(void)snprintf(f->progress, sizeof(f->progress), "-");
 	if (f->has_job && f->last.state != JOB_DONE)
 		(void)kolm_job_progress(k, tn->slug, f->last.id, f->progress);
-	pthread_mutex_lock(&k->lock);
-	for (const struct slug_note *d = k->notes; d != NULL; d = d->next)
-		if (strcmp(d->slug, tn->slug) == 0) {
-			f->oversize = d->oversize;
-			f->unfinished = d->unfinished;
-		}
-	pthread_mutex_unlock(&k->lock);
+	(void)captures_dropped(tn, &f->drops, NULL); /* damaged: fsck says so */
 }
 
 static void facts_release(struct facts *f)
@@ -230,17 +224,18 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 	count(out, "gen", f->has_config ? f->cf.generation : 0);
 	count(out, "torn", f->counts.torn);
 	count(out, "salvaged", f->counts.salvaged);
-	count(out, "dropped_oversize", f->oversize + f->counts.oversize);
-	if (f->counts.broken + f->unfinished + f->te.model + f->te.superseded + f->te.cases +
+	count(out, "dropped_oversize", f->drops.oversize + f->counts.oversize);
+	if (f->counts.broken + f->drops.unfinished + f->te.model + f->te.superseded + f->te.cases +
 			f->te.dropped >
 		0)
 		(void)buf_addf(out,
 			"skipped "
 			"broken=%llu,unfinished=%llu,model=%llu,superseded=%llu,case=%llu,dropped=%"
 			"llu%s%s\n",
-			(unsigned long long)f->counts.broken, (unsigned long long)f->unfinished,
-			(unsigned long long)f->te.model, (unsigned long long)f->te.superseded,
-			(unsigned long long)f->te.cases, (unsigned long long)f->te.dropped,
+			(unsigned long long)f->counts.broken,
+			(unsigned long long)f->drops.unfinished, (unsigned long long)f->te.model,
+			(unsigned long long)f->te.superseded, (unsigned long long)f->te.cases,
+			(unsigned long long)f->te.dropped,
 			f->skipped[0] != '\0' ? ",last_step:" : "", f->skipped);
 	else
 		line(out, "skipped", f->skipped);

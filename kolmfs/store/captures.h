@@ -70,6 +70,16 @@ struct capture_cache {
 int captures_count(const struct tune *tn, struct capture_cache *cache, struct capture_counts *out,
 	struct err *err);
 
+/* rows that were not taken: longer than CAPTURE_LINE_BYTES, and pieces a writer never finished */
+struct capture_drops {
+	uint64_t oversize, unfinished;
+};
+/* captures_drop(tn, more, err): counted in tune/<slug>/.dropped, for every process and after a
+ * SIGKILL too. captures_dropped(): the count; nothing was ever dropped: zeros. -EUCLEAN when the
+ * file holds something else. */
+int captures_drop(const struct tune *tn, struct capture_drops more, struct err *err);
+int captures_dropped(const struct tune *tn, struct capture_drops *out, struct err *err);
+
 /*
  * captures_sync(tn, err): what was appended is on the disk when this returns. captures_append()
  * does it itself when the file was quiet for a second; in a burst it does not, so a server calls

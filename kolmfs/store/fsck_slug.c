@@ -373,6 +373,20 @@ static void check_captures(struct fsck *f, const struct tune *tn)
 			n.rows, n.torn, n.broken, n.oversize, n.broken_at[0]);
 }
 
+static void check_dropped(struct fsck *f, const struct tune *tn)
+{
+	struct capture_drops drops;
+	struct err why = ERR_NONE;
+	char path[PATH_BYTES];
+	int rc = captures_dropped(tn, &drops, &why);
+
+	(void)path_of(tn, ".dropped", path);
+	if (rc == -EUCLEAN) /* the count begins anew */
+		fsck_lose(f, tn->slug, tn->dir, ".dropped", path, why.text);
+	else if (rc < 0)
+		fsck_tell(f, FSCK_DAMAGED, path, "%.300s", why.text);
+}
+
 /* the artifact is not the store's own, and nothing here may change it */
 static void check_artifact(struct fsck *f, const struct tune *tn)
 {
@@ -420,5 +434,6 @@ void fsck_slug(struct fsck *f, const struct tune *tn)
 	check_revisions(f, tn, &now);
 	check_journal(f, tn);
 	check_captures(f, tn);
+	check_dropped(f, tn);
 	check_artifact(f, tn);
 }

@@ -496,6 +496,31 @@ Test(loop_gate, promote_and_back_and_back_again)
 	gate_end(&g);
 }
 
+/* what was dropped stays counted when the process that counted it is gone */
+Test(loop_gate, dropped_rows_stay_counted)
+{
+	struct gate_rig g;
+	struct buf row = BUF_INIT, status = BUF_INIT;
+
+	gate_start(&g);
+	(void)buf_puts(&row, "{\"input\":\"");
+	for (int i = 0; i < CAPTURE_LINE_BYTES; i++)
+		(void)buf_putc(&row, 'x');
+	(void)buf_puts(&row, "\",\"output\":1}");
+	for (int i = 0; i < 2; i++)
+		cr_expect_eq(loop_capture_append(g.r.k, "gated", row.data, row.len, &g.r.err),
+			-EMSGSIZE);
+	loop_capture_dropped(g.r.k, "gated");
+	kolm_close(g.r.k);
+	cr_assert_eq(kolm_open(g.r.store, false, g.r.sp, &g.r.k, &g.r.err), 0, "%s", g.r.err.text);
+	cr_assert_eq(kolm_status(g.r.k, "gated", &status, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_not_null(strstr(buf_str(&status), "\ndropped_oversize 2\n"));
+	cr_expect_not_null(strstr(buf_str(&status), "unfinished=1,"), "%s", buf_str(&status));
+	buf_release(&row);
+	buf_release(&status);
+	gate_end(&g);
+}
+
 Test(loop_gate, no_way_back_to_what_is_damaged)
 {
 	struct gate_rig g;

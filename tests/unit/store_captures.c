@@ -404,3 +404,48 @@ Test(captures, eight_writers_and_kills_lose_no_good_line, .timeout = 120)
 		close(ack[w][0]), close(ack[w][1]);
 	rig_close(&r);
 }
+
+/* every count that was acknowledged is there, whoever else was killed meanwhile */
+Test(captures, counts_of_dropped_rows_outlive_kills, .timeout = 60)
+{
+	struct capture_drops n;
+	uint64_t acked = 0;
+	int kills = 0;
+	struct rig r;
+
+	rig_open(&r);
+	for (int round = 0; round < 60; round++) {
+		struct timespec nap = {.tv_nsec = 1000000 + round * 20000};
+		int ack[2], status;
+		char byte;
+		pid_t pid[2];
+
+		cr_assert_eq(pipe2(ack, O_CLOEXEC), 0);
+		for (int i = 0; i < 2; i++) {
+			pid[i] = fork();
+			while (pid[i] == 0) {
+				if (captures_drop(&r.tn, (struct capture_drops){1, 2}, NULL) < 0)
+					_exit(1);
+				(void)!write(ack[1], "", 1);
+			}
+		}
+		close(ack[1]);
+		nanosleep(&nap, NULL);
+		for (int i = 0; i < 2; i++) {
+			cr_assert_eq(kill(pid[i], SIGKILL), 0);
+			cr_assert_eq(waitpid(pid[i], &status, 0), pid[i]);
+			cr_assert(WIFSIGNALED(status), "captures_drop() failed");
+			kills++;
+		}
+		while (read(ack[0], &byte, 1) == 1)
+			acked++;
+		close(ack[0]);
+	}
+	works(captures_dropped(&r.tn, &n, &r.err));
+	cr_assert_gt(acked, 100);
+	cr_expect(n.oversize >= acked && n.oversize <= acked + (uint64_t)kills,
+		"%d kills, %llu acknowledged, %llu counted", kills, (unsigned long long)acked,
+		(unsigned long long)n.oversize);
+	cr_expect_eq(n.unfinished, 2 * n.oversize);
+	rig_close(&r);
+}

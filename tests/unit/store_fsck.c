@@ -308,6 +308,32 @@ Test(fsck, bad_rows_are_a_note)
 	rig_close(&r);
 }
 
+Test(fsck, counts_of_dropped_rows)
+{
+	static const char *const bad[] = {"1 2\n", "00000000000000000001 0000000000000000000x\n",
+		"00000000000000000001 00000000000000000002\n\n"};
+	struct capture_drops n;
+	struct rig r;
+
+	rig_open(&r);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		put_text(r.tn.dir, ".dropped", bad[i]);
+		fails(captures_drop(&r.tn, (struct capture_drops){1, 0}, &r.err), EUCLEAN,
+			"is not two numbers");
+		says(&r, false, "damaged tune/demo/.dropped: '.dropped' is not two numbers", true);
+		says(&r, true, "moved tune/demo/.dropped: ", false);
+		works(captures_drop(&r.tn, (struct capture_drops){2, 1}, &r.err));
+		works(captures_dropped(&r.tn, &n, &r.err));
+		cr_expect(n.oversize == 2 && n.unfinished == 1);
+		clean(&r);
+	}
+	cr_assert_eq(unlinkat(r.tn.dir, ".dropped", 0), 0);
+	cr_assert_eq(mkdirat(r.tn.dir, ".dropped", 0700), 0);
+	says(&r, true, "moved tune/demo/.dropped: '.dropped' is not a regular file", false);
+	clean(&r);
+	rig_close(&r);
+}
+
 Test(fsck, indexes)
 {
 	struct rig r;
