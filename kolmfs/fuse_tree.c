@@ -279,7 +279,7 @@ static void rollback_later(void *arg)
 	int rc;
 
 	by_name(&la->by);
-	rc = loop_rollback(la->sv->k, la->nd->at.slug, &la->by, &now, &err);
+	rc = loop_rollback(la->sv->k, la->nd->at.slug, NULL, &la->by, &now, &err);
 	if (rc < 0)
 		refused(la->sv, la->nd->at.slug, &la->by, &err);
 	else

@@ -137,11 +137,12 @@ int loop_index(struct kolm *k, const struct index_options *o, const struct by *b
 /* loop_cancel(k, slug, job): 0: the running one; -ESRCH "no job is running" */
 int loop_cancel(
 	struct kolm *k, const char *slug, uint64_t job, const struct by *by, struct err *err);
-/* at once */
-int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by,
+/* at once. ${id} (NULL none): asked again under the same one, what was done is answered and nothing
+ * is changed; -EINVAL when it was another request. */
+int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const char *id,
+	const struct by *by, struct head *now, struct err *err);
+int loop_rollback(struct kolm *k, const char *slug, const char *id, const struct by *by,
 	struct head *now, struct err *err);
-int loop_rollback(
-	struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err);
 /* attach: writes <artifact>.rag.json; ${artifact} NULL: the slug's artifact. ${sidecar} gets the
  * path written. */
 int loop_attach(struct kolm *k, const char *slug, const char *artifact, const char *index,

@@ -197,23 +197,35 @@ static int replay_run(struct ctl_call *call, struct err *err)
 		&job);
 }
 
+/* id=WORD as word ${at}, or NULL */
+static const char *request_id(const struct ctl_call *call, int at)
+{
+	return call->argc > at && strncmp(call->word[at], "id=", 3) == 0 ? call->word[at] + 3
+									 : NULL;
+}
+
 static int promote_run(struct ctl_call *call, struct err *err)
 {
 	bool is_forced = call->argc > 2 && strcmp(call->word[2], "force") == 0;
+	const char *id = request_id(call, is_forced ? 3 : 2);
 	struct head now;
 
-	if (call->argc > 2 && !is_forced)
-		return err_set(
-			err, EINVAL, "promote: too many arguments; usage: promote vN [force]");
+	if (call->argc > 2 + is_forced + (id != NULL))
+		return err_set(err, EINVAL,
+			"promote: too many arguments; usage: promote vN [force] [id=WORD]");
 	return loop_promote(
-		call->sv->k, call->at->slug, call->word[1], is_forced, &call->by, &now, err);
+		call->sv->k, call->at->slug, call->word[1], is_forced, id, &call->by, &now, err);
 }
 
 static int rollback_run(struct ctl_call *call, struct err *err)
 {
+	const char *id = request_id(call, 1);
 	struct head now;
 
-	return loop_rollback(call->sv->k, call->at->slug, &call->by, &now, err);
+	if (call->argc > 1 && id == NULL)
+		return err_set(
+			err, EINVAL, "rollback: too many arguments; usage: rollback [id=WORD]");
+	return loop_rollback(call->sv->k, call->at->slug, id, &call->by, &now, err);
 }
 
 static int cycle_run(struct ctl_call *call, struct err *err)
@@ -347,8 +359,8 @@ const struct verb slug_verbs[] = {
 	{ "step", "[epochs=N lr=X batch=N seed=N mem=BYTES airgap=on|off rows=teach|all from=vN]", 0, -1, .run = step_run },
 	{ "eval", "[vN]", 0, 1, .revision = true, .run = eval_run },
 	{ "replay", "vN", 1, 1, .revision = true, .needs = "a revision", .run = replay_run },
-	{ "promote", "vN [force]", 1, 2, .revision = true, .needs = "a revision", .run = promote_run },
-	{ "rollback", "", 0, 0, .run = rollback_run },
+	{ "promote", "vN [force] [id=WORD]", 1, 3, .revision = true, .needs = "a revision", .run = promote_run },
+	{ "rollback", "[id=WORD]", 0, 1, .run = rollback_run },
 	{ "cycle", "", 0, 0, .run = cycle_run },
 	{ "cancel", "[JOB]", 0, 1, .run = cancel_run },
 	{ "capture", "on|off", 1, 1, .needs = "on or off", .run = capture_run },

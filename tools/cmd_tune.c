@@ -287,18 +287,18 @@ int cmd_export(struct cli *c, struct err *err)
 
 int cmd_promote(struct cli *c, struct err *err)
 {
-	const char *rev = flag_value(c, "--rev");
+	const char *rev = flag_value(c, "--rev"), *id = flag_value(c, "--id");
 	char slug[SLUG_BYTES + 1];
 	struct head now;
 	int rc;
 
 	if (rev == NULL)
 		return usage_error(err, "promote: needs a revision: --rev vN");
-	if (rev_check(rev, strlen(rev), err) < 0)
+	if (rev_check(rev, strlen(rev), err) < 0 || (id != NULL && request_id_check(id, err) < 0))
 		return usage_mark(err);
 	rc = slug_ready(c, slug, err);
 	if (rc == 0)
-		rc = loop_promote(c->k, slug, rev, flag_on(c, "--force"), &c->by, &now, err);
+		rc = loop_promote(c->k, slug, rev, flag_on(c, "--force"), id, &c->by, &now, err);
 	if (rc == 0)
 		printf("ok HEAD = %s prev %s snapshotted to head.prev\n", now.head, now.prev);
 	return rc;
@@ -306,12 +306,16 @@ int cmd_promote(struct cli *c, struct err *err)
 
 int cmd_rollback(struct cli *c, struct err *err)
 {
+	const char *id = flag_value(c, "--id");
 	char slug[SLUG_BYTES + 1];
 	struct head now;
-	int rc = slug_ready(c, slug, err);
+	int rc;
 
+	if (id != NULL && request_id_check(id, err) < 0)
+		return usage_mark(err);
+	rc = slug_ready(c, slug, err);
 	if (rc == 0)
-		rc = loop_rollback(c->k, slug, &c->by, &now, err);
+		rc = loop_rollback(c->k, slug, id, &c->by, &now, err);
 	if (rc == 0)
 		printf("ok rolled back to %s (was %s)\n", now.head, now.prev);
 	return rc;

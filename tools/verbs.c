@@ -7,6 +7,7 @@
 /* clang-format off */
 #define ARTIFACT { "--artifact", "FILE", "the artifact: a path, or a name in the store's artifacts" }
 #define SLUG	 { "--slug", "NAME", "the slug, when it is not the artifact's name" }
+#define REQUEST_ID { "--id", "WORD", "asked again under the same id, it is not done again" }
 #define JSON	 { "--json", NULL, "one JSON object for programs" }
 #define END	 { NULL, NULL, NULL }
 
@@ -89,8 +90,9 @@ static const struct flag export_flags[] = {
 };
 static const struct flag promote_flags[] = {
 	ARTIFACT, SLUG, { "--rev", "vN", "the revision" },
-	{ "--force", NULL, "do not ask the gate" }, END
+	{ "--force", NULL, "do not ask the gate" }, REQUEST_ID, END
 };
+static const struct flag rollback_flags[] = { ARTIFACT, SLUG, REQUEST_ID, END };
 static const struct flag watch_flags[] = {
 	ARTIFACT, SLUG, { "--interval", "MS", "how often to look (default 30000)" }, END
 };
@@ -174,7 +176,7 @@ const struct verb verbs[] = {
 	{ "tune", "promote", "", "make a revision HEAD if its eval passes the gate",
 		NEED_STORE, EXIT_USAGE, 0, 1, cmd_promote, promote_flags },
 	{ "tune", "rollback", "", "exchange HEAD and head.prev",
-		NEED_STORE, EXIT_RUN, 0, 1, cmd_rollback, slug_flags },
+		NEED_STORE, EXIT_RUN, 0, 1, cmd_rollback, rollback_flags },
 	{ "tune", "status", "", "the state of an artifact's tuning, as JSON",
 		NEED_STORE, 0, 0, 1, cmd_status, slug_flags },
 	{ "tune", "watch", "", "step, eval and promote whenever enough rows came",

@@ -224,7 +224,7 @@ static int cycle_run(struct job *jb, struct err *err)
 	rc = eval_run(jb, rev, err);
 	if (rc < 0)
 		return rc;
-	return promote_gated(jb->k, jb->slug, rev, false, &jb->by, jb->rec.id, &now, err);
+	return promote_gated(jb->k, jb->slug, rev, false, NULL, &jb->by, jb->rec.id, &now, err);
 }
 
 static int run_body(struct job *jb, struct err *err)

@@ -115,7 +115,7 @@ int index_run(struct job *jb, struct err *err);
 int replay_run(struct job *jb, struct err *err);
 /* promote_gated(k, slug, rev, force, by, job, now, err): the gate and the transaction, without
  * looking for running jobs */
-int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
+int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force, const char *id,
 	const struct by *by, uint64_t job, struct head *now, struct err *err);
 /* step_check(k, tn, cf, o, from, offset, err): what can be refused before a job exists */
 int step_accept(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,

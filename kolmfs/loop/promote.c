@@ -81,6 +81,7 @@ struct gate {
 	struct artifact *af;
 	struct head hd;
 	const char *rev;
+	const char *id; /* of the request, or NULL */
 	char adapter[65];
 	struct record rd;
 	struct kscore k;
@@ -224,16 +225,26 @@ static int gate_open(struct kolm *k, const char *slug, struct gate *g, struct er
 	return rc;
 }
 
+/* ,"id":"x" or nothing */
+static const char *id_member(const char *id, char out[REQUEST_ID_BYTES + 16])
+{
+	out[0] = '\0';
+	if (id != NULL)
+		(void)snprintf(out, REQUEST_ID_BYTES + 16, ",\"id\":\"%s\"", id);
+	return out;
+}
+
 static int promote_logged(struct kolm *k, struct gate *g, bool force, const struct by *by,
 	uint64_t job, struct err *err)
 {
 	struct log_entry entry = {.event = "promoted", .slug = g->tn.slug, .job = job, .by = by};
-	char fields[256], kt[NUM_TEXT_BYTES];
+	char fields[256], kt[NUM_TEXT_BYTES], asked[REQUEST_ID_BYTES + 16];
 	int lock, rc;
 
-	(void)snprintf(fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"%s\",\"k\":%s%s",
-		g->rev, g->hd.head, g->rd.there ? num_text(g->k.composite, kt) : "null",
-		force ? ",\"forced\":true" : "");
+	(void)snprintf(fields, sizeof(fields),
+		"\"revision\":\"%s\",\"previous\":\"%s\",\"k\":%s%s%s", g->rev, g->hd.head,
+		g->rd.there ? num_text(g->k.composite, kt) : "null",
+		force ? ",\"forced\":true" : "", id_member(g->id, asked));
 	entry.fields = fields;
 	rc = tune_lock(&g->tn, &lock, err);
 	if (rc < 0)
@@ -253,10 +264,10 @@ static int promote_logged(struct kolm *k, struct gate *g, bool force, const stru
 	return rc;
 }
 
-int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
+int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force, const char *id,
 	const struct by *by, uint64_t job, struct head *now, struct err *err)
 {
-	struct gate g = {.kolm = k, .rev = rev};
+	struct gate g = {.kolm = k, .rev = rev, .id = id};
 	char kt[NUM_TEXT_BYTES], min[NUM_TEXT_BYTES];
 	int rc;
 
@@ -284,52 +295,84 @@ int promote_gated(struct kolm *k, const char *slug, const char *rev, bool force,
 	return rc;
 }
 
-int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const struct by *by,
+/* whether this request was done before: 1, 0 or an error */
+static int done_before(const struct tune *tn, const char *id, const char *event, const char *to,
 	struct head *now, struct err *err)
 {
-	struct tune tn;
-	int busy, rc;
+	int lock, rc;
 
-	rc = job_busy(k, slug, err);
+	if (id == NULL)
+		return 0;
+	rc = tune_lock(tn, &lock, err);
+	if (rc < 0)
+		return rc;
+	rc = request_done(tn, id, event, to, now, err);
+	close(lock);
+	return rc;
+}
+
+int loop_promote(struct kolm *k, const char *slug, const char *rev, bool force, const char *id,
+	const struct by *by, struct head *now, struct err *err)
+{
+	struct tune tn;
+	int busy = -1, rc;
+
+	rc = id != NULL ? request_id_check(id, err) : 0;
+	if (rc == 0)
+		rc = job_busy(k, slug, err);
 	if (rc == 0)
 		rc = tune_open(&k->st, slug, &tn, err);
 	if (rc < 0)
 		return rc;
-	/* E13 also for a job of another process */
+	/* E13 also for a job of another process; and from here on nobody else promotes */
 	rc = tune_lock_job(&tn, &busy, err);
+	if (rc == 0)
+		rc = done_before(&tn, id, "promoted", rev, now, err);
 	tune_close(&tn);
-	if (rc < 0)
-		return rc;
-	rc = promote_gated(k, slug, rev, force, by, 0, now, err);
-	close(busy);
-	return rc;
+	if (rc == 0)
+		rc = promote_gated(k, slug, rev, force, id, by, 0, now, err);
+	if (busy >= 0)
+		close(busy);
+	return rc < 0 ? rc : 0;
 }
 
-int loop_rollback(
-	struct kolm *k, const char *slug, const struct by *by, struct head *now, struct err *err)
+/* under the slug's lock */
+static int rollback(const struct tune *tn, const char *id, const struct by *by, struct head *now,
+	struct err *err)
 {
-	struct log_entry entry = {.event = "rolled_back", .slug = slug, .by = by};
-	char fields[96];
+	struct log_entry entry = {.event = "rolled_back", .slug = tn->slug, .by = by};
+	char fields[192], asked[REQUEST_ID_BYTES + 16];
 	struct head hd;
+	int rc = id != NULL ? request_done(tn, id, "rolled_back", NULL, now, err) : 0;
+
+	if (rc == 0)
+		rc = head_load(tn, &hd, err);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"%s\"%s", hd.prev,
+		hd.head, id_member(id, asked));
+	entry.fields = fields;
+	return head_rollback(tn, &entry, now, err);
+}
+
+int loop_rollback(struct kolm *k, const char *slug, const char *id, const struct by *by,
+	struct head *now, struct err *err)
+{
 	struct tune tn;
 	int lock, rc;
 
-	rc = tune_open(&k->st, slug, &tn, err);
+	rc = id != NULL ? request_id_check(id, err) : 0;
+	if (rc == 0)
+		rc = tune_open(&k->st, slug, &tn, err);
 	if (rc < 0)
 		return rc;
 	rc = tune_lock(&tn, &lock, err);
 	if (rc == 0) {
-		rc = head_load(&tn, &hd, err);
-		if (rc == 0) {
-			(void)snprintf(fields, sizeof(fields),
-				"\"revision\":\"%s\",\"previous\":\"%s\"", hd.prev, hd.head);
-			entry.fields = fields;
-			rc = head_rollback(&tn, &entry, now, err);
-		}
+		rc = rollback(&tn, id, by, now, err);
 		close(lock);
 	}
 	tune_close(&tn);
 	if (rc == 0)
 		change(k, slug, CHANGE_HEAD | CHANGE_STATUS | CHANGE_EVENTS);
-	return rc;
+	return rc < 0 ? rc : 0;
 }

@@ -57,17 +57,6 @@ int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err)
 	return 0;
 }
 
-/* a member of a line that is a revision; "" when it is not there */
-static void rev_member(struct json_slice line, const char *key, char out[REV_BYTES])
-{
-	struct json_slice v;
-
-	out[0] = '\0';
-	if (json_member(line, key, &v) && v.len > 2 && v.len - 2 < REV_BYTES &&
-		rev_check(v.text + 1, v.len - 2, NULL) == 0)
-		(void)snprintf(out, REV_BYTES, "%.*s", (int)v.len - 2, v.text + 1);
-}
-
 int head_logged(const struct tune *tn, struct head *out, struct err *err)
 {
 	static const char *const changes[] = {

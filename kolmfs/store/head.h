@@ -30,6 +30,21 @@ int head_promote(
 int head_rollback(
 	const struct tune *tn, const struct log_entry *entry, struct head *now, struct err *err);
 
+/*
+ * The id a promotion or a rollback was asked for with: of the form of a slug, at most 64. -EINVAL,
+ * -ENAMETOOLONG.
+ *
+ * request_done(tn, id, event, to, now, err): 1 when the audit log has a line of this slug with that
+ * id: ${event} ("promoted" or "rolled_back") and ${to} (NULL: any) were done, and *${now} is what
+ * HEAD and head.prev were then. 0: not done. -EINVAL: that id was another request. Recovers first,
+ * so that what a killed process began is decided. Under tune_lock; whoever then does it writes
+ * "id":"..." into the fields of its line.
+ */
+enum { REQUEST_ID_BYTES = 64 };
+int request_id_check(const char *id, struct err *err);
+int request_done(const struct tune *tn, const char *id, const char *event, const char *to,
+	struct head *now, struct err *err);
+
 /* head_recover(tn, err): finish or undo what a killed process left; 1 when something was repaired.
  */
 int head_recover(const struct tune *tn, struct err *err);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "store/head.h"
 #include "store/log.h"
 #include "store/store.h"
@@ -99,6 +100,14 @@ int head_logged(const struct tune *tn, struct head *out, struct err *err);
 int head_exchange(int dirfd, const char *a, const char *b, struct err *err);
 /* head_write(tn, name, rev, err): a new file ${name}, fsynced, not yet the directory */
 int head_write(const struct tune *tn, const char *name, const char *rev, struct err *err);
+
+/* ---- slug.c ---- */
+/* name_is_plain(name, len): [A-Za-z0-9_][A-Za-z0-9_-]* */
+bool name_is_plain(const char *name, size_t len);
+
+/* ---- request.c ---- */
+/* rev_member(line, key, out): a member of a line that is a revision; "" when it is none */
+void rev_member(struct json_slice line, const char *key, char out[REV_BYTES]);
 
 /* ---- reserve.c ---- */
 void reserve_make(const struct store *st);

@@ -1,5 +1,5 @@
 /* slug - the names of tune folders and of revisions (FORMATS sections 3 and 5). */
-#include "store/store.h"
+#include "store/private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,24 +13,28 @@ static bool is_name_char(char c)
 	       c == '_' || c == '-';
 }
 
+bool name_is_plain(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!is_name_char(name[i]))
+			return false;
+	return len > 0 && name[0] != '-';
+}
+
 int slug_check(const char *name, size_t len, struct err *err)
 {
 	/* what stands beside the slugs in the root of the mount */
 	static const char *const taken[] = {
 		"README", "version", "ctl", "error", "status", "logs", "rag", "tune"};
 	char quoted[ERR_QUOTE_BYTES + 8];
-	size_t given = len;
 
 	if (len > SLUG_BYTES)
 		return err_set(err, ENAMETOOLONG, "name longer than %d: \"%s\"", SLUG_BYTES,
 			err_quote(quoted, name, len));
-	for (size_t i = 0; i < len; i++)
-		if (!is_name_char(name[i]))
-			len = 0;
-	if (len == 0 || name[0] == '-')
+	if (!name_is_plain(name, len))
 		return err_set(err, EINVAL,
 			"bad name \"%s\": letters, digits, _ and -, not - first",
-			err_quote(quoted, name, given));
+			err_quote(quoted, name, len));
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (len == strlen(taken[i]) && memcmp(name, taken[i], len) == 0)
 			return err_set(err, EINVAL,

@@ -77,6 +77,11 @@ fails 1 'HEAD is v1 already' tune promote --artifact kind.kolm --rev v1
 run run kind.kolm quince --json --force; ends 0; says '"rev": "v1"'
 run tune rollback --artifact kind.kolm; ends 0; says_line 'ok rolled back to v0 (was v1)'
 run tune rollback --artifact kind.kolm; ends 0; says_line 'ok rolled back to v1 (was v0)'
+for i in 1 2; do # asked twice under one id
+	run tune rollback --artifact kind.kolm --id back-1; ends 0; says_line 'ok rolled back to v0 (was v1)'
+done
+fails 1 'id "back-1" was rollback already' tune promote --artifact kind.kolm --rev v1 --force --id back-1
+fails 1 'bad id "a b"' tune rollback --artifact kind.kolm --id 'a b'
 run tune capture-off --artifact kind.kolm; ends 0; says_line 'ok captures off ~/.kolm/tune/kind/captures.jsonl'
 works ', the chain holds' log verify
 [ "$(sha256sum kind.kolm)" = "$sum" ] || bad "the artifact changed"

@@ -83,14 +83,14 @@ static int k_promote(struct kolm *k, struct err *err)
 {
 	struct head now;
 
-	return loop_promote(k, "demo", "v3", true, &me, &now, err);
+	return loop_promote(k, "demo", "v3", true, "once", &me, &now, err);
 }
 
 static int k_rollback(struct kolm *k, struct err *err)
 {
 	struct head now;
 
-	return loop_rollback(k, "demo", &me, &now, err);
+	return loop_rollback(k, "demo", "once", &me, &now, err);
 }
 
 static int k_attach(struct kolm *k, struct err *err)

@@ -117,6 +117,8 @@ CHANGES = [  # name, command, what to run before
     ("capture-off", ("tune", "capture-off", *A), [("tune", "capture-on", *A)]),
     ("promote", ("tune", "promote", *A, "--rev", "v2", "--force"), None),
     ("rollback", ("tune", "rollback", *A), None),
+    ("promote id", ("tune", "promote", *A, "--rev", "v2", "--force", "--id", "once"), None),
+    ("rollback id", ("tune", "rollback", *A, "--id", "once"), None),
     ("append", ("run", ART, "one more"), [("tune", "capture-on", *A)]),
     ("confirm", ("captures", "confirm", *A, "--all"), None),
     ("drop", ("captures", "drop", *A, "--all"), None),
@@ -181,6 +183,11 @@ def one(name, words, at, before, after):
     now = state()
     if now not in ([after] if rc == 0 else [before, after]):
         fail(f"{what}: exit {rc}\nbefore {before}\nafter  {after}\nnow    {now}")
+    if "--id" in words:  # whoever did not hear the answer asks again: it is done once
+        for _ in range(2):
+            run(*words)
+        if state() != after:
+            fail(f"{what}, asked again under its id:\nafter {after}\nnow   {state()}")
     if hashlib.sha256(open(ART, "rb").read()).hexdigest() != ART_SHA:
         fail(f"{what}: the artifact changed")
     return inner > 0

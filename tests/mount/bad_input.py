@@ -292,7 +292,7 @@ def calls():
     j = lambda n: os.path.join(M, 'one', n)
     before = digest()
     os.close(os.open(j('ctl'), os.O_WRONLY | os.O_TRUNC))  # A01
-    expect('A01', 'usage', '-', '-', open(j('ctl')).read(), 'promote vN [force]')
+    expect('A01', 'usage', '-', '-', open(j('ctl')).read(), 'promote vN [force] [id=WORD]')
     expect_sys('A15', 'EBADF', lambda: os.write(os.open(j('ctl'), os.O_RDONLY), b'x'))
     for row, want, fn in (
             ('A16', 'EPERM', lambda: os.truncate(j('ctl'), 5)), ('A16', 'EPERM', lambda: os.rename(j('ctl'), j('x'))), ('A16', 'EPERM', lambda: os.unlink(j('ctl'))),

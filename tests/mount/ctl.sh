@@ -9,7 +9,7 @@ before=$(digest)
 
 # A01
 : >"$C" || fail "A01: an empty write"
-has "A01 reading gives the usage" "$(cat "$C")" "promote vN [force]"
+has "A01 reading gives the usage" "$(cat "$C")" "promote vN [force] [id=WORD]"
 for tail in '' '\n'; do
 	[ -n "$tail" ] && poke "$C" EINVAL '  \n \n' "empty command" # A02
 	poke "$C" EINVAL "   $tail" "empty command"

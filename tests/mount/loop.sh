@@ -94,7 +94,9 @@ poke "$C" ERANGE "set gate.k_min 1.1" "gate: number from 0 to 1" # E09
 same "rolled back" "v0 $v" "$(cat "$M/mood/HEAD") $(cat "$M/mood/head.prev")"
 mv "$M/mood/head.prev" "$M/mood/HEAD" || fail "the second mv"
 same "and forward" "$v v0" "$(cat "$M/mood/HEAD") $(cat "$M/mood/head.prev")"
-poke "$C" - rollback ok
+poke "$C" - "rollback id=r1" ok
+poke "$C" - "rollback id=r1" ok
+poke "$C" EINVAL "promote $v force id=r1" 'id "r1" was rollback already'
 same "the verb does the same" "v0 $v" "$(cat "$M/mood/HEAD") $(cat "$M/mood/head.prev")"
 has "the event" "$(tail -n 1 "$M/mood/events")" '{"event":"rolled_back","revision":"v0","previous":"'"$v"'"'
 

@@ -113,7 +113,7 @@ Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
 	cr_expect_null(strchr(text.data, '\033'));
 	cr_expect_not_null(strstr(text.data, "stopped after 1000 ms"));
 	buf_release(&text);
-	fails(loop_promote(r.k, "letters", "v0", false, &r.by, &now, &r.err), EALREADY,
+	fails(loop_promote(r.k, "letters", "v0", false, NULL, &r.by, &now, &r.err), EALREADY,
 		"HEAD is v0 already");
 
 	make_v1(&r, "letters");
@@ -124,10 +124,11 @@ Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
 		"revision accuracy p50_latency_us latency_noise_us k adapter_sha256");
 	cr_expect_not_null(strstr(text.data, "\"revision\": \"v0\""));
 	buf_release(&text);
-	fails(loop_promote(r.k, "letters", "v1", false, &r.by, &now, &r.err), ERANGE, "K_GATE: 0.");
+	fails(loop_promote(r.k, "letters", "v1", false, NULL, &r.by, &now, &r.err), ERANGE,
+		"K_GATE: 0.");
 	/* the same answers, so only the noise of latency is between them */
 	works(loop_set(r.k, "letters", "gate.k_min", "0.1", &r.by, &r.err));
-	fails(loop_promote(r.k, "letters", "v1", false, &r.by, &now, &r.err), ESTALE,
+	fails(loop_promote(r.k, "letters", "v1", false, NULL, &r.by, &now, &r.err), ESTALE,
 		"gate settings changed");
 	fails(loop_eval(r.k, "letters", "v9", &r.by, &(uint64_t){0}, &r.err), ENOENT,
 		"no revision v9 (have v0..v1)");
@@ -156,9 +157,10 @@ Test(loop_eval, one_attempt_to_reach_the_network_fails_it_all)
 	cr_expect_gt(number(&text, "egress"), 0, "%s", text.data);
 	cr_expect_not_null(strstr(text.data, "egress attempt: fetch"));
 	buf_release(&text);
-	fails(loop_promote(r.k, "leaky", "v1", false, &r.by, &now, &r.err), EPERM,
+	fails(loop_promote(r.k, "leaky", "v1", false, NULL, &r.by, &now, &r.err), EPERM,
 		"egress attempt");
-	fails(loop_promote(r.k, "leaky", "v1", true, &r.by, &now, &r.err), EPERM, "egress attempt");
+	fails(loop_promote(r.k, "leaky", "v1", true, NULL, &r.by, &now, &r.err), EPERM,
+		"egress attempt");
 	cr_expect_eq(in_log(&r, "\"egress_blocked\""), 1);
 	cr_expect_eq(in_log(&r, "\"eval_complete\""), 0);
 	rig_close(&r);

@@ -158,7 +158,7 @@ static int promote(struct gate_rig *g, const char *rev, bool force)
 	struct head now;
 
 	g->r.err = ERR_NONE;
-	return loop_promote(g->r.k, "gated", rev, force, &g->r.by, &now, &g->r.err);
+	return loop_promote(g->r.k, "gated", rev, force, NULL, &g->r.by, &now, &g->r.err);
 }
 
 static void expect_head(struct gate_rig *g, const char *head, const char *prev)
@@ -474,7 +474,7 @@ Test(loop_gate, promote_and_back_and_back_again)
 
 	gate_start(&g);
 	g.r.err = ERR_NONE;
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), -ENOENT);
+	cr_expect_eq(loop_rollback(g.r.k, "gated", NULL, &g.r.by, &now, &g.r.err), -ENOENT);
 	cr_expect_not_null(strstr(g.r.err.text, "no prior head to roll back to"));
 	c = good(&g, "v1", "v0");
 	record(&g, "v1", &c);
@@ -483,16 +483,77 @@ Test(loop_gate, promote_and_back_and_back_again)
 	record(&g, "v2", &c);
 	cr_assert_eq(promote(&g, "v2", false), 0, "%s", g.r.err.text);
 	expect_head(&g, "v2", "v1");
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_eq(loop_rollback(g.r.k, "gated", NULL, &g.r.by, &now, &g.r.err), 0, "%s",
+		g.r.err.text);
 	cr_expect_str_eq(now.head, "v1");
 	expect_head(&g, "v1", "v2");
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_eq(loop_rollback(g.r.k, "gated", NULL, &g.r.by, &now, &g.r.err), 0, "%s",
+		g.r.err.text);
 	expect_head(&g, "v2", "v1");
 	refused(&g, "v2", false, EALREADY, "HEAD is v2 already");
 	expect_head(&g, "v2", "v1");
 	cr_expect_eq(in_log(&g.r, "\"promoted\""), 2);
 	cr_expect_eq(in_log(&g.r, "\"rolled_back\""), 2);
 	cr_expect_eq(log_verify(&g.r.k->st, &lines, &g.r.err), 0, "%s", g.r.err.text);
+	gate_end(&g);
+}
+
+static int back(struct gate_rig *g, const char *id, struct head *now)
+{
+	g->r.err = ERR_NONE;
+	return loop_rollback(g->r.k, "gated", id, &g->r.by, now, &g->r.err);
+}
+
+/* reliability.md 9.2: the same id twice is answered from the log */
+Test(loop_gate, a_request_repeated_is_done_once)
+{
+	struct gate_rig g;
+	struct head now;
+	const char *const bad[] = {"", "-x", "a b", "a/b", "a\"b"};
+	char longest[67];
+
+	gate_start(&g);
+	for (int i = 0; i < 2; i++) {
+		cr_expect_eq(
+			loop_promote(g.r.k, "gated", "v1", true, "one", &g.r.by, &now, &g.r.err), 0,
+			"%s", g.r.err.text);
+		cr_expect(strcmp(now.head, "v1") == 0 && strcmp(now.prev, "v0") == 0);
+		expect_head(&g, "v1", "v0");
+	}
+	cr_assert_eq(promote(&g, "v2", true), 0, "%s", g.r.err.text);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(back(&g, "two", &now), 0, "%s", g.r.err.text);
+		cr_expect(strcmp(now.head, "v1") == 0 && strcmp(now.prev, "v2") == 0);
+		expect_head(&g, "v1", "v2");
+	}
+	/* however long ago, and whatever HEAD is now; what was done is what is said */
+	cr_expect_eq(loop_promote(g.r.k, "gated", "v1", true, "one", &g.r.by, &now, &g.r.err), 0,
+		"%s", g.r.err.text);
+	cr_expect(strcmp(now.head, "v1") == 0 && strcmp(now.prev, "v0") == 0);
+	/* another request under that id */
+	cr_expect_eq(back(&g, "one", &now), -EINVAL);
+	cr_expect_not_null(strstr(g.r.err.text, "id \"one\" was promote v1 already"));
+	cr_expect_eq(
+		loop_promote(g.r.k, "gated", "v3", true, "one", &g.r.by, &now, &g.r.err), -EINVAL);
+	cr_expect_eq(
+		loop_promote(g.r.k, "gated", "v2", true, "two", &g.r.by, &now, &g.r.err), -EINVAL);
+	cr_expect_not_null(strstr(g.r.err.text, "id \"two\" was rollback already"));
+	/* refused ones are asked anew */
+	cr_expect_eq(loop_promote(g.r.k, "gated", "v3", false, "three", &g.r.by, &now, &g.r.err),
+		-ERANGE);
+	cr_expect_eq(loop_promote(g.r.k, "gated", "v3", true, "three", &g.r.by, &now, &g.r.err), 0,
+		"%s", g.r.err.text);
+	expect_head(&g, "v3", "v1");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_eq(back(&g, bad[i], &now), -EINVAL, "%s", bad[i]);
+	memset(longest, 'x', sizeof(longest));
+	longest[65] = '\0';
+	cr_expect_eq(back(&g, longest, &now), -ENAMETOOLONG);
+	expect_head(&g, "v3", "v1");
+	longest[64] = '\0';
+	cr_expect_eq(back(&g, longest, &now), 0, "%s", g.r.err.text);
+	cr_expect_eq(in_log(&g.r, "\"promoted\""), 3);
+	cr_expect_eq(in_log(&g.r, "\"rolled_back\""), 2);
 	gate_end(&g);
 }
 
@@ -539,13 +600,13 @@ Test(loop_gate, no_way_back_to_what_is_damaged)
 	cr_assert_eq(replace_file(dir, "adapter_model.safetensors", "changed", 7, 0600, NULL), 0);
 	close(dir);
 	g.r.err = ERR_NONE;
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), -EUCLEAN);
+	cr_expect_eq(loop_rollback(g.r.k, "gated", NULL, &g.r.by, &now, &g.r.err), -EUCLEAN);
 	cr_expect_not_null(strstr(g.r.err.text, "v1 is damaged: files.json"), "%s", g.r.err.text);
 	cr_expect_not_null(strstr(g.r.err.text, "HEAD stays v2"), "%s", g.r.err.text);
 	expect_head(&g, "v2", "v1");
 	/* gone altogether */
 	cr_assert_eq(dir_remove(g.tn.dir, "revisions/v1", NULL), 0);
-	cr_expect_eq(loop_rollback(g.r.k, "gated", &g.r.by, &now, &g.r.err), -EUCLEAN, "%s",
+	cr_expect_eq(loop_rollback(g.r.k, "gated", NULL, &g.r.by, &now, &g.r.err), -EUCLEAN, "%s",
 		g.r.err.text);
 	expect_head(&g, "v2", "v1");
 	gate_end(&g);
