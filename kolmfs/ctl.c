@@ -106,7 +106,8 @@ static int check_words(const struct ctl_call *call, const struct verb *vb, struc
 
 	/* a bad revision is said first: `promote v1; rm -rf /` is about "v1;", not about the number
 	 * of words (A20) */
-	if (vb->revision && given >= 1 && rev_check(call->word[1], strlen(call->word[1]), err) < 0)
+	if (vb->revision && given >= 1 && (vb->min >= 1 || strchr(call->word[1], '=') == NULL) &&
+		rev_check(call->word[1], strlen(call->word[1]), err) < 0)
 		return -err->no;
 	if (given < vb->min)
 		return err_set(err, EINVAL, "%s: needs %s", vb->name, vb->needs);

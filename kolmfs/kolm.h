@@ -96,6 +96,9 @@ int init_option(struct init_options *o, const char *key, const char *value, unsi
 	struct err *err);
 int step_option(struct step_options *o, const char *key, const char *value, unsigned *seen,
 	struct err *err);
+/* eval_option: of an eval, timeout=S */
+int eval_option(
+	int64_t *timeout_s, const char *key, const char *value, unsigned *seen, struct err *err);
 int index_option(struct index_options *o, const char *key, const char *value, unsigned *seen,
 	struct err *err);
 
@@ -119,7 +122,8 @@ int loop_config_write(struct kolm *k, const char *slug, const char *text, size_t
 int loop_step(struct kolm *k, const char *slug, const struct step_options *o, const struct by *by,
 	uint64_t *job, struct err *err);
 int loop_eval(struct kolm *k, const char *slug, const char *rev /* NULL: HEAD */,
-	const struct by *by, uint64_t *job, struct err *err);
+	int64_t timeout_s /* of one call of the model; 0: 30 */, const struct by *by, uint64_t *job,
+	struct err *err);
 int loop_cycle(
 	struct kolm *k, const char *slug, const struct by *by, uint64_t *job, struct err *err);
 enum export_form { EXPORT_PEFT, EXPORT_GGUF, EXPORT_MERGED };
@@ -185,12 +189,12 @@ struct run_result {
 int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *out, struct err *err);
 void run_result_release(struct run_result *r);
 /*
- * kolm_measure(k, slug, artifact, input, params, out, err): the same call on the bench: nothing is
- * logged or captured. ${input} is JSON as it is; ${slug} may be NULL (no model then). ${out}->input
- * stays empty.
+ * kolm_measure(k, slug, artifact, input, params, timeout_s, out, err): the same call on the bench:
+ * nothing is logged or captured. ${input} is JSON as it is; ${slug} may be NULL (no model then);
+ * ${timeout_s} as in struct run_request. ${out}->input stays empty.
  */
 int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
-	struct json_slice params, struct run_result *out, struct err *err);
+	struct json_slice params, int64_t timeout_s, struct run_result *out, struct err *err);
 /* kolm_measure_end(k, slug, artifact, err): the bench is over. No measured answer counts before
  * this: it fails when the cell did not end as cells end, -EPERM "egress attempt: ..." when it tried
  * to reach the network after an answer. */

@@ -120,6 +120,12 @@ static int set_index(
 	return index_option(options, key, value, seen, err);
 }
 
+static int set_eval(
+	void *options, const char *key, const char *value, unsigned *seen, struct err *err)
+{
+	return eval_option(options, key, value, seen, err);
+}
+
 static int say_job(struct ctl_call *call, int rc, const uint64_t *job)
 {
 	if (rc == 0)
@@ -180,11 +186,17 @@ static int step_run(struct ctl_call *call, struct err *err)
 
 static int eval_run(struct ctl_call *call, struct err *err)
 {
+	/* a word with '=' is an option; check_words() knows it too */
+	const char *rev =
+		call->argc > 1 && strchr(call->word[1], '=') == NULL ? call->word[1] : NULL;
+	int64_t timeout_s = 0;
 	uint64_t job = 0;
+	int rc = take_options(call, rev != NULL ? 2 : 1, &timeout_s, set_eval, err);
 
 	return say_job(call,
-		loop_eval(call->sv->k, call->at->slug, call->argc > 1 ? call->word[1] : NULL,
-			&call->by, &job, err),
+		rc < 0 ? rc
+		       : loop_eval(
+				 call->sv->k, call->at->slug, rev, timeout_s, &call->by, &job, err),
 		&job);
 }
 
@@ -357,7 +369,7 @@ const struct verb root_verbs[] = {
 
 const struct verb slug_verbs[] = {
 	{ "step", "[epochs=N lr=X batch=N seed=N mem=BYTES airgap=on|off rows=teach|all from=vN]", 0, -1, .run = step_run },
-	{ "eval", "[vN]", 0, 1, .revision = true, .run = eval_run },
+	{ "eval", "[vN] [timeout=S]", 0, 2, .revision = true, .run = eval_run },
 	{ "replay", "vN", 1, 1, .revision = true, .needs = "a revision", .run = replay_run },
 	{ "promote", "vN [force] [id=WORD]", 1, 3, .revision = true, .needs = "a revision", .run = promote_run },
 	{ "rollback", "[id=WORD]", 0, 1, .run = rollback_run },

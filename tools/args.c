@@ -7,6 +7,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/limits.h"
+#include "base/num.h"
+
 static const char usage_code[] = "KOLM_E_USAGE", missing_code[] = "KOLM_E_MISSING";
 
 int usage_mark(struct err *err)
@@ -124,6 +127,18 @@ bool flag_on(const struct cli *c, const char *name)
 	int i = flag_index(c->verb, name);
 
 	return i >= 0 && c->given[i];
+}
+
+int flag_timeout(const struct cli *c, int64_t *out, struct err *err)
+{
+	const char *given = flag_value(c, "--timeout");
+
+	*out = 0;
+	if (given == NULL)
+		return 0;
+	return num_whole(given, strlen(given), 1, LM_CALL_S_MAX, out) < 0
+		       ? usage_error(err, "--timeout: seconds, 1 to %d", LM_CALL_S_MAX)
+		       : 0;
 }
 
 static bool is_group(const char *word)

@@ -77,7 +77,7 @@ int bench_measure(void *arg, const char *artifact_path, size_t case_index, struc
 	one = artifact_case(b->probe, case_index);
 	for (int i = b->is_warm ? 1 : 0; i < 2; i++) {
 		rc = kolm_measure(b->k != NULL ? b->k : b->c->k, b->k != NULL ? BENCH_SLUG : NULL,
-			artifact_path, one->input, one->params.len > 0 ? one->params : b->params,
+			artifact_path, one->input, one->params.len > 0 ? one->params : b->params, 0,
 			&r, err);
 		if (rc < 0)
 			break;

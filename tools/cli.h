@@ -74,6 +74,8 @@ int args_parse(struct cli *c, int argc, char **argv, struct err *err);
  */
 const char *flag_value(const struct cli *c, const char *name);
 bool flag_on(const struct cli *c, const char *name);
+/* flag_timeout(c, out, err): --timeout, seconds of one call of the model; 0 when it was not given */
+int flag_timeout(const struct cli *c, int64_t *out, struct err *err);
 /* usage_error(err, fmt): -EINVAL that ends with exit code 1; usage_mark(err): make a failure one.
  */
 int usage_error(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

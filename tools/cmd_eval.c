@@ -21,6 +21,7 @@ struct eval {
 	struct buf errors;	    /* JSON objects with commas */
 	struct buf inputs, outputs; /* JSON arrays of what the receipt digests, open */
 	char rev[REV_BYTES];	    /* whose model answered, "" none */
+	int64_t timeout_s;
 	double *latency;
 	size_t n, passed, ran;
 };
@@ -105,7 +106,7 @@ static int one_case(struct eval *ev, const char *id, struct json_slice input,
 	/* an eval is of a warm cell: the first case runs once unmeasured */
 	for (int i = ev->n == 0 ? 0 : 1; i < 2; i++) {
 		rc = kolm_measure(ev->c->k, ev->slug[0] != '\0' ? ev->slug : NULL, ev->path, input,
-			params, &res, &why);
+			params, ev->timeout_s, &res, &why);
 		if (rc == 0 && i == 0)
 			run_result_release(&res);
 	}
@@ -314,7 +315,9 @@ int cmd_eval(struct cli *c, struct err *err)
 	char receipt[STORE_PATH_BYTES];
 	int rc;
 
-	rc = path_artifact(c, ev.path, err);
+	rc = flag_timeout(c, &ev.timeout_s, err);
+	if (rc == 0)
+		rc = path_artifact(c, ev.path, err);
 	if (rc == 0)
 		rc = artifact_keys_load(kolm_store(c->k)->dir, c->store, false, &keys, err);
 	if (rc == 0)

@@ -11,7 +11,7 @@
 #include "base/replace.h"
 #include "tools/cli.h"
 
-enum { INPUT_BYTES_MAX = 4 << 20, PREVIEW_UNITS = 200, TIMEOUT_S_MAX = 3600 };
+enum { INPUT_BYTES_MAX = 4 << 20, PREVIEW_UNITS = 200 };
 
 struct running {
 	struct cli *c;
@@ -76,17 +76,6 @@ static int read_params(struct running *r, struct err *err)
 	say_text(stderr, err->text);
 	fputc('\n', stderr);
 	return EXIT_GATE;
-}
-
-static int read_timeout(const struct cli *c, int64_t *out, struct err *err)
-{
-	const char *given = flag_value(c, "--timeout");
-
-	if (given == NULL)
-		return 0;
-	return num_whole(given, strlen(given), 1, TIMEOUT_S_MAX, out) < 0
-		       ? usage_error(err, "--timeout: seconds, 1 to %d", TIMEOUT_S_MAX)
-		       : 0;
 }
 
 static int open_artifact(struct running *r, struct err *err)
@@ -289,7 +278,7 @@ int cmd_run(struct cli *c, struct err *err)
 	int64_t timeout = 0;
 	int rc;
 
-	rc = read_timeout(c, &timeout, err);
+	rc = flag_timeout(c, &timeout, err);
 	if (rc == 0)
 		rc = read_params(&r, err);
 	if (rc == 0)

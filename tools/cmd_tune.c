@@ -210,17 +210,20 @@ int cmd_tune_eval(struct cli *c, struct err *err)
 	const char *rev = flag_value(c, "--rev");
 	char slug[SLUG_BYTES + 1], k[NUM_TEXT_BYTES], gate[NUM_TEXT_BYTES];
 	struct job_record jr;
+	int64_t timeout_s;
 	double k_min = 0;
 	uint64_t id;
 	int rc;
 
 	if (rev != NULL && rev_check(rev, strlen(rev), err) < 0)
 		return usage_mark(err);
-	rc = slug_ready(c, slug, err);
+	rc = flag_timeout(c, &timeout_s, err);
+	if (rc == 0)
+		rc = slug_ready(c, slug, err);
 	if (rc == 0)
 		rc = gate_of(c, slug, &k_min, err);
 	if (rc == 0)
-		rc = loop_eval(c->k, slug, rev, &c->by, &id, err);
+		rc = loop_eval(c->k, slug, rev, timeout_s, &c->by, &id, err);
 	if (rc == 0)
 		rc = job_finish(c, slug, id, &jr, err);
 	if (rc < 0)

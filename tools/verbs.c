@@ -8,6 +8,7 @@
 #define ARTIFACT { "--artifact", "FILE", "the artifact: a path, or a name in the store's artifacts" }
 #define SLUG	 { "--slug", "NAME", "the slug, when it is not the artifact's name" }
 #define REQUEST_ID { "--id", "WORD", "asked again under the same id, it is not done again" }
+#define TIMEOUT	 { "--timeout", "S", "seconds the model may take for one call (default 30)" }
 #define JSON	 { "--json", NULL, "one JSON object for programs" }
 #define END	 { NULL, NULL, NULL }
 
@@ -45,7 +46,7 @@ static const struct flag run_flags[] = {
 	ARTIFACT, SLUG,
 	{ "--input", "FILE|@FILE|-", "read the input from a file or standard input" },
 	{ "--params", "JSON|@FILE", "lib.params" },
-	{ "--timeout", "S", "seconds the model may take for one call (default 30)" },
+	TIMEOUT,
 	{ "--receipt", "FILE", "sign what went in and what came out (default: the store's receipts)" },
 	JSON,
 	{ "--strict", NULL, "exit 2 when the artifact is not production ready" },
@@ -56,7 +57,7 @@ static const struct flag eval_flags[] = {
 	ARTIFACT, SLUG,
 	{ "--examples", "FILE", "these cases instead, JSONL" },
 	{ "--trace", NULL, "a line for every case" },
-	JSON, END
+	TIMEOUT, JSON, END
 };
 static const struct flag init_flags[] = {
 	ARTIFACT,
@@ -80,7 +81,7 @@ static const struct flag step_flags[] = {
 	END
 };
 static const struct flag tune_eval_flags[] = {
-	ARTIFACT, SLUG, { "--rev", "vN", "default: HEAD" }, END
+	ARTIFACT, SLUG, { "--rev", "vN", "default: HEAD" }, TIMEOUT, END
 };
 static const struct flag rev_flags[] = { ARTIFACT, SLUG, { "--rev", "vN", "the revision" }, END };
 static const struct flag export_flags[] = {

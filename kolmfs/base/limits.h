@@ -41,8 +41,10 @@ enum {
 	JS_MESSAGE_BYTES = 200,
 
 	/* ---- a recipe's calls of the model ---- */
-	/* one call, on a slow machine a hundred tokens; --timeout changes it */
+	/* one call, on a slow machine a hundred tokens; timeout= changes it */
 	LM_CALL_MS = 30000,
+	/* what timeout= may say: nobody waits an hour for one answer */
+	LM_CALL_S_MAX = 3600,
 	LM_TOKENS_DEFAULT = 256,
 	/* half of the smallest base's context */
 	LM_TOKENS_MAX = 4096,

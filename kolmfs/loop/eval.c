@@ -33,8 +33,8 @@ struct eval {
 	int done, of;
 };
 
-int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by *by, uint64_t *id,
-	struct err *err)
+int loop_eval(struct kolm *k, const char *slug, const char *rev, int64_t timeout_s,
+	const struct by *by, uint64_t *id, struct err *err)
 {
 	struct artifact *af;
 	struct head hd;
@@ -63,7 +63,7 @@ int loop_eval(struct kolm *k, const char *slug, const char *rev, const struct by
 	artifact_free(af);
 	if (rc < 0)
 		goto out;
-	rc = job_accept_rev(k, JOB_EVAL, &tn, rev, by, id, err);
+	rc = job_accept_rev(k, JOB_EVAL, &tn, rev, timeout_s, by, id, err);
 out:
 	tune_close(&tn);
 	return rc;
@@ -178,7 +178,10 @@ static int measure(struct eval *ev, struct err *err)
 		(void)buf_addf(&request, "{\"id\":2,\"op\":\"eval\",\"revs\":[\"%s\"", ev->rev);
 		if (ev->head[0] != '\0')
 			(void)buf_addf(&request, ",\"%s\"", ev->head);
-		(void)buf_puts(&request, "],\"out\":10}");
+		(void)buf_puts(&request, "],\"out\":10");
+		if (jb->timeout_s > 0)
+			(void)buf_addf(&request, ",\"timeout\":%lld", (long long)jb->timeout_s);
+		(void)buf_putc(&request, '}');
 		rc = request.failed ? err_nomem(err)
 				    : runner_call(rn, request.data, request.len, on_case, ev,
 					      &answer, err);
@@ -316,7 +319,10 @@ static int render(const struct eval *ev, const struct kscore *ks, struct buf *ou
 	(void)json_put_number(&b, ev->cf.k_min);
 	(void)buf_addf(&b, ",\"gate_require_improvement\":%s",
 		ev->cf.require_improvement ? "true" : "false");
-	(void)buf_addf(&b, "%s}}", buf_str(&ev->settings));
+	(void)buf_puts(&b, buf_str(&ev->settings));
+	if (ev->jb->timeout_s > 0)
+		(void)buf_addf(&b, ",\"timeout\":%lld", (long long)ev->jb->timeout_s);
+	(void)buf_puts(&b, "}}");
 	rc = b.failed ? -ENOMEM : json_pretty((struct json_slice){b.data, b.len}, out);
 	buf_release(&b);
 	return rc;

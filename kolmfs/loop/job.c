@@ -376,7 +376,7 @@ int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err)
 }
 
 int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, const char *rev,
-	const struct by *by, uint64_t *id, struct err *err)
+	int64_t timeout_s, const struct by *by, uint64_t *id, struct err *err)
 {
 	struct job *jb = job_new(k, kind, tn->slug, by);
 	int rc;
@@ -390,7 +390,12 @@ int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, co
 	}
 	(void)snprintf(jb->rev, sizeof(jb->rev), "%s", rev);
 	(void)snprintf(jb->rec.rev, sizeof(jb->rec.rev), "%s", rev);
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %s", kind_names[kind], rev);
+	jb->timeout_s = timeout_s;
+	if (timeout_s > 0)
+		(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %s timeout=%lld",
+			kind_names[kind], rev, (long long)timeout_s);
+	else
+		(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %s", kind_names[kind], rev);
 	return job_accept(k, jb, id, err);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "kolm.h"
 #include "rag/kolmrag.h"
 
@@ -254,6 +255,24 @@ int step_option(
 	if (rc == 0)
 		(void)snprintf(o->given + n, sizeof(o->given) - n, " %s=%s", key, value);
 	return rc;
+}
+
+/* ---- eval ---- */
+
+static int set_timeout(void *o, const char *key, const char *value, struct err *err)
+{
+	return range_whole(key, value, 1, LM_CALL_S_MAX, o, err);
+}
+
+static const struct option eval_table[] = {
+	{"timeout", set_timeout},
+};
+
+int eval_option(
+	int64_t *timeout_s, const char *key, const char *value, unsigned *seen, struct err *err)
+{
+	return set_option(eval_table, sizeof(eval_table) / sizeof(eval_table[0]), timeout_s, key,
+		value, seen, err);
 }
 
 /* ---- index ---- */

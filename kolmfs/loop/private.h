@@ -26,6 +26,7 @@ struct job {
 	struct step_options step;
 	struct index_options index;
 	char rev[REV_BYTES]; /* eval: what to measure; step: the number reserved */
+	int64_t timeout_s;   /* eval: of one call of the model, 0: the default */
 	int dir;	     /* jobs/N, owned by the thread */
 	int slug_lock;	     /* tune_lock_job(), owned; -1 for an index job */
 	bool resumed;
@@ -93,9 +94,10 @@ int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **o
 /* job_accept(k, jb, verb, err): takes ownership of the malloc'ed ${jb}, reserves its number, starts
  * its thread. On failure ${jb} is freed. */
 int job_accept(struct kolm *k, struct job *jb, uint64_t *id, struct err *err);
-/* job_accept_rev(k, kind, tn, rev, by, id, err): a job on a revision: "eval v1", "replay v1" */
+/* job_accept_rev(k, kind, tn, rev, timeout_s, by, id, err): a job on a revision: "eval v1",
+ * "eval v1 timeout=5", "replay v1" */
 int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, const char *rev,
-	const struct by *by, uint64_t *id, struct err *err);
+	int64_t timeout_s, const struct by *by, uint64_t *id, struct err *err);
 struct job *job_new(struct kolm *k, enum job_kind kind, const char *slug, const struct by *by);
 int job_busy(
 	struct kolm *k, const char *slug, struct err *err); /* -EBUSY "job 17 (step) is running" */

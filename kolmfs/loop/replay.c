@@ -69,7 +69,7 @@ int loop_replay(struct kolm *k, const char *slug, const char *rev, const struct 
 	cJSON_Delete(train);
 	if (rc < 0)
 		goto out;
-	rc = job_accept_rev(k, JOB_REPLAY, &tn, rev, by, id, err);
+	rc = job_accept_rev(k, JOB_REPLAY, &tn, rev, 0, by, id, err);
 out:
 	tune_close(&tn);
 	return rc;

@@ -279,7 +279,7 @@ out:
 }
 
 int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct json_slice input,
-	struct json_slice params, struct run_result *out, struct err *err)
+	struct json_slice params, int64_t timeout_s, struct run_result *out, struct err *err)
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
 	struct err local = ERR_NONE;
@@ -294,6 +294,8 @@ int kolm_measure(struct kolm *k, const char *slug, const char *artifact, struct 
 		(void)buf_puts(&request, ",\"params\":");
 		(void)json_compact(params, &request);
 	}
+	if (timeout_s > 0)
+		(void)buf_addf(&request, ",\"timeout\":%lld", (long long)timeout_s);
 	(void)buf_putc(&request, '}');
 	rc = request.failed ? err_nomem(err) : call_warm(k, slug, artifact, &request, &answer, err);
 	if (rc == 0)

@@ -57,6 +57,11 @@ fails 4 'model call stopped after 2000 ms' run ask.kolm "$LONGTALK" --force --ti
 [ $((($(date +%s%N) - from) / 1000000)) -ge 1900 ] || bad "stopped before its time"
 fails 4 'model call stopped after 200 ms' run ask.kolm "$(printf '%s' "$LONGTALK" | jq -c '.options.timeout = 0.2')" --force --timeout 60
 fails 1 '--timeout: seconds, 1 to 3600' run ask.kolm x --timeout 0
+# in an eval too, where a call that takes too long fails its case and nothing else
+jq -cn --argjson i "$LONGTALK" '{id:"long",input:$i,expected:"never"},{id:"short",input:{free:1},expected:"bound"}' >two.jsonl
+run eval ask.kolm --examples two.jsonl --trace --timeout 1; ends 0; says_line '  passed:    1 / 2  (50.0%)'; says 'long  error: model call stopped after 1000 ms'
+fails 1 '--timeout: seconds, 1 to 3600' eval ask.kolm --timeout 3601
+fails 1 '--timeout: seconds, 1 to 3600' tune eval --artifact ask.kolm --timeout soon
 
 # rows: the answer is found through the schema, and only what the grammar lets it say
 C=$S/tune/ask/captures.jsonl

@@ -33,7 +33,7 @@ static struct job_record eval(struct rig *r, const char *slug, const char *rev)
 	uint64_t job;
 
 	r->err = ERR_NONE;
-	cr_assert_eq(loop_eval(r->k, slug, rev, &r->by, &job, &r->err), 0, "%s", r->err.text);
+	cr_assert_eq(loop_eval(r->k, slug, rev, 0, &r->by, &job, &r->err), 0, "%s", r->err.text);
 	return job_end(r, slug, job);
 }
 
@@ -130,7 +130,7 @@ Test(loop_eval, eval_json_has_everything_in_order_and_head_beside_it)
 	works(loop_set(r.k, "letters", "gate.k_min", "0.1", &r.by, &r.err));
 	fails(loop_promote(r.k, "letters", "v1", false, NULL, &r.by, &now, &r.err), ESTALE,
 		"gate settings changed");
-	fails(loop_eval(r.k, "letters", "v9", &r.by, &(uint64_t){0}, &r.err), ENOENT,
+	fails(loop_eval(r.k, "letters", "v9", 0, &r.by, &(uint64_t){0}, &r.err), ENOENT,
 		"no revision v9 (have v0..v1)");
 	rig_close(&r);
 }
@@ -213,7 +213,7 @@ Test(loop_eval, cancel_ends_it_and_keeps_the_old_record)
 			i, i);
 	compile(&r, "letters", source, many.data);
 	works(init(&r, NULL));
-	works(loop_eval(r.k, "letters", NULL, &r.by, &job, &r.err));
+	works(loop_eval(r.k, "letters", NULL, 0, &r.by, &job, &r.err));
 	nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 	works(loop_cancel(r.k, "letters", 0, &r.by, &r.err));
 	jr = job_end(&r, "letters", job);

@@ -219,12 +219,12 @@ Test(loop_init, artifact_gone_or_changed_after_init)
 	artifact_free(af);
 	(void)snprintf(away, sizeof(away), "%s/away", r.path);
 	cr_assert_eq(rename(r.artifact, away), 0);
-	fails(loop_eval(r.k, "echo", NULL, &r.by, &job, &r.err), ENOENT, "artifact is gone: ");
+	fails(loop_eval(r.k, "echo", NULL, 0, &r.by, &job, &r.err), ENOENT, "artifact is gone: ");
 	cr_expect_not_null(strstr(r.err.text, was));
 	cr_expect_not_null(strstr(r.err.text, r.artifact));
 	fails(kolm_run(r.k, &rq, &rr, &r.err), ENOENT, "artifact is gone: ");
 	compile(&r, "echo", "function generate() { return 'another'; }", ONE_CASE);
-	fails(loop_eval(r.k, "echo", NULL, &r.by, &job, &r.err), ESTALE,
+	fails(loop_eval(r.k, "echo", NULL, 0, &r.by, &job, &r.err), ESTALE,
 		"artifact changed since init");
 	cr_expect_not_null(strstr(r.err.text, was));
 	fails(kolm_run(r.k, &rq, &rr, &r.err), ESTALE, "artifact changed since init");

@@ -19,7 +19,7 @@ Test(loop_nocases, nothing_to_measure)
 	works(write_all(fd, zip.data, zip.len, &r.err));
 	close(fd);
 	works(init(&r, NULL));
-	fails(loop_eval(r.k, "bare", "v0", &r.by, &job, &r.err), EINVAL,
+	fails(loop_eval(r.k, "bare", "v0", 0, &r.by, &job, &r.err), EINVAL,
 		"no eval cases: nothing to measure");
 	cr_expect_eq(job, 0, "a refused eval has no job");
 	cr_expect(!store_has(&r, "tune/bare/revisions/v0/eval.json"));

@@ -1,21 +1,24 @@
-/* loop_options - the words of step, init and index: what each bad one gets (BAD-INPUTS A06, A07,
- * A21-A25, E04, B01-B03). */
+/* loop_options - the words of step, init, index and eval: what each bad one gets (BAD-INPUTS A06,
+ * A07, A21-A25, E04, B01-B03). */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
 
 #include "kolm.h"
 
-enum verb { INIT, STEP, INDEX };
+enum verb { INIT, STEP, INDEX, EVAL };
 
 static int set(enum verb verb, const char *key, const char *value, struct step_options *so,
 	struct err *err)
 {
 	struct index_options xo;
 	struct init_options io;
+	int64_t timeout_s;
 	unsigned seen = 0;
 
 	*err = ERR_NONE;
+	if (verb == EVAL)
+		return eval_option(&timeout_s, key, value, &seen, err);
 	if (verb == STEP)
 		return step_option(so, key, value, &seen, err);
 	init_options_default(&io);
@@ -90,6 +93,10 @@ Test(loop_options, whole_numbers)
 	refused(INIT, "rank", "4097", ERANGE, "rank: 1 to 512");
 	refused(INIT, "rank", "8.0", EINVAL, "rank: whole number expected");
 	refused(INDEX, "maxbytes", "0", ERANGE, "maxbytes: 1 to");
+	refused(EVAL, "timeout", "0", ERANGE, "timeout: 1 to 3600");
+	refused(EVAL, "timeout", "3601", ERANGE, "timeout: 1 to 3600");
+	refused(EVAL, "timeout", "1.5", EINVAL, "timeout: whole number expected");
+	refused(EVAL, "time", "1", EINVAL, "unknown option \"time\"");
 }
 
 Test(loop_options, real_numbers)

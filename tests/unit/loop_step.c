@@ -171,7 +171,7 @@ Test(loop_step, publishes_refuses_and_repeats)
 	works(step(&r, "epochs=1", &job));
 	cr_expect_eq(job, 1);
 	fails(step(&r, "epochs=1", &other), EBUSY, "job 1 (step) is running");
-	fails(loop_eval(r.k, "redactor", NULL, &r.by, &other, &r.err), EBUSY,
+	fails(loop_eval(r.k, "redactor", NULL, 0, &r.by, &other, &r.err), EBUSY,
 		"job 1 (step) is running");
 	jr = good_end(&r, job);
 	cr_expect_str_eq(jr.rev, "v1");
@@ -302,7 +302,7 @@ Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
 	works(kolm_open(r.store, true, r.sp, &r.k, &r.err));
 	capture_example(&r, "redactor", "redactor", 0, 4);
 	works(loop_cycle(r.k, "redactor", &r.by, &job, &r.err));
-	for (int i = 0; i < 1200 && strstr(progress, " cases") == NULL; i++) {
+	for (int i = 0; i < 4800 && strstr(progress, " cases") == NULL; i++) {
 		(void)kolm_job_progress(r.k, "redactor", job, progress);
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
