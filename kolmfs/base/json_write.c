@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_hex.h"
 #include "base/num.h"
 
 /* UTF-16 order from UTF-8: only U+E000..U+FFFF (EE, EF) and astral characters (F0..F4) stand the
@@ -96,7 +97,7 @@ static void put_raw_string(struct buf *out, struct json_slice v)
 			break;
 		n = 2;
 		if (p[1] == 'u') {
-			(void)sscanf(p + 2, "%4x", &c);
+			(void)hex4(p + 2, (size_t)(end - p) - 2, &c);
 			n = c >= 0xd800 && c <= 0xdbff && end - p >= 12 && p[6] == '\\' &&
 					    p[7] == 'u' && (p[8] | 32) == 'd' &&
 					    strchr("cdefCDEF", p[9]) != NULL
@@ -165,7 +166,8 @@ static unsigned next_unit(const char **p, const char *end, unsigned *pending)
 		return UINT32_MAX;
 	if (u[0] == '\\') {
 		if (u[1] == 'u') {
-			(void)sscanf(*p + 2, "%4x", &c);
+			c = 0;
+			(void)hex4(*p + 2, (size_t)(end - *p) - 2, &c);
 			*p += 6;
 			return c;
 		}

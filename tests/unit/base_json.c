@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -193,4 +194,24 @@ Test(err, quotes_for_terminals)
 	cr_expect_str_eq(err_quote(out, "\xc3(\xe2\x80\xae", 5), "\\xc3(\\u{202e}");
 	memset(big, 'v', sizeof(big));
 	cr_expect_eq(strlen(err_quote(out, big, sizeof(big))), (size_t)ERR_QUOTE_BYTES);
+}
+
+/* a value is pointer and length: nothing behind it is looked at, here a page that is not there */
+Test(json, a_value_ends_where_it_ends)
+{
+	static const char text[] = "{\"\\u00e9\":\"\\u0001\"}";
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), len = sizeof(text) - 1;
+	char *map =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct json_slice value = {map + page - len, len};
+	struct buf out = BUF_INIT;
+
+	cr_assert_neq(map, MAP_FAILED);
+	memcpy(map + page - len, text, len);
+	cr_assert_eq(mprotect(map + page, page, PROT_NONE), 0);
+	cr_assert_eq(json_check(value.text, value.len, NULL), 0);
+	cr_assert_eq(json_compact(value, &out), 0);
+	cr_assert_str_eq(buf_str(&out), "{\"\xc3\xa9\":\"\\u0001\"}");
+	buf_release(&out);
+	cr_assert_eq(munmap(map, 2 * page), 0);
 }
