@@ -111,12 +111,14 @@ struct child {
 	int drain_in, drain_out; /* our own reading ends of both pipes, not blocking */
 	char line[64];
 	size_t line_len;
-	int say, go; /* of a cell: CELL_SAY, CELL_GO until it is ready */
+	unsigned hearing; /* its line is being obeyed, so it stays although it may be over */
+	int say, go;	  /* of a cell: CELL_SAY, CELL_GO until it is ready */
 };
 
 struct sandbox {
 	int parent;  /* the socket pair's end */
-	int signals; /* signalfd: SIGCHLD */
+	int signals; /* signalfd: SIGCHLD, PARENT_GONE */
+	bool is_orphan;
 	struct child *children;
 	size_t nchildren;
 	struct {

@@ -293,6 +293,7 @@ void runner_said(struct sandbox *sb, struct child *runner)
 	}
 	runner->line_len += (size_t)n;
 	runner->line[runner->line_len] = 0;
+	runner->hearing++;
 	while ((end = strchr(runner->line, '\n')) != NULL) {
 		*end++ = 0;
 		obey(sb, runner, runner->line);
@@ -301,4 +302,5 @@ void runner_said(struct sandbox *sb, struct child *runner)
 	}
 	if (runner->line_len == sizeof(runner->line) - 1)
 		child_kill(runner);
+	runner->hearing--;
 }

@@ -172,7 +172,7 @@ void child_sweep(struct sandbox *sb)
 
 		/* a cell stays until its runner asks how it ended, a probe until the canary has
 		 * looked */
-		if (ch->is_over && ch->kind != SANDBOX_CELL) {
+		if (ch->is_over && ch->kind != SANDBOX_CELL && !ch->hearing) {
 			end_cell(sb, ch);
 			report(ch);
 			child_free(sb, ch);

@@ -167,12 +167,12 @@ bool sandbox_pump(struct sandbox *sb, bool with_parent)
 			break;
 	}
 	if (fds[1].revents && read(sb->signals, &info, sizeof(info)) > 0) {
-		if (info.ssi_signo == PARENT_GONE)
-			return false;
+		/* a canary's rounds do not look at what is returned: it is kept for the next one */
+		sb->is_orphan |= info.ssi_signo == PARENT_GONE;
 		child_reap(sb);
 	}
 	child_sweep(sb);
-	return !fds[0].revents || serve_parent(sb);
+	return !sb->is_orphan && (!fds[0].revents || serve_parent(sb));
 }
 
 /* mounts first: aborting their connections frees what waits in them */
@@ -215,7 +215,7 @@ _Noreturn void sandbox_main(int parent, const char *cell_path)
 	sb.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (sb.signals < 0)
 		_exit(1);
-	while (sandbox_pump(&sb, true))
+	while (!sb.is_orphan && sandbox_pump(&sb, true))
 		;
 	end_all(&sb);
 	_exit(0);

@@ -3,6 +3,7 @@
 #include "spawn_rig.h"
 
 #include <dirent.h>
+#include <sys/ioctl.h>
 #include <zip.h>
 
 static void one(const char *source, const char *more, const char *input, struct buf *reply)
@@ -492,6 +493,27 @@ Test(cell, d16_a_dead_cell_is_replaced)
 	rig_close(&rig);
 	cr_assert_eq(find_process("kolm-cell", spawner), 0);
 	buf_release(&reply);
+}
+
+/* a runner that dies while its canary is out: nothing of it is looked at afterwards, and whoever
+ * comes next is served */
+Test(cell, a_runner_dies_during_its_canary)
+{
+	struct spawn_exit ex;
+	struct rig rig;
+	int left = 1;
+
+	rig_open(&rig);
+	cr_assert_eq(write_all(rig.line_out, "walls\n", 6, NULL), 0);
+	while (left > 0) /* until the relay has it */
+		cr_assert_eq(ioctl(rig.line_out, FIONREAD, &left), 0);
+	usleep(20 * 1000);
+	cr_assert_eq(kill(rig.pid, SIGKILL), 0);
+	cr_assert_eq(spawner_wait(rig.exit_fd, &ex, NULL), 0, "the spawner died");
+	cr_assert(ex.signalled && ex.status == SIGKILL);
+	cr_assert_eq(spawner_kill(rig.sp, rig.pid, SIGKILL, NULL), -ESRCH, "the spawner died");
+	rig.exit_fd = open("/dev/null", O_RDONLY);
+	rig_close(&rig);
 }
 
 /* what the engine needs once in a while - collections, ICU, big sorts, promises - stays within the
