@@ -372,30 +372,6 @@ static int index_spare(struct kolm *k, const char *name, const struct stat *st,
 	return rc;
 }
 
-static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
-{
-	struct index_ref *ref;
-	struct stat st;
-	int rc;
-
-	rc = rag_name_check(name, strlen(name), err);
-	if (rc < 0)
-		return rc;
-	if (fstatat(k->st.rag, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", name);
-	pthread_mutex_lock(&k->lock);
-	ref = index_find(k, name, &st);
-	if (ref != NULL)
-		ref->users++;
-	pthread_mutex_unlock(&k->lock);
-	if (ref != NULL) {
-		*out = ref;
-		return 0;
-	}
-	rc = index_open(k, name, &st, out, err);
-	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
-}
-
 static void index_put(struct kolm *k, struct index_ref *ref)
 {
 	pthread_mutex_lock(&k->lock);
@@ -416,6 +392,36 @@ static void index_drop(struct kolm *k, struct index_ref *ref)
 			break;
 		}
 	pthread_mutex_unlock(&k->lock);
+}
+
+static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
+{
+	struct index_ref *ref;
+	struct stat st;
+	int rc;
+
+	rc = rag_name_check(name, strlen(name), err);
+	if (rc < 0)
+		return rc;
+	if (fstatat(k->st.rag, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", name);
+	pthread_mutex_lock(&k->lock);
+	ref = index_find(k, name, &st);
+	if (ref != NULL)
+		ref->users++;
+	pthread_mutex_unlock(&k->lock);
+	if (ref != NULL && rag_is_current(k->st.rag, ref->ix)) {
+		*out = ref;
+		return 0;
+	}
+	/* a folder made later can have the number of one that is gone, and another program writes
+	 * its index.json in place */
+	if (ref != NULL) {
+		index_drop(k, ref);
+		index_put(k, ref);
+	}
+	rc = index_open(k, name, &st, out, err);
+	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
 }
 
 int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,

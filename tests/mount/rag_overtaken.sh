@@ -1,0 +1,25 @@
+#!/bin/bash
+# An index that a running server has open is written anew by others: in place, as the reference does it, and twice between two questions.
+. "$(dirname "$0")/lib.sh"
+mkdir "$T/docs"
+echo "the zebra is striped" >"$T/docs/a.md"
+start
+R=$M/rag
+poke "$R/ctl" - "index $T/docs name=docs" "job "
+has "indexed" "$(cat "$R/wait")" " ok "
+same "before" "a.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
+# in place: the folder and its files stay the same ones
+mkdir "$T/other"
+echo "the zebra moved" >"$T/other/b.md"
+KOLM_HOME=$T/elsewhere "$BUILD/bin/kolm" rag index "$T/other" --name docs >/dev/null || fail "no other index"
+for f in index.json manifest.json; do cat "$T/elsewhere/rag/docs/$f" >"$S/rag/docs/$f"; done
+same "overtaken" "b.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
+# by folders that take each other's place: a number that is free is given again
+for n in 1 2 3 4 5 6; do
+	for k in 1 2; do
+		echo "the zebra, $n times $k" >"$T/docs/a$n$k.md"
+		KOLM_HOME=$S "$BUILD/bin/kolm" rag index "$T/docs" --name docs >/dev/null || fail "not indexed again"
+	done
+	same "round $n" "$((2 * n + 1))" "$(cat "$R/docs/query?q=zebra&fmt=paths&k=100" | wc -l)"
+done
+finish
