@@ -329,7 +329,7 @@ void rag_building_free(struct rag_building *bd)
 {
 	if (!bd)
 		return;
-	rag_workers_release(bd->workers, bd->n_workers);
+	rag_workers_release(&bd->work, bd->workers, bd->n_workers);
 	rag_docs_release(&bd->docs);
 	rag_writer_release(&bd->writer);
 	for (size_t i = 0; i < bd->n_parts; i++) {

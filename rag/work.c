@@ -14,7 +14,10 @@
 enum {
 	BATCH_FILES = 32,
 	BATCH_BYTES = 8 << 20, /* of text, then what there is of a batch is handed on */
-	TICK_MS = 900,	       /* so that a second never passes in silence */
+	HELD_BYTES =
+		16 << 20, /* of text in batches that wait; then none is begun before its turn */
+	KEPT_BYTES = 128 << 10, /* of room for text that a batch in the ring keeps */
+	TICK_MS = 900,		/* so that a second never passes in silence */
 };
 
 /* what became of a file of the batch */
@@ -64,7 +67,8 @@ static void content_hash(const void *data, size_t len, unsigned char out[16])
 
 static int add_made(struct rag_worker *wr, const struct rag_piece *pc, bool is_piece)
 {
-	struct made md = {.text = wr->texts.len,
+	struct rag_batch *bt = wr->batch;
+	struct made md = {.text = bt->texts.len,
 		.text_len = pc->text_len,
 		.title_len = pc->title_len,
 		.from = pc->from,
@@ -75,11 +79,11 @@ static int add_made(struct rag_worker *wr, const struct rag_piece *pc, bool is_p
 		content_hash(pc->text, pc->text_len, md.content);
 	else
 		memcpy(md.content, wr->now->content, sizeof(md.content));
-	if (buf_add(&wr->texts, pc->text, pc->text_len) < 0)
+	if (buf_add(&bt->texts, pc->text, pc->text_len) < 0)
 		return -ENOMEM;
-	md.title = wr->texts.len;
-	if (buf_add(&wr->texts, pc->title, pc->title_len) < 0 ||
-		buf_add(&wr->made, &md, sizeof(md)) < 0 ||
+	md.title = bt->texts.len;
+	if (buf_add(&bt->texts, pc->title, pc->title_len) < 0 ||
+		buf_add(&bt->made, &md, sizeof(md)) < 0 ||
 		rag_table_end(&wr->table, wr->n_docs) < 0)
 		return -ENOMEM;
 	wr->n_docs++;
@@ -158,7 +162,7 @@ static int make_file(struct rag_worker *wr, size_t number)
 		rag_source_same(&wk->prev->sources, old, &st)) {
 		fd.old = old;
 		fd.src = *old;
-		return buf_add(&wr->filed, &fd, sizeof(fd));
+		return buf_add(&wr->batch->filed, &fd, sizeof(fd));
 	}
 	buf_reset(&wr->raw);
 	fd.rc = rag_read_stat(wk->rootfd, file->name, wk->max_bytes, &wr->raw, &st);
@@ -176,7 +180,7 @@ static int make_file(struct rag_worker *wr, size_t number)
 			rc = wk->mode->split ? make_pieces(wr, file->path) : make_whole(wr);
 	}
 	fd.n_made = wr->n_docs - before;
-	return rc < 0 ? rc : buf_add(&wr->filed, &fd, sizeof(fd));
+	return rc < 0 ? rc : buf_add(&wr->batch->filed, &fd, sizeof(fd));
 }
 
 /* ---- handing on ---- */
@@ -191,15 +195,15 @@ static void count_left_out(struct rag_built *built, int rc)
 		built->skipped_unreadable++;
 }
 
-static int hand_made(
-	struct rag_worker *wr, const struct made *md, const char *file, struct err *err)
+static int hand_made(struct rag_batch *bt, const struct made *md, const char *file, struct err *err)
 {
-	struct rag_piece piece = {.title = wr->texts.data + md->title,
+	struct rag_worker *wr = bt->wr;
+	struct rag_piece piece = {.title = bt->texts.data + md->title,
 		.title_len = md->title_len,
 		.from = md->from,
 		.to = md->to};
 	struct rag_writer_doc doc = {.words = md->words,
-		.text = wr->texts.data + md->text,
+		.text = bt->texts.data + md->text,
 		.text_len = md->text_len,
 		.piece = wr->wk->mode->split ? &piece : NULL};
 	uint32_t id;
@@ -211,9 +215,9 @@ static int hand_made(
 }
 
 static int hand_file(
-	struct rag_worker *wr, struct filed *fd, const struct made **md, struct err *err)
+	struct rag_batch *bt, struct filed *fd, const struct made **md, struct err *err)
 {
-	struct rag_work *wk = wr->wk;
+	struct rag_work *wk = bt->wr->wk;
 	const struct rag_file *file = &wk->files[fd->file];
 	uint32_t n = fd->old ? fd->old->n_docs : fd->n_made;
 	int rc = 0;
@@ -233,25 +237,25 @@ static int hand_file(
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
 		rc = fd->old ? rag_docs_old(
 				       wk->docs, wk->prev, fd->old->first_doc + i, file->path, err)
-			     : hand_made(wr, (*md)++, file->path, err);
+			     : hand_made(bt, (*md)++, file->path, err);
 	return rc < 0 ? rc : rag_docs_source(wk->docs, &fd->src, file->name, err);
 }
 
-/* what the worker has of its batch; it is its turn */
-static int hand_on(struct rag_worker *wr, struct err *err)
+/* what there is of a batch; it is its turn */
+static int hand_on(struct rag_batch *bt, struct err *err)
 {
-	struct filed *fd = (struct filed *)(void *)wr->filed.data;
-	const struct made *md = (const struct made *)(const void *)wr->made.data;
+	struct filed *fd = (struct filed *)(void *)bt->filed.data;
+	const struct made *md = (const struct made *)(const void *)bt->made.data;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < wr->filed.len / sizeof(*fd); i++)
-		rc = hand_file(wr, &fd[i], &md, err);
-	buf_reset(&wr->filed);
-	buf_reset(&wr->made);
-	if (wr->texts.cap > 2 * BATCH_BYTES)
-		buf_release(&wr->texts);
-	buf_reset(&wr->texts);
-	rag_work_tell(wr->wk);
+	for (size_t i = 0; rc == 0 && i < bt->filed.len / sizeof(*fd); i++)
+		rc = hand_file(bt, &fd[i], &md, err);
+	buf_reset(&bt->filed);
+	buf_reset(&bt->made);
+	if (bt->texts.cap > KEPT_BYTES)
+		buf_release(&bt->texts);
+	buf_reset(&bt->texts);
+	rag_work_tell(bt->wr->wk);
 	return rc;
 }
 
@@ -266,27 +270,90 @@ static void fail(struct rag_work *wk, int rc, const struct err *err)
 	pthread_cond_broadcast(&wk->turned);
 }
 
-/* wait for the turn of ${batch} and hand on; ${is_whole}: all of it, the next one's turn */
-static int take_turn(struct rag_worker *wr, size_t batch, bool is_whole)
+/* hand on the batch whose turn it is. With the lock, which is given up meanwhile */
+static void hand_turn(struct rag_work *wk)
+{
+	struct rag_batch *bt = &wk->ring[wk->turn % RAG_RING];
+	struct err err = ERR_NONE;
+	size_t bytes = bt->texts.len;
+	int rc;
+
+	wk->is_handing = true;
+	pthread_mutex_unlock(&wk->lock);
+	rc = hand_on(bt, &err);
+	pthread_mutex_lock(&wk->lock);
+	wk->is_handing = false;
+	if (rc < 0)
+		fail(wk, rc, &err);
+	if (bt->is_ready) {
+		bt->is_ready = false;
+		wk->held -= bytes;
+		wk->turn++;
+	}
+	pthread_cond_broadcast(&wk->turned);
+}
+
+static bool is_turn_ready(const struct rag_work *wk)
+{
+	return wk->rc == 0 && !wk->is_handing && wk->ring[wk->turn % RAG_RING].is_ready;
+}
+
+/* all of ${batch} is made: hand on what can be */
+static int batch_ready(struct rag_worker *wr)
 {
 	struct rag_work *wk = wr->wk;
-	struct err err = ERR_NONE;
 	int rc;
 
 	pthread_mutex_lock(&wk->lock);
-	while (wk->turn != batch && wk->rc == 0)
-		pthread_cond_wait(&wk->turned, &wk->lock);
+	wr->batch->is_ready = true;
+	wk->held += wr->batch->texts.len;
+	while (is_turn_ready(wk))
+		hand_turn(wk);
 	rc = wk->rc;
-	if (rc == 0) {
-		rc = hand_on(wr, &err);
-		if (rc < 0)
-			fail(wk, rc, &err);
-		else if (is_whole)
-			wk->turn++;
-		pthread_cond_broadcast(&wk->turned);
-	}
 	pthread_mutex_unlock(&wk->lock);
 	return rc;
+}
+
+/* there is much in ${batch} already: wait for its turn and hand that on */
+static int batch_part(struct rag_worker *wr, size_t batch)
+{
+	struct rag_work *wk = wr->wk;
+	int rc;
+
+	pthread_mutex_lock(&wk->lock);
+	while (wk->rc == 0 && (wk->turn != batch || wk->is_handing)) {
+		if (is_turn_ready(wk))
+			hand_turn(wk);
+		else
+			pthread_cond_wait(&wk->turned, &wk->lock);
+	}
+	if (wk->rc == 0)
+		hand_turn(wk);
+	rc = wk->rc;
+	pthread_mutex_unlock(&wk->lock);
+	return rc;
+}
+
+/* the next batch: 1; 0 there is none */
+static int batch_begin(struct rag_worker *wr, size_t *batch)
+{
+	struct rag_work *wk = wr->wk;
+	int rc;
+
+	pthread_mutex_lock(&wk->lock);
+	while (wk->rc == 0 && wk->next != wk->turn &&
+		(wk->next - wk->turn == RAG_RING || wk->held > HELD_BYTES)) {
+		if (is_turn_ready(wk))
+			hand_turn(wk);
+		else
+			pthread_cond_wait(&wk->turned, &wk->lock);
+	}
+	*batch = wk->next++;
+	rc = wk->rc;
+	pthread_mutex_unlock(&wk->lock);
+	wr->batch = &wk->ring[*batch % RAG_RING];
+	wr->batch->wr = wr;
+	return rc < 0 ? rc : *batch * BATCH_FILES < wk->n_files;
 }
 
 static int spill(struct rag_worker *wr, struct err *err)
@@ -313,15 +380,15 @@ static int make_batch(struct rag_worker *wr, size_t batch)
 
 	for (size_t i = from; rc == 0 && i < to && i < wk->n_files; i++) {
 		rc = make_file(wr, i);
-		if (rc == 0 && wr->texts.len > BATCH_BYTES)
-			rc = take_turn(wr, batch, false);
+		if (rc == 0 && wr->batch->texts.len > BATCH_BYTES)
+			rc = batch_part(wr, batch);
 		/* one huge file must not keep its memory */
 		if (wr->raw.cap > BATCH_BYTES || wr->text.cap > BATCH_BYTES) {
 			buf_release(&wr->raw);
 			buf_release(&wr->text);
 		}
 	}
-	return rc < 0 ? rc : take_turn(wr, batch, true);
+	return rc < 0 ? rc : batch_ready(wr);
 }
 
 static void *worker_main(void *arg)
@@ -329,20 +396,15 @@ static void *worker_main(void *arg)
 	struct rag_worker *wr = arg;
 	struct rag_work *wk = wr->wk;
 	struct err err = ERR_NONE;
-	int rc = 0;
+	size_t batch;
+	int rc;
 
-	while (rc == 0) {
-		size_t batch;
-
-		pthread_mutex_lock(&wk->lock);
-		batch = wk->next++;
-		rc = wk->rc;
-		pthread_mutex_unlock(&wk->lock);
-		if (rc < 0 || batch * BATCH_FILES >= wk->n_files)
-			break;
+	while ((rc = batch_begin(wr, &batch)) > 0) {
 		rc = make_batch(wr, batch);
 		if (rc == 0 && rag_table_bytes(&wr->table) > wk->table_bytes)
 			rc = spill(wr, &err);
+		if (rc < 0)
+			break;
 	}
 	if (rc == 0)
 		rc = spill(wr, &err);
@@ -395,8 +457,13 @@ int rag_work_run(struct rag_work *wk, struct rag_worker *workers, size_t n, stru
 	return wk->rc;
 }
 
-void rag_workers_release(struct rag_worker *workers, size_t n)
+void rag_workers_release(struct rag_work *wk, struct rag_worker *workers, size_t n)
 {
+	for (size_t i = 0; i < RAG_RING; i++) {
+		buf_release(&wk->ring[i].texts);
+		buf_release(&wk->ring[i].made);
+		buf_release(&wk->ring[i].filed);
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct rag_worker *wr = &workers[i];
 		struct rag_spool *runs = (struct rag_spool *)(void *)wr->runs.data;
@@ -412,8 +479,5 @@ void rag_workers_release(struct rag_worker *workers, size_t n)
 		buf_release(&wr->map);
 		buf_release(&wr->raw);
 		buf_release(&wr->text);
-		buf_release(&wr->texts);
-		buf_release(&wr->made);
-		buf_release(&wr->filed);
 	}
 }
