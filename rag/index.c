@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/replace.h"
 #include "build.h"
+#include "paths.h"
 #include "text.h"
 
 enum {
@@ -447,6 +448,7 @@ void rag_close(struct rag_index *ix)
 {
 	if (!ix)
 		return;
+	rag_paths_free(atomic_load(&ix->paths));
 	rag_bin_close(&ix->bin);
 	if (ix->map)
 		munmap(ix->map, ix->map_len);
@@ -482,19 +484,4 @@ void rag_describe(const struct rag_index *ix, struct rag_info *out)
 int rag_check(const struct rag_index *ix, struct err *err)
 {
 	return rag_bin_check(&ix->bin, err) < 0 ? rag_damaged(ix->name, err) : 0;
-}
-
-int rag_docs(const struct rag_index *ix, struct buf *out)
-{
-	for (uint32_t i = 0; i < ix->bin.header->n_docs; i++) {
-		const char *path;
-		size_t len;
-
-		if (!rag_bin_len_good(&ix->bin, i) || rag_bin_path(&ix->bin, i, &path, &len) < 0)
-			return -EUCLEAN;
-		buf_addf(out, "%u\t%u\t", i, ix->bin.lens[i]);
-		rag_put_line(out, path, len);
-		buf_putc(out, '\n');
-	}
-	return out->failed ? -ENOMEM : 0;
 }

@@ -6,6 +6,7 @@
 #ifndef KOLM_RAG_INDEX_H
 #define KOLM_RAG_INDEX_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -27,6 +28,8 @@ struct rag_live {
 	struct buf docs; /* struct rag_live_doc, in id order */
 };
 
+struct rag_paths;
+
 struct rag_index {
 	char *name, *root, *created_at; /* owned */
 	char *ext;			/* owned; NULL: state.json does not say */
@@ -42,6 +45,7 @@ struct rag_index {
 	struct buf image;
 	bool is_live;
 	struct rag_live live;
+	_Atomic(struct rag_paths *) paths; /* owned; NULL until somebody asks (paths.h) */
 };
 
 /*

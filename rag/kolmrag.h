@@ -106,6 +106,30 @@ int rag_answer(
 /* rag_docs(ix, out): one line a document: "id<TAB>len<TAB>path" (path escaped). */
 int rag_docs(const struct rag_index *ix, struct buf *out);
 
+/* ---- an index as files ---- */
+
+/*
+ * rag_term(ix, word, len, out): append what the index says of a term: lines `term`, `df`, `idf`,
+ * then one a document: "id<TAB>tf<TAB>path", in kolm-2 also <TAB>lines. A word that is no term as
+ * it stands is taken as a question would take it. -ENOENT no document has it; -EUCLEAN, -ENOMEM.
+ */
+int rag_term(const struct rag_index *ix, const char *word, size_t len, struct buf *out);
+
+enum rag_path { RAG_PATH_NONE, RAG_PATH_FILE, RAG_PATH_FOLDER };
+typedef int rag_path_each_fn(void *arg, const char *name, size_t len, bool is_folder);
+
+/*
+ * rag_path_look(ix, path, len, out): what stands at a path below the root. rag_path_each(ix,
+ * folder, len, fn, arg): what lies in a folder ("" the root), each name once; ends when ${fn}
+ * returns other than 0, with that. rag_path_text(ix, path, len, out): append the text that was
+ * indexed; of an index.json alone, the file's if it is still that, or its beginning. Paths that no
+ * file can have are not there. -ENOENT, -EUCLEAN, -EFBIG, -ENOMEM.
+ */
+int rag_path_look(const struct rag_index *ix, const char *path, size_t len, enum rag_path *out);
+int rag_path_each(const struct rag_index *ix, const char *folder, size_t len, rag_path_each_fn *fn,
+	void *arg);
+int rag_path_text(const struct rag_index *ix, const char *path, size_t len, struct buf *out);
+
 struct rag_build {
 	const char *name;
 	const char *root;	 /* absolute path written into the index */
