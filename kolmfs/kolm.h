@@ -242,6 +242,13 @@ int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id,
 struct rag_request; /* rag/kolmrag.h */
 int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
 	struct err *err);
+/* kolm_index_read(k, index, fn, arg, out, err): the same with another look at the opened index:
+ * ${fn} appends to ${out}; -EUCLEAN of it is damage. It may be called twice, ${out} then as before.
+ */
+struct rag_index;
+typedef int kolm_index_fn(const struct rag_index *ix, void *arg, struct buf *out, struct err *err);
+int kolm_index_read(struct kolm *k, const char *index, kolm_index_fn *fn, void *arg,
+	struct buf *out, struct err *err);
 /* kolm_index_damage(k, index, out): append (${out} may be NULL) the sentence of the damage
  * that a query met. 1; 0: none. */
 int kolm_index_damage(struct kolm *k, const char *index, struct buf *out);

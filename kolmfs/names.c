@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctl.h"
+#include "documents.h"
 #include "fresh.h"
 #include "streams.h"
 #include "talk.h"
@@ -15,7 +16,7 @@
 #include "tree.h"
 
 static const struct folder logs_folder, tune_folder, rag_folder, jobs_folder, revisions_folder,
-	artifact_folder;
+	artifact_folder, terms_folder;
 
 /* the tables are read across, one name a line */
 /* clang-format off */
@@ -84,12 +85,17 @@ static const struct name index_names[] = {
 	{ "manifest.json", 0400, NAME_MAYBE, .open = index_manifest, .about = "what was indexed" },
 	{ "index.json", 0400, NAME_MAYBE, .open = index_json, .about = "the index, for other programs" },
 	{ "docs", 0400, 0, .render = index_docs, .stamp = index_stamp, .about = "id, length and path of each document" },
+	{ "doc", 0500, 0, .folder = &doc_folder, .about = "the documents, as the tree they were indexed from" },
+	{ "terms", 0500, 0, .folder = &terms_folder, .about = "what the index says of a term, one file each; lists nothing" },
 	{ "query", 0600, NAME_STATIC | NAME_QUICK, .render = query_usage, .write = input_write, .answer = query_answer, .about = "write a question, read the hits on the same open" },
 	{ .name = NULL },
 };
 
 /* places that are no table entries */
 const struct name query_name = { "query?q=...&k=...&fmt=...", 0400, NAME_HIDDEN | NAME_SLOW, .render = query_render, .about = "the hits as a file" };
+const struct name doc_file = { "...", 0400, NAME_CACHED | NAME_SLOW, .render = doc_render, .stamp = index_stamp, .about = "the text that was indexed" };
+const struct name term_file = { "<term>", 0400, NAME_HIDDEN | NAME_MAYBE | NAME_SLOW, .render = term_render, .stamp = index_stamp,
+	.about = "in how many documents it stands, and how often in each" };
 const struct name revision_file = { "...", 0400, NAME_CACHED | NAME_MAYBE, .open = revision_file_open, .stamp = revision_file_stamp,
 	.about = "adapter_config.json adapter_model.safetensors train.json eval.json files.json" };
 const struct name entry_file = { "...", 0400, NAME_CACHED | NAME_MAYBE, .render = entry_render, .stamp = entry_stamp, .about = "an entry, read only" };
@@ -105,6 +111,8 @@ const struct folder revision_folder = { "<slug>/revisions/vN", 0500, NULL, revis
 static const struct folder artifact_folder = { "<slug>/artifact", 0500, NULL, entry_child, entry_each, "the artifact", NAME_SLOW };
 const struct folder entry_folder = { "<slug>/artifact/...", 0500, NULL, entry_child, entry_each, "a folder of the artifact", NAME_SLOW };
 static const struct folder rag_folder = { "rag", 0500, rag_names, index_child, index_each, "search indexes", 0 };
+const struct folder doc_folder = { "rag/<name>/doc", 0500, NULL, doc_child, doc_each, "the documents", NAME_SLOW };
+static const struct folder terms_folder = { "rag/<name>/terms", 0500, NULL, term_child, NULL, "the terms", NAME_SLOW };
 const struct folder index_folder = { "rag/<name>", 0500, index_names, query_child, NULL, "one index", NAME_SLOW };
 
 /* clang-format on */
@@ -221,6 +229,8 @@ static const struct {
 	{&job_folder, NULL},
 	{&rag_folder, NULL},
 	{&index_folder, &query_name},
+	{&doc_folder, &doc_file},
+	{&terms_folder, &term_file},
 };
 
 typedef void each_line(void *arg, const char *path, const struct name *nm);

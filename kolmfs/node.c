@@ -205,7 +205,8 @@ uint64_t node_known(struct server *sv, const char *path)
 	return id;
 }
 
-/* ---- queries nobody has open: the kernel would keep their names for ever ---- */
+/* ---- queries, terms and documents nobody has open: the kernel would keep their names for ever
+ * ---- */
 
 bool node_is_query(const struct node *nd)
 {
@@ -214,7 +215,9 @@ bool node_is_query(const struct node *nd)
 
 static void forget_query(struct server *sv, const struct node *nd)
 {
-	notify_forget(sv, nd->parent, nd->at.rest);
+	const char *slash = strrchr(nd->path, '/');
+
+	notify_forget(sv, nd->parent, slash ? slash + 1 : nd->path);
 }
 
 void node_opened(struct server *sv, struct node *nd)

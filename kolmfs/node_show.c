@@ -14,6 +14,8 @@
 #include "base/hash.h"
 #include "base/replace.h"
 
+enum { IDLE_TEXT_BYTES = 256 << 10 };
+
 int64_t clock_ms(void)
 {
 	struct timespec ts;
@@ -124,6 +126,15 @@ int node_text(
 	return is_good ? 0 : render(sv, nd, stamp, out, err);
 }
 
+/* what is long is not kept for somebody who may never open it */
+static void drop_text(struct node *nd)
+{
+	pthread_mutex_lock(&nd->lock);
+	text_put(nd->text);
+	nd->text = NULL;
+	pthread_mutex_unlock(&nd->lock);
+}
+
 mode_t node_mode(const struct server *sv, const struct place *at)
 {
 	mode_t mode = at->folder ? 0500 : at->what->mode;
@@ -223,8 +234,11 @@ int node_lookup(struct server *sv, struct node *parent, const char *name, struct
 		node_put(sv, nd);
 		return rc;
 	}
-	if (node_is_query(nd))
+	if (node_is_query(nd)) {
+		if (st->st_size > IDLE_TEXT_BYTES)
+			drop_text(nd);
 		node_query_seen(sv, nd);
+	}
 	*out = nd;
 	return 0;
 }

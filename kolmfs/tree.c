@@ -157,7 +157,7 @@ CHILD(query_child)
 
 /* ---- revisions/ ---- */
 
-static int add_rest(
+int place_below(
 	const struct place *at, const char *child, size_t len, struct place *out, struct err *err)
 {
 	size_t have = strlen(at->rest);
@@ -209,7 +209,7 @@ CHILD(revision_child)
 	/* what is not named like a revision is none: no sentence, no damage */
 	if (!*at->rest && rev_check(child, len, NULL) < 0)
 		return err_set(err, ENOENT, "no such revision");
-	rc = add_rest(at, child, len, out, err);
+	rc = place_below(at, child, len, out, err);
 	if (rc < 0)
 		return rc;
 	fd = revision_at(sv, out, 0, err);
@@ -325,7 +325,7 @@ CHILD(entry_child)
 {
 	const struct artifact_entry *found;
 	struct kept *kp;
-	int rc = add_rest(at, child, len, out, err);
+	int rc = place_below(at, child, len, out, err);
 
 	if (rc == 0)
 		rc = entries_get(sv, at, &kp, err);

@@ -26,6 +26,11 @@ CHILD(entry_child); /* below artifact/ */
 EACH(entry_each);
 CHILD(query_child); /* query?... */
 
+/* place_below(at, child, len, out, err): ${at} with one component more in its rest. -ENAMETOOLONG.
+ */
+int place_below(
+	const struct place *at, const char *child, size_t len, struct place *out, struct err *err);
+
 /* what those places are made of, defined in names.c */
 extern const struct folder slug_folder, job_folder, index_folder, revision_folder, entry_folder;
 extern const struct name revision_file, entry_file, query_name;

@@ -424,8 +424,8 @@ static int index_get(struct kolm *k, const char *name, struct index_ref **out, s
 	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
 }
 
-int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
-	struct err *err)
+int kolm_index_read(struct kolm *k, const char *index, kolm_index_fn *fn, void *arg,
+	struct buf *out, struct err *err)
 {
 	struct index_ref *ref = NULL, *spare;
 	size_t before = out->len;
@@ -433,7 +433,7 @@ int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, 
 
 	if (rc < 0)
 		return rc;
-	rc = rag_answer(ref->ix, rq, out, err);
+	rc = fn(ref->ix, arg, out, err);
 	if (rc == -EUCLEAN && ref->damage[0] == '\0') {
 		struct stat st = {.st_dev = ref->dev, .st_ino = ref->ino};
 
@@ -441,12 +441,23 @@ int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, 
 		rc = index_spare(k, index, &st, &spare, err);
 		if (rc == 0) {
 			out->len = before;
-			rc = rag_answer(spare->ix, rq, out, err);
+			rc = fn(spare->ix, arg, out, err);
 			index_put(k, spare);
 		}
 	}
 	index_put(k, ref);
 	return rc;
+}
+
+static int answer(const struct rag_index *ix, void *arg, struct buf *out, struct err *err)
+{
+	return rag_answer(ix, arg, out, err);
+}
+
+int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
+	struct err *err)
+{
+	return kolm_index_read(k, index, answer, (void *)(uintptr_t)rq, out, err);
 }
 
 int kolm_index_damage(struct kolm *k, const char *index, struct buf *out)

@@ -29,7 +29,7 @@ no test -e "$R/empty"
 poke "$R/ctl" - "index $T/docs name=docs" "job "
 out=$(cat "$R/wait")
 [[ $out =~ ^[0-9]+\ index\ ok\ rev=-\ k=-\ pass=-\ elapsed=[0-9]+\.[0-9]$ ]] || fail "the line of wait is '$out'"
-same "listed" "ctl docs error index.json jobs manifest.json query status" "$( (ls "$Q"; ls "$R") | grep -vx 'docs\|ctl\|error' | cat - <(echo docs; echo ctl; echo error) | LC_ALL=C sort -u | tr '\n' ' ' | sed 's/ $//')"
+same "listed" "ctl doc docs error index.json jobs manifest.json query status terms" "$( (ls "$Q"; ls "$R") | grep -vx 'docs\|ctl\|error' | cat - <(echo docs; echo ctl; echo error) | LC_ALL=C sort -u | tr '\n' ' ' | sed 's/ $//')"
 has "status" "$(cat "$Q/status")" "docs 10"
 same "documents" 10 "$(wc -l <"$Q/docs")"
 same "index.json" "kolm-rag-1 10" "$(jq -r '"kolm-rag-1 \(.docs | length)"' "$Q/index.json")"
