@@ -206,7 +206,8 @@ int session_run(struct server *sv)
 		return -ENOMEM;
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	fuse_loop_cfg_set_max_threads(config, REQUEST_THREADS);
-	fuse_loop_cfg_set_idle_threads(config, IDLE_THREADS); /* few stay warm */
+	/* a thread that ends and comes again costs a query 100 us */
+	fuse_loop_cfg_set_idle_threads(config, REQUEST_THREADS);
 	rc = fuse_session_loop_mt(sv->session->se, config);
 	fuse_loop_cfg_destroy(config);
 	return rc > 0 ? 0 : rc;
