@@ -71,6 +71,11 @@ enum {
 	/* nodes in the sets of all states: 16 MiB */
 	DFA_NODES_MAX = 1 << 22,
 
+	/* ---- kolm-runner ---- */
+	/* beside three times its base: 2 GiB of keys and values are a prompt of 46,000 tokens for
+	 * the base of the examples; the rest for artifact, grammars, index and stacks */
+	RUNNER_SPARE_MIB = 4096,
+
 	/* ---- keys and receipts ---- */
 	/* a line on a terminal */
 	TRUSTED_NAME_BYTES = 64,

@@ -1,5 +1,6 @@
 #include "base/parts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -98,4 +99,46 @@ int parts_open(int fd, int number, struct err *err)
 		return err_set(err, EBADMSG, "base model: '%s' is not a regular file", quoted);
 	}
 	return part;
+}
+
+static uint64_t folder_bytes(int fd)
+{
+	struct dirent *de;
+	uint64_t sum = 0;
+	struct stat st;
+	DIR *dir = fdopendir(fd);
+
+	if (dir == NULL) {
+		close(fd);
+		return 0;
+	}
+	/* in a folder of a download cache the files are links */
+	while ((de = readdir(dir)) != NULL)
+		if (fstatat(dirfd(dir), de->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_size;
+	closedir(dir);
+	return sum;
+}
+
+uint64_t parts_bytes(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), n, part;
+	struct stat st;
+	uint64_t sum;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return folder_bytes(fd);
+	sum = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	n = parts_count(fd);
+	for (int i = 2; i <= n; i++) {
+		part = parts_open(fd, i, NULL);
+		if (part >= 0 && fstat(part, &st) == 0)
+			sum += (uint64_t)st.st_size;
+		if (part >= 0)
+			close(part);
+	}
+	close(fd);
+	return sum;
 }

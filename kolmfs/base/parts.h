@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -22,5 +23,9 @@ int parts_name(int fd, int number, char *out, size_t size);
 /* parts_open(fd, number, err): a descriptor of part ${number}, a regular file (no link), owned by
  * the caller; -EBADMSG when it is not there. */
 int parts_open(int fd, int number, struct err *err);
+
+/* parts_bytes(path): all bytes of a base model: of a file, of all its parts, of the files of a
+ * folder; 0 when it cannot be read. */
+uint64_t parts_bytes(const char *path);
 
 #endif

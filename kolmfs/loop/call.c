@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
+#include "base/parts.h"
 #include "base/replace.h"
 #include "loop/private.h"
 
@@ -55,6 +57,19 @@ static void folder_of(const char *path, char out[STORE_PATH_BYTES])
 		out[1] = '\0';
 	else if (slash != NULL)
 		*slash = '\0';
+}
+
+/*
+ * Memory of its own (the mapped base is none) that honest work does not reach: the base packed for
+ * the kernels and what is kept of prompts grow with it; never more than the machine has.
+ */
+static uint64_t memory_bound(const char *base)
+{
+	const uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
+		       most = 3 * (base != NULL ? parts_bytes(base) : 0) +
+			      (uint64_t)RUNNER_SPARE_MIB * 1024 * 1024;
+
+	return most < all ? most : all;
 }
 
 static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out, struct runner *rn,
@@ -117,7 +132,8 @@ static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out,
 		.err = rs->log,
 		.fds = rs->fds,
 		.nfds = rs->nfds,
-		.reads = reads};
+		.reads = reads,
+		.data_bytes = memory_bound(rs->base)};
 	return spawner_spawn(k->sp, &rq, &rn->pid, &rn->exit_fd, err);
 }
 

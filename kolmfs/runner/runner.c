@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/replace.h"
@@ -159,6 +160,10 @@ static int serve_line(struct runner *rn, const char *text, size_t len)
 		(void)buf_addf(
 			&line, "{\"id\":%lld,\"ok\":true%s}", (long long)id, buf_str(&members));
 	} else {
+		if (err.no == ENOMEM && strcmp(err.text, "out of memory") == 0 && rn->data_mib > 0)
+			(void)err_set(&err, ENOMEM,
+				"out of memory: the memory limit of kolm-runner is %llu MiB",
+				(unsigned long long)rn->data_mib);
 		(void)buf_addf(&line,
 			"{\"id\":%lld,\"ok\":false,\"errno\":\"%s\",\"code\":", (long long)id,
 			err_name(err.no));
@@ -230,6 +235,7 @@ int main(int argc, char **argv)
 {
 	struct runner rn = {0};
 	struct err err = ERR_NONE;
+	struct rlimit data;
 	const char *store = NULL;
 	int rc;
 
@@ -249,6 +255,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY)
+		rn.data_mib = data.rlim_cur >> 20;
 	rc = open_store(&rn.st, store, &err);
 	if (rc == 0)
 		rc = wall_enter(WALL_WORKER, &err);

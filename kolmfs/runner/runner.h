@@ -48,6 +48,7 @@ struct runner {
 	const char *artifact_path;
 	const char *slug; /* NULL: no tune state, no lib.lm */
 	struct artifact *af;
+	uint64_t data_mib; /* memory of its own it may have; 0: as much as there is */
 
 	/* model.c */
 	struct lm *lm;
