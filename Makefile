@@ -65,7 +65,7 @@ BINS     := $(PROGRAMS:%=$(B)/bin/%) $(if $(ABLATE),$(B)/bin/hostile)
 
 FORCE:
 .PHONY: FORCE all help deps check check-fault check-long check-peers demo install uninstall clean fmt lint model units faults fuzz fuzzers benches peers mpi \
-	bench bench-rag bench-fs bench-peers
+	bench bench-rag bench-fs bench-recipes bench-peers
 all: $(BINS)
 
 help:
@@ -77,7 +77,7 @@ help:
 	'make check-long   the same at length: hours' \
 	'make check-peers  against PEFT, transformers and llama.cpp (installs them under build/)' \
 	'make fuzz T=60  each fuzz target for T seconds (ONLY=name for one)' \
-	'make bench      speed and memory of the engine; bench-rag, bench-fs, bench-peers' \
+	'make bench      speed and memory of the engine; bench-rag, bench-fs, bench-recipes, bench-peers' \
 	'make mpi        kolm-trainer-mpi, the trainer over many machines' \
 	'make demo       play the loop on examples/redactor (EXAMPLE=triage for the other)' \
 	'make install    PREFIX=/usr/local DESTDIR=' \
@@ -189,8 +189,8 @@ fuzz: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) FUZZ=1 CC=clang fuzzers
 	@tests/fuzz/run build-fuzz/fuzz $(T) $(ONLY)
 
-# bench: the engine; bench-rag, bench-fs, bench-peers: see `make help`. Ratios from one run; never a test.
-bench bench-rag bench-fs bench-peers: deps
+# bench: the engine; bench-rag, bench-fs, bench-recipes, bench-peers: see `make help`. Ratios from one run; never a test.
+bench bench-rag bench-fs bench-recipes bench-peers: deps
 	@$(MAKE) --no-print-directory model
 	@$(MAKE) --no-print-directory -j$(JOBS) all benches
 	@SHARED=$(SHARED) MODEL=$(MODEL) BUILD=$(B) tests/bench/$@.sh
