@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/guard.h"
 #include "base/json.h"
 #include "base/replace.h"
 #include "build.h"
@@ -197,12 +197,11 @@ static int map_bin(struct rag_index *ix, int dirfd, struct err *err)
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
 		rc = err_set(err, EUCLEAN, "index.bin is empty or not a file");
 	} else {
-		ix->map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+		/* whoever cuts the file short, and a disk that cannot read it, must not end us */
+		int bad = guard_map(fd, (size_t)st.st_size, &ix->map, err);
+
 		ix->map_len = (size_t)st.st_size;
-		if (ix->map == MAP_FAILED) {
-			ix->map = NULL;
-			rc = err_sys(err, "cannot map 'index.bin'");
-		}
+		rc = bad < 0 ? bad : 1;
 	}
 	close(fd);
 	if (rc == 1) {
@@ -210,7 +209,7 @@ static int map_bin(struct rag_index *ix, int dirfd, struct err *err)
 
 		rc = bad < 0 ? bad : 1;
 		if (bad == -ENOTSUP && strcmp(ix->paper, "index.json") == 0) {
-			munmap(ix->map, ix->map_len);
+			guard_unmap(ix->map, ix->map_len);
 			ix->map = NULL;
 			rc = 0;
 		}
@@ -450,8 +449,7 @@ void rag_close(struct rag_index *ix)
 		return;
 	rag_paths_free(atomic_load(&ix->paths));
 	rag_bin_close(&ix->bin);
-	if (ix->map)
-		munmap(ix->map, ix->map_len);
+	guard_unmap(ix->map, ix->map_len);
 	buf_release(&ix->image);
 	buf_release(&ix->live.text);
 	buf_release(&ix->live.docs);
@@ -483,5 +481,9 @@ void rag_describe(const struct rag_index *ix, struct rag_info *out)
 
 int rag_check(const struct rag_index *ix, struct err *err)
 {
-	return rag_bin_check(&ix->bin, err) < 0 ? rag_damaged(ix->name, err) : 0;
+	int rc = rag_bin_check(&ix->bin, err);
+
+	if (rc == 0 && ix->map && guard_lost(ix->map))
+		rc = err_set(err, EUCLEAN, "index.bin was cut short, or the disk cannot read it");
+	return rc < 0 ? rag_damaged(ix->name, err) : 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "answer.h"
+#include "base/guard.h"
 
 /* hits of which each is of another file; a file is as good as its best piece */
 struct files {
@@ -112,6 +113,9 @@ int rag_answer(
 	if (rc == 0)
 		rc = put_answer(&pl, rq, out);
 	rag_plan_release(&pl);
+	/* zeros in the place of what could not be read are no answer */
+	if (rc == 0 && ix->map && guard_lost(ix->map))
+		rc = -EUCLEAN;
 	if (rc == 0)
 		return 0;
 	if (out->len > start)

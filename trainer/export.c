@@ -11,7 +11,7 @@
 
 #include "base/replace.h"
 #include "trainer/gguf.h"
-#include "trainer/guard.h"
+#include "base/guard.h"
 #include "trainer/lm.h"
 #include "trainer/lora.h"
 #include "trainer/model_map.h"

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "trainer/chat.h"
-#include "trainer/guard.h"
+#include "base/guard.h"
 #include "trainer/model_map.h"
 #include "trainer/tokenizer_load.h"
 

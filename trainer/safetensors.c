@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/num.h"
 #include "base/replace.h"
-#include "trainer/guard.h"
+#include "base/guard.h"
 
 struct item {
 	struct safetensors_entry pub;

@@ -45,6 +45,12 @@ ok eval 'echo reindex >"$R/docs/ctl"'
 has "built again" "$(cat "$R/wait")" " ok "
 same "with the same answer" "$good" "$(cat "$R/docs/query?q=topic3+handbook&fmt=paths")"
 no grep -q ^damaged "$R/docs/status"
+# cut short while the server has it mapped
+: >"$B"
+same "cut short: the answer" "$good" "$(timeout 20 cat "$R/docs/query?q=topic3+handbook&fmt=paths")"
+ok eval 'echo reindex >"$R/docs/ctl"'
+has "built again" "$(cat "$R/wait")" " ok "
+same "after the cut" "$good" "$(cat "$R/docs/query?q=topic3+handbook&fmt=paths")"
 # both damaged: said, not guessed
 flip 4096
 stop

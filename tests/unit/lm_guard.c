@@ -16,7 +16,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/replace.h"
-#include "trainer/guard.h"
+#include "base/guard.h"
 #include "trainer/kolmlm.h"
 
 /* a folder of our own with a copy of the tiny base in it */

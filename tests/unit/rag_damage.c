@@ -143,6 +143,30 @@ static char *make_long_store(void)
 
 /* checksums that fit do not make an index safe: every offset and count is looked at before it is
  * used */
+/* a file that is cut short while it is mapped is damage as any other, not the end of who reads it
+ */
+Test(rag_damage, cut_short_while_it_is_open)
+{
+	char *store = make_store(), path[4200];
+	struct rag_index *ix = NULL;
+	struct err err = ERR_NONE;
+	struct buf out = BUF_INIT;
+
+	snprintf(path, sizeof(path), "%s/docs/index.bin", store);
+	cr_assert_eq(open_index(store, "docs", &ix, &err), 0, "%s", err.text);
+	cr_assert_eq(rag_query(ix, "beta", 4, 5, RAG_RESULT, &out, &err), 0, "%s", err.text);
+	cr_assert(strstr(buf_str(&out), "a.md"), "%s", buf_str(&out));
+	buf_reset(&out);
+	cr_assert_eq(truncate(path, 0), 0);
+	cr_assert_eq(rag_query(ix, "beta", 4, 5, RAG_RESULT, &out, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "index \"docs\" is damaged: ") == err.text, "%s", err.text);
+	cr_assert_eq(out.len, 0);
+	cr_assert_neq(rag_check(ix, &err), 0);
+	rag_close(ix);
+	buf_release(&out);
+	sweep(store);
+}
+
 Test(rag_damage, hostile_bytes_with_good_checksums)
 {
 	char *store = make_long_store();

@@ -1,4 +1,4 @@
-#include "trainer/guard.h"
+#include "base/guard.h"
 
 #include <pthread.h>
 #include <signal.h>
