@@ -117,12 +117,13 @@ struct child {
 
 struct sandbox {
 	int parent;  /* the socket pair's end */
-	int signals; /* signalfd: SIGCHLD, PARENT_GONE */
+	int signals; /* signalfd: SIGCHLD, and the parent's death */
 	bool is_orphan;
 	struct child *children;
 	size_t nchildren;
 	struct {
 		char *asked, *real; /* the path as given, and as the kernel lists it; NULL free */
+		int abort; /* the connection's file in fusectl, also after an unmount; 0 none */
 	} mounts[MOUNT_MAX];
 	char cell_path[PATH_MAX];
 };

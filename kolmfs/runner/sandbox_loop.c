@@ -167,12 +167,18 @@ bool sandbox_pump(struct sandbox *sb, bool with_parent)
 			break;
 	}
 	if (fds[1].revents && read(sb->signals, &info, sizeof(info)) > 0) {
-		/* a canary's rounds do not look at what is returned: it is kept for the next one */
-		sb->is_orphan |= info.ssi_signo == PARENT_GONE;
+		/* kept: this round may be one of many inside a request. What waits in the mount is
+		 * freed now, not when the request is done */
+		if (info.ssi_signo == PARENT_GONE) {
+			sb->is_orphan = true;
+			sandbox_unmount_all(sb);
+		}
 		child_reap(sb);
 	}
 	child_sweep(sb);
-	return !sb->is_orphan && (!fds[0].revents || serve_parent(sb));
+	if (fds[0].revents && !sb->is_orphan && !serve_parent(sb))
+		return false;
+	return !sb->is_orphan;
 }
 
 /* mounts first: aborting their connections frees what waits in them */

@@ -359,6 +359,50 @@ static int real_path(const char *path, bool may_touch, char out[PATH_MAX], struc
 	return 0;
 }
 
+/* ---- the connection behind a mount ---- */
+
+/* fusectl where it is mounted; otherwise, as root, an instance that is mounted nowhere */
+static int open_fusectl(bool is_own)
+{
+	int fs, dir = -1;
+
+	if (!is_own)
+		return open("/sys/fs/fuse/connections", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fs = fsopen("fusectl", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		dir = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	close(fs);
+	return dir;
+}
+
+/*
+ * The file that ends the connection of the mount at ${path}, wherever the mount has gone meanwhile:
+ * a path cannot, after a lazy unmount. Held open it means this connection for ever, also when its
+ * number is given out again. 0: there is none.
+ */
+static int open_abort(const char *path)
+{
+	struct statx at;
+	char name[32];
+	int fd = 0;
+
+	/* asks nobody: the server does not serve yet */
+	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_TYPE, &at) < 0)
+		return 0;
+	snprintf(name, sizeof(name), "%u/abort", at.stx_dev_minor);
+	for (int is_own = 0; is_own <= 1 && fd <= 0; is_own++) {
+		int dir = open_fusectl(is_own);
+
+		if (dir < 0)
+			continue;
+		fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		close(dir);
+	}
+	return fd > 0 ? fd : 0;
+}
+
 static void forget(struct sandbox *sb, size_t i)
 {
 	free(sb->mounts[i].asked);
@@ -392,9 +436,14 @@ int sandbox_mount(
 	else
 		rc = geteuid() == 0 ? mount_root(path, options, fd, err)
 				    : mount_user(path, options, fd, err);
-	if (rc < 0)
+	if (rc < 0) {
 		forget(sb, slot);
-	return rc;
+		return rc;
+	}
+	if (sb->mounts[slot].abort > 0)
+		close(sb->mounts[slot].abort);
+	sb->mounts[slot].abort = open_abort(path);
+	return 0;
 }
 
 int sandbox_unmount(struct sandbox *sb, const char *mountpoint, struct err *err)
@@ -424,6 +473,9 @@ int sandbox_unmount(struct sandbox *sb, const char *mountpoint, struct err *err)
 void sandbox_unmount_all(struct sandbox *sb)
 {
 	for (size_t i = 0; i < MOUNT_MAX; i++) {
+		/* a connection that has ended takes no notice */
+		if (sb->mounts[i].abort > 0)
+			(void)!write(sb->mounts[i].abort, "1", 1);
 		if (sb->mounts[i].real && mounted(sb->mounts[i].real) == 2) {
 			/* force aborts the connection even when the mount is busy; then it is taken
 			 * away */
