@@ -131,7 +131,7 @@ static void prepare(const struct pass *ps, int t, const float *x, int cols, unsi
 	}
 	if (packed)
 		kn->quantise(x, cols, rw->q + t * rw->cols, rw->d + t * rw->blocks,
-			rw->s + t * rw->blocks, rw->sum + t * rw->blocks);
+			rw->s + t * rw->blocks, rw->sum + 2 * t * rw->blocks);
 }
 
 static void set_cols(struct infer *in, int cols)
@@ -453,7 +453,7 @@ static int run_head(struct pass *ps, int done)
 		if (in->head.q.data)
 			in->kn->quantise(y, dim, rw->q + ps->wants * rw->cols,
 				rw->d + ps->wants * rw->blocks, rw->s + ps->wants * rw->blocks,
-				rw->sum + ps->wants * rw->blocks);
+				rw->sum + 2 * ps->wants * rw->blocks);
 	}
 	if (!ps->wants)
 		return done;

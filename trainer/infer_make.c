@@ -57,7 +57,7 @@ static int allocate(struct infer *in, struct err *err)
 	in->rows.q = calloc(n, cols);
 	in->rows.d = calloc(n * (cols / QK_BLOCK + 1), sizeof(float));
 	in->rows.s = calloc(n * (cols / QK_BLOCK + 1), sizeof(float));
-	in->rows.sum = calloc(n * (cols / QK_BLOCK + 1), sizeof(int32_t));
+	in->rows.sum = calloc(n * 2 * (cols / QK_BLOCK + 1), sizeof(int16_t));
 	in->linear = calloc((size_t)m->layers * MODULES, sizeof(in->linear[0]));
 	if (!in->memory || !in->rows.q || !in->rows.d || !in->rows.s || !in->rows.sum ||
 		!in->linear)

@@ -6,11 +6,17 @@
  * written down here, with multiply and add apart except where fma() is written. An output depends
  * on its own row of activations and its own weights only, so batches and single tokens agree too.
  *
- * Packed weights: groups of 8 rows; per group one record for every 32 columns:
- *   NIBBLES: 8 half scales d, 8 half minima m, 4 x 32 bytes: byte 4r+i of vector v holds row r,
- * column 4v+i (low), 16+4v+i (high) BYTES:   8 half scales d, 8 half minima m, 8 x 32 bytes: byte
- * 4r+i of vector v holds row r, column 4v+i, signed, never -128 A weight is d * q + m.  y = sum
- * over blocks, in order, of:  y = fma((float)dot(q, x), d * xd, y);  y = fma(m, xs, y)
+ * Packed weights: groups of 8 rows; per group one record for every 32 columns: 32 or 64 bytes of
+ * scales, then the weights of each kind's name:
+ *   nibbles: 4 x 32 bytes; byte 4r+i of vector v is row r, column 4v+i (low), 16+4v+i (high)
+ *   bytes:   8 x 32 bytes; byte 4r+i of vector v is row r, column 4v+i
+ * and with dot = sum of q x over the block, dot0, dot1 over its halves, sum0, sum1 those of x
+ * alone: NIBBLES, BYTES            8 half d, 8 half m;    w = d q + m WIDE_NIBBLES, WIDE_BYTES  8
+ * float d, 8 float m;  the same y = fma(dot, d xd, y);  y = fma(m, xs, y) TWO_NIBBLES  8 half d, 8
+ * half m, 8 pairs s, 8 pairs n of int8;  w = d s q + m n y = fma(s0 dot0 + s1 dot1, d xd, y);  y =
+ * fma(n0 sum0 + n1 sum1, m xd, y) TWO_BYTES    8 half d, 8 pairs s of int8;        w = d s (q - 32)
+ *     y = fma(s0 (dot0 - 32 sum0) + s1 (dot1 - 32 sum1), d xd, y)
+ * block by block. BYTES and WIDE_BYTES are signed, never -128; TWO_BYTES are 0..63.
  */
 #ifndef KOLM_QKERN_H
 #define KOLM_QKERN_H
@@ -21,18 +27,29 @@ enum {
 	QK_ROWS = 8,
 	QK_BLOCK = 32,
 	QK_TOKENS = 4,
-	QK_NIBBLES_BYTES = 32 + 128,
-	QK_BYTES_BYTES = 32 + 256
+	QK_OFFSET = 32, /* of TWO_BYTES */
+	QK_NARROW = 32, /* bytes of scales in a record */
+	QK_WIDE = 64,
+	QK_NIBBLES_BYTES = 4 * 32, /* of weights */
+	QK_BYTES_BYTES = 8 * 32
 };
 
-enum qk_kind { QK_NIBBLES, QK_BYTES, QK_KINDS };
+enum qk_kind {
+	QK_NIBBLES,
+	QK_BYTES,
+	QK_WIDE_NIBBLES,
+	QK_WIDE_BYTES,
+	QK_TWO_NIBBLES,
+	QK_TWO_BYTES,
+	QK_KINDS
+};
 
 /* activations of some tokens, quantised by block: x ~ xd * q */
 struct qk_rows {
 	int8_t *q;    /* tokens x cols, -127..127 */
 	float *d;     /* tokens x blocks: largest magnitude / 127 */
 	float *s;     /* tokens x blocks: d * sum of q */
-	int32_t *sum; /* tokens x blocks: sum of q */
+	int16_t *sum; /* tokens x blocks x 2: sums of the halves of q */
 	long cols;
 	long blocks;
 };
@@ -45,7 +62,7 @@ struct qkern {
 	const char *name;
 	qk_dot_fn *dot[QK_KINDS];
 	/* one row of n (a multiple of 32) floats */
-	void (*quantise)(const float *x, long n, int8_t *q, float *d, float *s, int32_t *sum);
+	void (*quantise)(const float *x, long n, int8_t *q, float *d, float *s, int16_t *sum);
 	/* y = x / rms(x) * w */
 	void (*norm)(float *y, const float *x, const float *w, int n, float eps);
 	/* s[j] = scale * q.k[j], n keys at ${stride} */

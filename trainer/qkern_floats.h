@@ -55,11 +55,11 @@ typedef int32_t ivec __attribute__((vector_size(32), aligned(4), may_alias));
 		p_ *(vec)((i_ + 127) << 23);                                                       \
 	})
 
-static void quantise(const float *x, long n, int8_t *q, float *d, float *s, int32_t *sum)
+static void quantise(const float *x, long n, int8_t *q, float *d, float *s, int16_t *sum)
 {
 	for (long b = 0; b < n / 32; b++, x += 32, q += 32) {
 		vec v[4], top = SPLAT(0.0f);
-		ivec total = {0};
+		int32_t half[2] = {0, 0};
 		float largest = 0, scale;
 
 		for (int i = 0; i < 4; i++) {
@@ -72,14 +72,15 @@ static void quantise(const float *x, long n, int8_t *q, float *d, float *s, int3
 		for (int i = 0; i < 4; i++) {
 			ivec whole = __builtin_convertvector(ROUND8(v[i] * SPLAT(scale)), ivec);
 
-			total += whole;
+			half[i / 2] += whole[0] + whole[1] + whole[2] + whole[3] + whole[4] +
+				       whole[5] + whole[6] + whole[7];
 			for (int k = 0; k < 8; k++)
 				q[8 * i + k] = (int8_t)whole[k];
 		}
-		sum[b] = total[0] + total[1] + total[2] + total[3] + total[4] + total[5] +
-			 total[6] + total[7];
+		sum[2 * b] = (int16_t)half[0];
+		sum[2 * b + 1] = (int16_t)half[1];
 		d[b] = largest >= 1e-30f ? largest / 127.0f : 0;
-		s[b] = d[b] * (float)sum[b];
+		s[b] = d[b] * (float)(half[0] + half[1]);
 	}
 }
 

@@ -4,6 +4,8 @@
  */
 #include "trainer/qkern.h"
 
+#include <stdbool.h>
+
 #include "trainer/qkern_table.h"
 #include "trainer/quant.h"
 
@@ -11,62 +13,120 @@
 
 #include "trainer/qkern_floats.h"
 
-static void accumulate(float *y, int32_t dot, const uint8_t *scales, int r, float xd, float xs)
-{
-	float d = quant_load_half(scales + 2 * r), m = quant_load_half(scales + 16 + 2 * r);
+#define INLINE static inline __attribute__((always_inline))
 
-	*y = fmaf((float)dot, d * xd, *y);
-	*y = fmaf(m, xs, *y);
+struct scales {
+	float d;
+	float m;
+	int8_t s[2];
+	int8_t n[2];
+};
+
+INLINE bool is_two(enum qk_kind kind)
+{
+	return kind == QK_TWO_NIBBLES || kind == QK_TWO_BYTES;
 }
 
-static void dot_nibbles(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE bool is_nibbles(enum qk_kind kind)
 {
-	for (int k = 0; k < n; k++, t++) {
-		const uint8_t *at = group;
+	return kind == QK_NIBBLES || kind == QK_WIDE_NIBBLES || kind == QK_TWO_NIBBLES;
+}
 
-		for (int r = 0; r < QK_ROWS; r++)
-			out[k][r] = 0;
-		for (long b = 0; b < x->blocks; b++, at += QK_NIBBLES_BYTES) {
-			const int8_t *q = x->q + t * x->cols + b * QK_BLOCK;
-			float xd = x->d[t * x->blocks + b], xs = x->s[t * x->blocks + b];
+INLINE long scale_bytes(enum qk_kind kind)
+{
+	return kind == QK_NIBBLES || kind == QK_BYTES || kind == QK_TWO_BYTES ? QK_NARROW : QK_WIDE;
+}
 
-			for (int r = 0; r < QK_ROWS; r++) {
-				int32_t dot = 0;
+INLINE struct scales load_scales(enum qk_kind kind, const uint8_t *at, int r)
+{
+	struct scales sc = {0};
 
-				for (int i = 0; i < 16; i++) {
-					uint8_t w = at[32 + (i / 4) * 32 + r * 4 + i % 4];
+	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_BYTES) {
+		memcpy(&sc.d, at + 4 * r, sizeof(sc.d));
+		memcpy(&sc.m, at + 32 + 4 * r, sizeof(sc.m));
+		return sc;
+	}
+	sc.d = quant_load_half(at + 2 * r);
+	if (kind == QK_TWO_BYTES) {
+		memcpy(sc.s, at + 16 + 2 * r, sizeof(sc.s));
+		return sc;
+	}
+	sc.m = quant_load_half(at + 16 + 2 * r);
+	if (kind == QK_TWO_NIBBLES) {
+		memcpy(sc.s, at + 32 + 2 * r, sizeof(sc.s));
+		memcpy(sc.n, at + 48 + 2 * r, sizeof(sc.n));
+	}
+	return sc;
+}
 
-					dot += (w & 15) * q[i] + (w >> 4) * q[i + 16];
-				}
-				accumulate(&out[k][r], dot, at, r, xd, xs);
-			}
+/* the sums over the first and the last 16 columns of row r */
+INLINE void dot_halves(enum qk_kind kind, const uint8_t *at, int r, const int8_t *q, int32_t dot[2])
+{
+	dot[0] = dot[1] = 0;
+	for (int i = 0; i < 16; i++) {
+		const uint8_t *w = at + i / 4 * 32 + r * 4 + i % 4;
+
+		if (is_nibbles(kind)) {
+			dot[0] += (*w & 15) * q[i];
+			dot[1] += (*w >> 4) * q[i + 16];
+		} else {
+			dot[0] += (int8_t)w[0] * q[i];
+			dot[1] += (int8_t)w[128] * q[i + 16];
 		}
 	}
 }
 
-static void dot_bytes(
-	const uint8_t *group, const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_ROWS])
+INLINE float accumulate(enum qk_kind kind, const int32_t dot[2], struct scales sc,
+	const int16_t sum[2], float xd, float xs, float y)
 {
-	for (int k = 0; k < n; k++, t++) {
+	const int32_t s0 = sum[0], s1 = sum[1];
+
+	if (!is_two(kind))
+		return fmaf(sc.m, xs, fmaf((float)(dot[0] + dot[1]), sc.d * xd, y));
+	if (kind == QK_TWO_BYTES)
+		return fmaf((float)(sc.s[0] * (dot[0] - QK_OFFSET * s0) +
+				    sc.s[1] * (dot[1] - QK_OFFSET * s1)),
+			sc.d * xd, y);
+	y = fmaf((float)(sc.s[0] * dot[0] + sc.s[1] * dot[1]), sc.d * xd, y);
+	return fmaf((float)(sc.n[0] * s0 + sc.n[1] * s1), sc.m * xd, y);
+}
+
+INLINE void sum_blocks(enum qk_kind kind, const uint8_t *group, const struct qk_rows *x, long t,
+	int n, float out[QK_TOKENS][QK_ROWS])
+{
+	const long header = scale_bytes(kind),
+		   record = header + (is_nibbles(kind) ? QK_NIBBLES_BYTES : QK_BYTES_BYTES);
+
+	for (int i = 0; i < n * QK_ROWS; i++) {
+		const int k = i / QK_ROWS, r = i % QK_ROWS;
 		const uint8_t *at = group;
+		float y = 0;
 
-		for (int r = 0; r < QK_ROWS; r++)
-			out[k][r] = 0;
-		for (long b = 0; b < x->blocks; b++, at += QK_BYTES_BYTES) {
-			const int8_t *q = x->q + t * x->cols + b * QK_BLOCK;
-			float xd = x->d[t * x->blocks + b], xs = x->s[t * x->blocks + b];
+		for (long b = 0; b < x->blocks; b++, at += record) {
+			const long block = (t + k) * x->blocks + b;
+			int32_t dot[2];
 
-			for (int r = 0; r < QK_ROWS; r++) {
-				int32_t dot = 0;
-
-				for (int i = 0; i < 32; i++)
-					dot += (int8_t)at[32 + (i / 4) * 32 + r * 4 + i % 4] * q[i];
-				accumulate(&out[k][r], dot, at, r, xd, xs);
-			}
+			dot_halves(
+				kind, at + header, r, x->q + (t + k) * x->cols + b * QK_BLOCK, dot);
+			y = accumulate(kind, dot, load_scales(kind, at, r), x->sum + 2 * block,
+				x->d[block], x->s[block], y);
 		}
+		out[k][r] = y;
 	}
 }
 
-const struct qkern qkern_portable = {
-	.name = "portable", .dot = {dot_nibbles, dot_bytes}, QKERN_FLOATS};
+#define KERNEL(name, kind)                                                                         \
+	static void name(const uint8_t *group, const struct qk_rows *x, long t, int n,             \
+		float out[QK_TOKENS][QK_ROWS])                                                     \
+	{                                                                                          \
+		sum_blocks(kind, group, x, t, n, out);                                             \
+	}
+
+KERNEL(nibbles, QK_NIBBLES)
+KERNEL(bytes, QK_BYTES)
+KERNEL(wide_nibbles, QK_WIDE_NIBBLES)
+KERNEL(wide_bytes, QK_WIDE_BYTES)
+KERNEL(two_nibbles, QK_TWO_NIBBLES)
+KERNEL(two_bytes, QK_TWO_BYTES)
+
+const struct qkern qkern_portable = {.name = "portable", .dot = QKERN_DOTS(), QKERN_FLOATS};

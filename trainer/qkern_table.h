@@ -4,6 +4,14 @@
 
 #include "trainer/qkern.h"
 
+/* the dot products of a family, by the kind of their weights; ${end} of their names */
+#define QKERN_DOTS(end)                                                                            \
+	{                                                                                          \
+		[QK_NIBBLES] = nibbles##end, [QK_BYTES] = bytes##end,                              \
+		[QK_WIDE_NIBBLES] = wide_nibbles##end, [QK_WIDE_BYTES] = wide_bytes##end,          \
+		[QK_TWO_NIBBLES] = two_nibbles##end, [QK_TWO_BYTES] = two_bytes##end               \
+	}
+
 extern const struct qkern qkern_portable;
 
 /* NULL when this machine lacks the instructions */

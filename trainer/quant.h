@@ -58,4 +58,12 @@ void quant_block_q6_k(const uint8_t *at, float *out);
 void quant_block_iq4_nl(const uint8_t *at, float *out);
 void quant_block_iq4_xs(const uint8_t *at, float *out);
 
+/* Pieces of them that qweights.c takes apart itself: six-bit scale ${j} of Q3_K's twelve packed
+ * bytes (0..15) less 32; six-bit scale and minimum ${j} (0..7) of Q4_K's and Q5_K's; scale ${b}
+ * (0..7) of IQ4_XS less 32, ${at}: its block; what a nibble of IQ4_* stands for. */
+int quant_scale_q3(int j, const uint8_t *at);
+void quant_scale_min(int j, const uint8_t *at, int *scale, int *min);
+int quant_scale_iq4(int b, const uint8_t *at);
+extern const int8_t quant_iq4_values[16];
+
 #endif

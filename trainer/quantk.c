@@ -18,7 +18,7 @@ void quant_block_q2_k(const uint8_t *at, float *out)
 }
 
 /* six-bit scale ${j} (0..15) of Q3_K's twelve packed bytes */
-static int scale_q3(int j, const uint8_t *at)
+int quant_scale_q3(int j, const uint8_t *at)
 {
 	int low = at[j % 8] >> (j / 8 * 4) & 15, high = at[8 + j % 4] >> (j / 4 * 2) & 3;
 
@@ -35,12 +35,12 @@ void quant_block_q3_k(const uint8_t *at, float *out)
 		int v = q[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
 
 		v -= at[i % 32] >> (i / 32) & 1 ? 0 : 4;
-		out[i] = d * (float)scale_q3(i / 16, at + 96) * (float)v;
+		out[i] = d * (float)quant_scale_q3(i / 16, at + 96) * (float)v;
 	}
 }
 
 /* six-bit scale and minimum ${j} (0..7) of the twelve packed bytes of Q4_K and Q5_K */
-static void scale_min(int j, const uint8_t *q, int *scale, int *min)
+void quant_scale_min(int j, const uint8_t *q, int *scale, int *min)
 {
 	if (j < 4) {
 		*scale = q[j] & 63;
@@ -62,7 +62,7 @@ static void block_k(const uint8_t *at, const uint8_t *high, const uint8_t *q, fl
 			int scale, min;
 			float d1, m1;
 
-			scale_min(j + half, at + 4, &scale, &min);
+			quant_scale_min(j + half, at + 4, &scale, &min);
 			d1 = d * (float)scale;
 			m1 = dmin * (float)min;
 			for (int i = 0; i < 32; i++) {
@@ -106,7 +106,7 @@ void quant_block_q6_k(const uint8_t *at, float *out)
 	}
 }
 
-static const int8_t iq4_values[16] = {
+const int8_t quant_iq4_values[16] = {
 	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 void quant_block_iq4_nl(const uint8_t *at, float *out)
@@ -114,25 +114,31 @@ void quant_block_iq4_nl(const uint8_t *at, float *out)
 	float d = quant_load_half(at);
 
 	for (int i = 0; i < 16; i++) {
-		out[i] = d * (float)iq4_values[at[2 + i] & 15];
-		out[i + 16] = d * (float)iq4_values[at[2 + i] >> 4];
+		out[i] = d * (float)quant_iq4_values[at[2 + i] & 15];
+		out[i + 16] = d * (float)quant_iq4_values[at[2 + i] >> 4];
 	}
+}
+
+int quant_scale_iq4(int b, const uint8_t *at)
+{
+	unsigned high = (unsigned)at[2] | (unsigned)at[3] << 8;
+	int low = at[4 + b / 2] >> (b % 2 * 4) & 15;
+
+	return (low | (int)(high >> 2 * b & 3) << 4) - 32;
 }
 
 /* IQ4_XS: d, high scale bits (two for each of 8 blocks), low[4], qs[128] */
 void quant_block_iq4_xs(const uint8_t *at, float *out)
 {
 	const uint8_t *q = at + 8;
-	unsigned high = (unsigned)at[2] | (unsigned)at[3] << 8;
 	float d = quant_load_half(at);
 
 	for (int b = 0; b < 8; b++, q += 16, out += 32) {
-		int low = at[4 + b / 2] >> (b % 2 * 4) & 15;
-		float dl = d * (float)((low | (int)(high >> 2 * b & 3) << 4) - 32);
+		float dl = d * (float)quant_scale_iq4(b, at);
 
 		for (int i = 0; i < 16; i++) {
-			out[i] = dl * (float)iq4_values[q[i] & 15];
-			out[i + 16] = dl * (float)iq4_values[q[i] >> 4];
+			out[i] = dl * (float)quant_iq4_values[q[i] & 15];
+			out[i + 16] = dl * (float)quant_iq4_values[q[i] >> 4];
 		}
 	}
 }

@@ -8,10 +8,14 @@
 
 enum { PACK_GROUPS = 16 };
 
-/* one block of a row: its scale and minimum as halves, its 32 weights */
+/* 32 weights of a row and their scales, which of them says the kind (qkern.h) */
 struct block {
-	uint16_t d;
+	uint16_t d; /* halves */
 	uint16_t m;
+	float wide_d;
+	float wide_m;
+	int8_t s[2];
+	int8_t n[2];
 	int8_t q[QK_BLOCK];
 };
 
@@ -44,11 +48,24 @@ static bool times_minus_8(uint16_t h, uint16_t *out)
 	return true;
 }
 
+static uint16_t negative(uint16_t h)
+{
+	return h ^ 0x8000;
+}
+
 static void nibbles(const uint8_t *at, int8_t *q)
 {
 	for (int i = 0; i < 16; i++) {
 		q[i] = (int8_t)(at[i] & 15);
 		q[i + 16] = (int8_t)(at[i] >> 4);
+	}
+}
+
+static void iq4_nibbles(const uint8_t *at, int8_t *q)
+{
+	for (int i = 0; i < 16; i++) {
+		q[i] = quant_iq4_values[at[i] & 15];
+		q[i + 16] = quant_iq4_values[at[i] >> 4];
 	}
 }
 
@@ -80,6 +97,9 @@ static bool read_block(enum tensor_type type, const uint8_t *at, struct block *b
 		nibbles(at + 8, bk->q);
 		add_fifth_bits(at + 4, bk->q, 0);
 		return true;
+	case TENSOR_IQ4_NL:
+		iq4_nibbles(at + 2, bk->q);
+		return true;
 	case TENSOR_Q8_0:
 		memcpy(bk->q, at + 2, QK_BLOCK);
 		for (int i = 0; i < QK_BLOCK;
@@ -92,26 +112,178 @@ static bool read_block(enum tensor_type type, const uint8_t *at, struct block *b
 	}
 }
 
-static void put_block(enum qk_kind kind, uint8_t *record, int r, const struct block *bk)
+/* two bits of each byte for every 32 weights */
+static void two_bits(const uint8_t *at, int b, int8_t *q)
 {
+	for (int i = 0; i < QK_BLOCK; i++)
+		q[i] = (int8_t)(at[b / 4 * 32 + i] >> b % 4 * 2 & 3);
+}
+
+/* four bits of each byte for every 32 weights */
+static void four_bits(const uint8_t *at, int b, int8_t *q)
+{
+	for (int i = 0; i < QK_BLOCK; i++)
+		q[i] = (int8_t)(at[b / 2 * 32 + i] >> b % 2 * 4 & 15);
+}
+
+static void read_q2_k(const uint8_t *at, int b, struct block *bk)
+{
+	two_bits(at + 16, b, bk->q);
+	bk->d = load16(at + 80);
+	bk->m = negative(load16(at + 82));
+	for (int h = 0; h < 2; h++) {
+		bk->s[h] = (int8_t)(at[2 * b + h] & 15);
+		bk->n[h] = (int8_t)(at[2 * b + h] >> 4);
+	}
+}
+
+/* d s (q - 4): a minimum of 4 s times -d */
+static void read_q3_k(const uint8_t *at, int b, struct block *bk)
+{
+	two_bits(at + 32, b, bk->q);
+	for (int i = 0; i < QK_BLOCK; i++)
+		bk->q[i] = (int8_t)(bk->q[i] + ((at[i] >> b & 1) << 2));
+	bk->d = load16(at + 108);
+	bk->m = negative(bk->d);
+	for (int h = 0; h < 2; h++) {
+		bk->s[h] = (int8_t)quant_scale_q3(2 * b + h, at + 96);
+		bk->n[h] = (int8_t)(4 * bk->s[h]);
+	}
+}
+
+/* Q4_K and, with ${high} bits, Q5_K */
+static void read_q45_k(
+	const uint8_t *at, const uint8_t *high, const uint8_t *q, int b, struct block *bk)
+{
+	int scale, min;
+
+	four_bits(q, b, bk->q);
+	for (int i = 0; high && i < QK_BLOCK; i++)
+		bk->q[i] = (int8_t)(bk->q[i] + ((high[i] >> b & 1) << 4));
+	quant_scale_min(b, at + 4, &scale, &min);
+	bk->wide_d = quant_load_half(at) * (float)scale;
+	bk->wide_m = -quant_load_half(at + 2) * (float)min;
+}
+
+static void read_q6_k(const uint8_t *at, int b, struct block *bk)
+{
+	const uint8_t *low = at + b / 4 * 64 + b % 2 * 32, *high = at + 128 + b / 4 * 32;
+
+	for (int i = 0; i < QK_BLOCK; i++)
+		bk->q[i] =
+			(int8_t)((low[i] >> b % 4 / 2 * 4 & 15) | (high[i] >> b % 4 * 2 & 3) << 4);
+	bk->d = load16(at + 208);
+	memcpy(bk->s, at + 192 + 2 * b, 2);
+}
+
+/* block ${b} of a super-block of 256 */
+static void read_super(enum tensor_type type, const uint8_t *at, int b, struct block *bk)
+{
+	switch (type) {
+	case TENSOR_Q2_K:
+		read_q2_k(at, b, bk);
+		return;
+	case TENSOR_Q3_K:
+		read_q3_k(at, b, bk);
+		return;
+	case TENSOR_Q4_K:
+		read_q45_k(at, NULL, at + 16, b, bk);
+		return;
+	case TENSOR_Q5_K:
+		read_q45_k(at, at + 16, at + 48, b, bk);
+		return;
+	case TENSOR_Q6_K:
+		read_q6_k(at, b, bk);
+		return;
+	default:
+		iq4_nibbles(at + 8 + 16 * b, bk->q);
+		bk->wide_d = quant_load_half(at) * (float)quant_scale_iq4(b, at);
+		bk->wide_m = 0;
+	}
+}
+
+static void put_scales(enum qk_kind kind, uint8_t *record, int r, const struct block *bk)
+{
+	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_BYTES) {
+		memcpy(record + 4 * r, &bk->wide_d, 4);
+		memcpy(record + 32 + 4 * r, &bk->wide_m, 4);
+		return;
+	}
 	memcpy(record + 2 * r, &bk->d, 2);
+	if (kind == QK_TWO_BYTES) {
+		memcpy(record + 16 + 2 * r, bk->s, 2);
+		return;
+	}
 	memcpy(record + 16 + 2 * r, &bk->m, 2);
-	record += 32 + 4 * r;
-	if (kind == QK_NIBBLES) {
+	if (kind == QK_TWO_NIBBLES) {
+		memcpy(record + 32 + 2 * r, bk->s, 2);
+		memcpy(record + 48 + 2 * r, bk->n, 2);
+	}
+}
+
+static void put_weights(int bytes, uint8_t *to, const struct block *bk)
+{
+	if (bytes == QK_NIBBLES_BYTES) {
 		for (int i = 0; i < 16; i++)
-			record[i / 4 * 32 + i % 4] = (uint8_t)(bk->q[i] | bk->q[i + 16] << 4);
+			to[i / 4 * 32 + i % 4] = (uint8_t)(bk->q[i] | bk->q[i + 16] << 4);
 	} else {
 		for (int i = 0; i < QK_BLOCK; i++)
-			record[i / 4 * 32 + i % 4] = (uint8_t)bk->q[i];
+			to[i / 4 * 32 + i % 4] = (uint8_t)bk->q[i];
 	}
+}
+
+/* how a type is packed: kind and size of a record */
+struct form {
+	enum qk_kind kind;
+	int header; /* bytes of scales; 0: no packed form */
+	int weights;
+};
+
+static const struct form nothing,
+	forms[] = {
+		[TENSOR_Q4_0] = {QK_NIBBLES, QK_NARROW, QK_NIBBLES_BYTES},
+		[TENSOR_Q4_1] = {QK_NIBBLES, QK_NARROW, QK_NIBBLES_BYTES},
+		[TENSOR_Q5_0] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_Q5_1] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_Q8_0] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_Q2_K] = {QK_TWO_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
+		[TENSOR_Q3_K] = {QK_TWO_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
+		[TENSOR_Q4_K] = {QK_WIDE_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
+		[TENSOR_Q5_K] = {QK_WIDE_BYTES, QK_WIDE, QK_BYTES_BYTES},
+		[TENSOR_Q6_K] = {QK_TWO_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_IQ4_NL] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_IQ4_XS] = {QK_WIDE_BYTES, QK_WIDE, QK_BYTES_BYTES},
+};
+
+static const struct form *form_of(enum tensor_type type)
+{
+	return (size_t)type < sizeof(forms) / sizeof(forms[0]) ? &forms[type] : &nothing;
+}
+
+static bool pack_row(const struct pack *pk, const uint8_t *at, uint8_t *to, int r)
+{
+	const struct form *fm = form_of(pk->w->type);
+	const struct quant_type *qt = quant_type_of((int)pk->w->type);
+	const long blocks = qt->values / QK_BLOCK;
+
+	for (long b = 0; b < pk->qw->blocks; b++, to += fm->header + fm->weights) {
+		const uint8_t *from = at + b / blocks * qt->bytes;
+		struct block bk;
+
+		if (blocks > 1)
+			read_super(pk->w->type, from, (int)(b % blocks), &bk);
+		else if (!read_block(pk->w->type, from, &bk))
+			return false;
+		put_scales(fm->kind, to, r, &bk);
+		put_weights(fm->weights, to + fm->header + 4 * r, &bk);
+	}
+	return true;
 }
 
 static void pack_tile(void *arg, int tile, int thread)
 {
 	struct pack *pk = arg;
 	const size_t row_bytes = tensor_row_bytes((int)pk->w->type, pk->w->cols);
-	const size_t block_bytes = row_bytes / (size_t)pk->qw->blocks,
-		     record = pk->qw->group_bytes / (size_t)pk->qw->blocks;
 	const long first = (long)tile * PACK_GROUPS * QK_ROWS;
 
 	(void)thread;
@@ -119,35 +291,10 @@ static void pack_tile(void *arg, int tile, int thread)
 		const uint8_t *at = (const uint8_t *)pk->w->data + (size_t)row * row_bytes;
 		uint8_t *to = pk->qw->data + (size_t)(row / QK_ROWS) * pk->qw->group_bytes;
 
-		for (long b = 0; b < pk->qw->blocks; b++, at += block_bytes, to += record) {
-			struct block bk;
-
-			if (!read_block(pk->w->type, at, &bk)) {
-				atomic_store(&pk->unfit, 1);
-				return;
-			}
-			put_block(pk->qw->kind, to, (int)(row % QK_ROWS), &bk);
+		if (!pack_row(pk, at, to, (int)(row % QK_ROWS))) {
+			atomic_store(&pk->unfit, 1);
+			return;
 		}
-	}
-}
-
-/* kind and record size of a type; false when it has no packed form */
-static bool form_of(enum tensor_type type, enum qk_kind *kind, size_t *record)
-{
-	switch (type) {
-	case TENSOR_Q4_0:
-	case TENSOR_Q4_1:
-		*kind = QK_NIBBLES;
-		*record = QK_NIBBLES_BYTES;
-		return true;
-	case TENSOR_Q5_0:
-	case TENSOR_Q5_1:
-	case TENSOR_Q8_0:
-		*kind = QK_BYTES;
-		*record = QK_BYTES_BYTES;
-		return true;
-	default:
-		return false;
 	}
 }
 
@@ -156,26 +303,29 @@ static long groups_of(const struct tensor *w)
 	return (w->rows + QK_ROWS - 1) / QK_ROWS;
 }
 
+static size_t group_bytes(const struct tensor *w)
+{
+	const struct form *fm = form_of(w->type);
+
+	return (size_t)(w->cols / QK_BLOCK) * (size_t)(fm->header + fm->weights);
+}
+
 size_t qweights_bytes(const struct tensor *w)
 {
-	enum qk_kind kind;
-	size_t record;
-
-	if (!form_of(w->type, &kind, &record))
-		return 0;
-	return ((size_t)groups_of(w) * (size_t)(w->cols / QK_BLOCK) * record + 63) / 64 * 64;
+	return ((size_t)groups_of(w) * group_bytes(w) + 63) / 64 * 64;
 }
 
 bool qweights_pack(struct qweights *qw, const struct tensor *w, void *memory, struct threads *th)
 {
 	struct pack pk = {.qw = qw, .w = w};
 	const long groups = groups_of(w);
-	size_t record;
 
-	*qw = (struct qweights){.rows = w->rows, .blocks = w->cols / QK_BLOCK};
-	if (!form_of(w->type, &qw->kind, &record))
+	*qw = (struct qweights){.kind = form_of(w->type)->kind,
+		.rows = w->rows,
+		.blocks = w->cols / QK_BLOCK,
+		.group_bytes = group_bytes(w)};
+	if (!qw->group_bytes)
 		return false;
-	qw->group_bytes = (size_t)qw->blocks * record;
 	qw->data = memory;
 	if (w->rows % QK_ROWS) /* rows that pad the last group are zero */
 		memset(qw->data + (size_t)(groups - 1) * qw->group_bytes, 0, qw->group_bytes);

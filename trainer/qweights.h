@@ -1,6 +1,6 @@
 /*
- * qweights - a weight matrix repacked for the kernels of qkern.h. Same values as in the file: Q4_0,
- * Q4_1 as nibbles, Q5_0, Q5_1, Q8_0 as bytes.
+ * qweights - a weight matrix repacked for the kernels of qkern.h, the same values as in the file:
+ * Q4_0, Q4_1, Q4_K, Q2_K, Q3_K as nibbles, all other quantised types as bytes.
  */
 #ifndef KOLM_QWEIGHTS_H
 #define KOLM_QWEIGHTS_H
