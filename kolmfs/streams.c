@@ -93,6 +93,9 @@ int follow_ready(struct server *sv, struct open *o, struct err *err)
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
+	/* the log turned over: it begins anew */
+	if (lseek(fd, 0, SEEK_END) < (off_t)o->pos)
+		o->pos = 0;
 	chunk = malloc(size);
 	while (chunk && !o->out.len) {
 		ssize_t n = pread(fd, chunk, size, (off_t)o->pos);
