@@ -94,6 +94,33 @@ static void check_regular(struct fsck *f, int dirfd, const char *name, const cha
 		fsck_lose(f, NULL, dirfd, name, path, "it is not a regular file");
 }
 
+/* the older parts of runs.jsonl, which nothing chains together */
+static void check_runs(struct fsck *f)
+{
+	struct err err = ERR_NONE;
+	struct log_parts ps;
+
+	if (parts_list(f->st, RUNS_STEM, &ps, &err) < 0) {
+		fsck_tell(f, FSCK_DAMAGED, "logs", "%.300s", err.text);
+		return;
+	}
+	for (size_t i = 0; i < ps.n; i++) {
+		char name[PART_NAME_BYTES], path[PART_NAME_BYTES + 8];
+		int fd = part_open(f->st, RUNS_STEM, &ps.part[i], &err);
+
+		(void)part_file(RUNS_STEM, &ps.part[i], name);
+		(void)snprintf(path, sizeof(path), "logs/%s", name);
+		if (fd == -EUCLEAN)
+			fsck_lose(f, NULL, f->st->logs, name, path,
+				"it cannot be unpacked: it was changed or cut");
+		else if (fd < 0)
+			fsck_tell(f, FSCK_DAMAGED, path, "%.300s", err.text);
+		else
+			close(fd);
+	}
+	parts_release(&ps);
+}
+
 static void check_log(struct fsck *f)
 {
 	struct err why = ERR_NONE;
@@ -104,6 +131,7 @@ static void check_log(struct fsck *f)
 	if (!f->chain_holds)
 		fsck_tell(f, FSCK_DAMAGED, "logs/tune.jsonl", "%.400s", why.text);
 	check_regular(f, f->st->logs, "runs.jsonl", "logs/runs.jsonl");
+	check_runs(f);
 }
 
 /* ---- indexes ---- */

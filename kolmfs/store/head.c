@@ -57,18 +57,13 @@ int rev_file(int dirfd, const char *name, char out[REV_BYTES], struct err *err)
 	return 0;
 }
 
-int head_logged(const struct tune *tn, struct head *out, struct err *err)
+/* the last change in one file of the log */
+static void last_change(const char *lines, struct head *out)
 {
 	static const char *const changes[] = {
 		"\"initialised\"", "\"promoted\"", "\"rolled_back\"", "\"head_found\""};
-	struct buf lines = BUF_INIT;
 
-	*out = (struct head){0};
-	int rc = log_slug(tn->st, tn->slug, &lines, err);
-
-	if (rc < 0)
-		goto out;
-	for (const char *p = buf_str(&lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
+	for (const char *p = lines, *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
 		struct json_slice line = {p, (size_t)(lf - p)}, event;
 
 		if (!json_member(line, "event", &event))
@@ -80,9 +75,24 @@ int head_logged(const struct tune *tn, struct head *out, struct err *err)
 				rev_member(line, "previous", out->prev);
 			}
 	}
-out:
+}
+
+int head_logged(const struct tune *tn, struct head *out, struct err *err)
+{
+	struct buf lines = BUF_INIT;
+	int rc = 0;
+
+	*out = (struct head){0};
+	for (size_t i = 0; rc == 0 && out->head[0] == '\0'; i++) {
+		buf_reset(&lines);
+		rc = log_slug_back(tn->st, tn->slug, i, &lines, err);
+		if (rc == 0)
+			last_change(buf_str(&lines), out);
+		else if (rc == -ENOENT && i == 0) /* it turned over and has no line yet */
+			rc = 0;
+	}
 	buf_release(&lines);
-	return rc;
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* H04: what the audit log knows */

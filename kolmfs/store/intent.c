@@ -25,9 +25,9 @@ int intent_write(const struct tune *tn, const struct intent *in, struct err *err
 	int rc;
 
 	(void)buf_addf(&text,
-		"{\"from\":\"%s\",\"to\":\"%s\",\"prev\":\"%s\",\"log\":%" PRIu64
+		"{\"from\":\"%s\",\"to\":\"%s\",\"prev\":\"%s\",\"seq\":%" PRIu64
 		",\"job\":%" PRIu64 ",\"event\":",
-		in->from, in->to, in->prev, in->log_end, in->job);
+		in->from, in->to, in->prev, in->log_seq, in->job);
 	(void)json_put_text(&text, in->event);
 	(void)buf_puts(&text, ",\"fields\":");
 	(void)json_put_text(&text, in->fields);
@@ -69,7 +69,7 @@ static bool intent_parse(const cJSON *json, struct intent *in)
 		!rev_get(json, "to", true, in->to) || !rev_get(json, "prev", false, in->prev))
 		return false;
 	(void)snprintf(in->event, sizeof(in->event), "%s", event);
-	in->log_end = (uint64_t)json_get_number(json, "log", 0);
+	in->log_seq = (uint64_t)json_get_number(json, "seq", 9e15);
 	in->job = (uint64_t)json_get_number(json, "job", 0);
 	if (cJSON_IsObject(by)) {
 		const char *comm = json_get_string(by, "comm");

@@ -21,18 +21,9 @@
 #include "base/json.h"
 #include "base/replace.h"
 
-#define LOG_NAME "tune.jsonl"
 #define TIP_NAME ".tune.tip"
-enum { LOG_LINE_BYTES = 1024 * 1024 };
 
-/* the last line known; all zero and EMPTY_SHA before the first */
-struct tip {
-	uint64_t seq;
-	uint64_t start, end; /* its place, with its line feed */
-	char sha[HASH_HEX_BYTES];
-};
-
-static void tip_read(const struct store *st, struct tip *tip)
+void tip_read(const struct store *st, struct tip *tip)
 {
 	struct buf text = BUF_INIT;
 	char sha[HASH_HEX_BYTES];
@@ -43,7 +34,8 @@ static void tip_read(const struct store *st, struct tip *tip)
 	if (read_file(st->logs, TIP_NAME, 512, &text, NULL) == 0 &&
 		sscanf(buf_str(&text), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %64[0-9a-f] ok",
 			&tip->seq, &tip->start, &tip->end, sha) == 4 &&
-		strlen(sha) == 64 && tip->start < tip->end &&
+		strlen(sha) == 64 &&
+		(tip->start < tip->end || (tip->start == 0 && tip->end == 0 && tip->seq > 0)) &&
 		strstr(buf_str(&text), " ok\n") != NULL)
 		memcpy(tip->sha, sha, sizeof(sha));
 	else
@@ -74,8 +66,7 @@ static int log_cut(const struct tip *tip, const char *what, struct err *err)
 		tip->seq, what);
 }
 
-/* the log for reading; -ENOENT when there is none */
-static int log_open(const struct store *st, struct err *err)
+int log_open(const struct store *st, struct err *err)
 {
 	struct stat sb;
 	int fd = openat(st->logs, LOG_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -99,8 +90,7 @@ static int log_open(const struct store *st, struct err *err)
 	return fd;
 }
 
-/* a chained line has both; the lines of the reference and torn ones have neither */
-static bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES])
+bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES])
 {
 	struct json_slice object = {ln->text, ln->len}, value;
 	double x;
@@ -119,36 +109,87 @@ static bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_
 	return true;
 }
 
-/* from the line known to the line that is really last; under the log lock */
-static int tip_find(const struct store *st, struct tip *tip, struct err *err)
+/* the hash of a part's last line, for a tip that is older than the turn */
+static int part_last(
+	const struct store *st, const struct log_part *p, char sha[HASH_HEX_BYTES], struct err *err)
 {
-	char sha[HASH_HEX_BYTES], prev[HASH_HEX_BYTES];
+	uint64_t from = 0, end = 0;
 	struct lines ls;
 	struct line ln;
+	int fd = part_open(st, LOG_STEM, p, err), rc;
+
+	if (fd < 0)
+		return fd;
+	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
+	while ((rc = lines_next(&ls, &ln, err)) > 0) {
+		from = ln.offset;
+		end = ln.next - ln.whole;
+	}
+	lines_release(&ls);
+	if (rc == 0)
+		rc = sha256_fd(fd, from, end - from, sha, err);
+	close(fd);
+	return rc;
+}
+
+/* the tip as it was written, or, when the log turned over since, the end of its newest part */
+static int tip_base(const struct store *st, struct tip *tip, uint64_t *newest, struct err *err)
+{
+	struct log_parts ps;
+	int rc;
+
+	tip_read(st, tip);
+	rc = parts_list(st, LOG_STEM, &ps, err);
+	if (rc < 0)
+		return rc;
+	*newest = ps.n > 0 ? ps.part[ps.n - 1].number : 0;
+	if (ps.n > 0 && (tip->seq < *newest || (tip->seq == *newest && tip->end > 0))) {
+		rc = part_last(st, &ps.part[ps.n - 1], tip->sha, err);
+		tip->seq = *newest;
+		tip->start = tip->end = 0;
+	}
+	parts_release(&ps);
+	return rc;
+}
+
+/* that the line known stands where it stood */
+static int tip_check(int fd, const struct tip *tip, struct err *err)
+{
+	char sha[HASH_HEX_BYTES];
 	struct stat sb;
+	int rc;
+
+	if (fstat(fd, &sb) < 0)
+		return err_sys(err, "cannot stat logs/" LOG_NAME);
+	if ((uint64_t)sb.st_size < tip->end)
+		return log_cut(tip, "the log is shorter", err);
+	rc = sha256_fd(fd, tip->start, tip->end - tip->start - 1, sha, err);
+	if (rc == 0 && strcmp(sha, tip->sha) != 0)
+		rc = log_cut(tip, "another line stands there", err);
+	return rc;
+}
+
+/* from the line known to the line that is really last; under the log lock. ${newest}: the number of
+ * the newest part, 0 none. */
+static int tip_find(const struct store *st, struct tip *tip, uint64_t *newest, struct err *err)
+{
+	char prev[HASH_HEX_BYTES];
+	struct lines ls;
+	struct line ln;
 	uint64_t seq;
 	int fd, rc;
 
-	tip_read(st, tip);
+	rc = tip_base(st, tip, newest, err);
+	if (rc < 0)
+		return rc;
 	fd = log_open(st, err);
 	if (fd == -ENOENT)
-		return tip->seq == 0 ? 0 : log_cut(tip, "the log is gone", err);
+		return tip->end == 0 ? 0 : log_cut(tip, "the log is gone", err);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &sb) < 0) {
-		rc = err_sys(err, "cannot stat logs/" LOG_NAME);
+	rc = tip->end > 0 ? tip_check(fd, tip, err) : 0;
+	if (rc < 0)
 		goto out;
-	}
-	if (tip->seq > 0) {
-		if ((uint64_t)sb.st_size < tip->end)
-			rc = log_cut(tip, "the log is shorter", err);
-		else if ((rc = sha256_fd(fd, tip->start, tip->end - tip->start - 1, sha, err)) ==
-				 0 &&
-			 strcmp(sha, tip->sha) != 0)
-			rc = log_cut(tip, "another line stands there", err);
-		if (rc < 0)
-			goto out;
-	}
 	lines_init(&ls, fd, tip->end, UINT64_MAX, LOG_LINE_BYTES);
 	while ((rc = lines_next(&ls, &ln, err)) > 0) {
 		if (ln.over) {
@@ -167,7 +208,7 @@ out:
 	return rc;
 }
 
-static int log_lock(const struct store *st, int *fd, struct err *err)
+int log_lock(const struct store *st, int *fd, struct err *err)
 {
 	int lock = lock_open(st->logs, ".lock", err), rc;
 
@@ -182,30 +223,32 @@ static int log_lock(const struct store *st, int *fd, struct err *err)
 	return 0;
 }
 
-int log_ready(const struct store *st, struct err *err)
+int log_ready(const struct store *st, uint64_t *seq, struct err *err)
 {
+	uint64_t newest;
 	struct tip tip;
 	int lock, rc;
 
 	rc = log_lock(st, &lock, err);
 	if (rc < 0)
 		return rc;
-	rc = tip_find(st, &tip, err);
+	rc = tip_find(st, &tip, &newest, err);
 	close(lock);
+	if (rc == 0)
+		*seq = tip.seq;
 	return rc;
 }
 
-uint64_t log_size(const struct store *st)
+static uint64_t log_size(const struct store *st, const char *name)
 {
 	struct stat sb;
 
-	return fstatat(st->logs, LOG_NAME, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode)
+	return fstatat(st->logs, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode)
 		       ? (uint64_t)sb.st_size
 		       : 0;
 }
 
-/* the line up to ,"slug":"x" */
-static void put_head(struct buf *out, const struct log_entry *entry, bool recovered)
+void log_put_head(struct buf *out, const struct log_entry *entry, bool recovered)
 {
 	(void)buf_puts(out, "{\"event\":");
 	(void)json_put_text(out, entry->event);
@@ -237,20 +280,43 @@ static void put_tail(struct buf *out, const struct log_entry *entry, uint64_t se
 	(void)buf_addf(out, ",\"seq\":%" PRIu64 ",\"prev\":\"%s\"}", seq, prev);
 }
 
+/* a log that is long turns over before its next line */
+static int turn_if_long(
+	const struct store *st, struct tip *tip, uint64_t newest, bool *turned, struct err *err)
+{
+	int rc;
+
+	*turned = false;
+	/* without a line of its own since the last turn there is no number for the part */
+	if (tip->seq <= newest || log_size(st, LOG_NAME) < st->log_bytes)
+		return 0;
+	rc = part_turn(st, LOG_STEM, tip->seq, err);
+	if (rc <= 0)
+		return rc;
+	*turned = true;
+	tip->start = tip->end = 0;
+	tip_write(st, tip);
+	return 0;
+}
+
 static int append(
 	const struct store *st, const struct log_entry *entry, bool recovered, struct err *err)
 {
 	struct buf line = BUF_INIT;
+	bool turned = false;
+	uint64_t newest;
 	struct tip tip;
 	int lock, rc;
 
 	rc = log_lock(st, &lock, err);
 	if (rc < 0)
 		return rc;
-	rc = tip_find(st, &tip, err);
+	rc = tip_find(st, &tip, &newest, err);
+	if (rc == 0)
+		rc = turn_if_long(st, &tip, newest, &turned, err);
 	if (rc < 0)
 		goto out;
-	put_head(&line, entry, recovered);
+	log_put_head(&line, entry, recovered);
 	put_tail(&line, entry, tip.seq + 1, tip.sha);
 	if (line.failed)
 		rc = err_nomem(err);
@@ -264,11 +330,14 @@ static int append(
 	/* a torn line before was given its line feed just now, so the place is counted from the end
 	 */
 	tip.seq++;
-	tip.end = log_size(st);
+	tip.end = log_size(st, LOG_NAME);
 	tip.start = tip.end - line.len - 1;
 	sha256_hex(line.data, line.len, tip.sha);
-	tip_write(st, &tip);
+	if (tip.end > line.len) /* else nobody could say, and the tip of before holds */
+		tip_write(st, &tip);
 out:
+	if (turned)
+		parts_pack(st, LOG_STEM);
 	close(lock);
 	buf_release(&line);
 	return rc;
@@ -279,42 +348,10 @@ int log_append(const struct store *st, const struct log_entry *entry, struct err
 	return append(st, entry, false, err);
 }
 
-/* whether the line of ${entry} stands at or behind ${from}: 1, 0 or an error. Found, it is made
- * durable. */
-static int log_has(
-	const struct store *st, uint64_t from, const struct log_entry *entry, struct err *err)
-{
-	struct buf plain = BUF_INIT, again = BUF_INIT;
-	bool found = false;
-	struct lines ls;
-	struct line ln;
-	int fd, rc;
-
-	put_head(&plain, entry, false);
-	put_head(&again, entry, true);
-	rc = fd = plain.failed || again.failed ? err_nomem(err) : log_open(st, err);
-	if (rc >= 0) {
-		lines_init(&ls, fd, from, UINT64_MAX, LOG_LINE_BYTES);
-		while (!found && (rc = lines_next(&ls, &ln, err)) > 0)
-			found = ln.whole &&
-				((ln.len > plain.len &&
-					 memcmp(ln.text, plain.data, plain.len) == 0) ||
-					(ln.len > again.len &&
-						memcmp(ln.text, again.data, again.len) == 0));
-		if (found && fdatasync(fd) < 0)
-			rc = err_sys(err, "could not make it durable; not counted as done");
-		lines_release(&ls);
-		close(fd);
-	}
-	buf_release(&plain);
-	buf_release(&again);
-	return rc < 0 && rc != -ENOENT ? rc : found;
-}
-
-int log_once(const struct store *st, uint64_t from, const struct log_entry *entry, bool recovered,
+int log_once(const struct store *st, uint64_t seq, const struct log_entry *entry, bool recovered,
 	struct err *err)
 {
-	int rc = log_has(st, from, entry, err);
+	int rc = log_has(st, seq, entry, err);
 
 	return rc != 0 ? (rc < 0 ? rc : 0) : append(st, entry, recovered, err);
 }
@@ -327,124 +364,37 @@ int log_recovered(const struct store *st, const char *slug, const char *fields, 
 	return log_append(st, &entry, err);
 }
 
-int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err)
+/* a log of runs that is long: best effort, it may grow */
+static void runs_turn(const struct store *st)
 {
-	struct buf want = BUF_INIT;
-	struct lines ls;
-	struct line ln;
-	int fd, rc;
+	struct log_parts ps;
+	int lock;
 
-	fd = log_open(st, err);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	if (json_put_text(&want, slug) < 0) {
-		close(fd);
-		return err_nomem(err);
-	}
-	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
-	while ((rc = lines_next(&ls, &ln, err)) > 0) {
-		struct json_slice value;
-		int is_json;
-
-		if (!ln.whole || ln.over ||
-			memmem(ln.text, ln.len, buf_str(&want), want.len) == NULL)
-			continue;
-		is_json = json_check(ln.text, ln.len, NULL);
-		if (is_json == -ENOMEM) {
-			rc = err_nomem(err);
-			break;
-		}
-		if (is_json < 0 ||
-			!json_member((struct json_slice){ln.text, ln.len}, "slug", &value) ||
-			value.len != want.len || memcmp(value.text, want.data, want.len) != 0)
-			continue;
-		(void)buf_add(out, ln.text, ln.len);
-		if (buf_putc(out, '\n') < 0 || out->failed) {
-			rc = err_nomem(err);
-			break;
-		}
-	}
-	lines_release(&ls);
-	close(fd);
-	buf_release(&want);
-	return rc;
-}
-
-static int chain_broken(uint64_t line, const char *why, struct err *err)
-{
-	return err_set(err, EKEYREJECTED, "chain breaks at line %" PRIu64 ": %s", line, why);
-}
-
-/* the lines between chained ones (torn, or of another program) are held by the hash in the line
- * behind them */
-static int verify(int fd, const struct tip *tip, uint64_t *lines, struct err *err)
-{
-	char last[HASH_HEX_BYTES] = EMPTY_SHA, prev[HASH_HEX_BYTES];
-	uint64_t n = 0, seq, last_seq = 0, end = 0;
-	bool has_tip = tip->seq == 0;
-	struct lines ls;
-	struct line ln;
-	int rc;
-
-	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
-	while ((rc = lines_next(&ls, &ln, err)) > 0) {
-		n++;
-		if (ln.over) {
-			rc = chain_broken(n, "longer than 1 MiB", err);
-			break;
-		}
-		if (line_chain(&ln, &seq, prev)) {
-			if (strcmp(prev, last) != 0)
-				rc = chain_broken(n, "the line before it is another", err);
-			else if (seq != last_seq + 1)
-				rc = chain_broken(n, "a line before it is missing", err);
-			if (rc < 0)
-				break;
-			last_seq = seq;
-		}
-		sha256_hex(ln.text, ln.len, last);
-		end = ln.next;
-		if (ln.offset == tip->start && tip->seq > 0) {
-			if (strcmp(last, tip->sha) != 0) {
-				rc = chain_broken(n, "it was changed", err);
-				break;
-			}
-			has_tip = true;
-		}
-	}
-	lines_release(&ls);
-	if (rc == 0 && (!has_tip || end < tip->end))
-		rc = chain_broken(n + 1, "lines are missing at the end", err);
-	*lines = n;
-	return rc;
-}
-
-int log_verify(const struct store *st, uint64_t *lines, struct err *err)
-{
-	uint64_t n = 0;
-	struct tip tip;
-	int lock, fd, rc;
-
-	rc = log_lock(st, &lock, err);
-	if (rc < 0)
-		return rc;
-	tip_read(st, &tip);
-	fd = log_open(st, err);
-	if (fd == -ENOENT) {
-		rc = tip.seq == 0 ? 0 : chain_broken(1, "the log is gone", err);
-	} else if (fd < 0) {
-		rc = fd;
-	} else {
-		rc = verify(fd, &tip, &n, err);
-		close(fd);
+	if (log_lock(st, &lock, NULL) < 0)
+		return;
+	if (log_size(st, RUNS_STEM ".jsonl") >= st->log_bytes &&
+		parts_list(st, RUNS_STEM, &ps, NULL) == 0) {
+		if (part_turn(st, RUNS_STEM, ps.n > 0 ? ps.part[ps.n - 1].number + 1 : 1, NULL) > 0)
+			parts_pack(st, RUNS_STEM);
+		parts_release(&ps);
 	}
 	close(lock);
-	if (lines != NULL)
-		*lines = n;
-	return rc;
+}
+
+void logs_pack(const struct store *st)
+{
+	int lock;
+
+	if (log_lock(st, &lock, NULL) < 0)
+		return;
+	parts_pack(st, LOG_STEM);
+	parts_pack(st, RUNS_STEM);
+	close(lock);
 }
 
 int runs_append(const struct store *st, const char *line, size_t len, struct err *err)
 {
-	return append_line(st->logs, "runs.jsonl", line, len, false, err);
+	if (log_size(st, RUNS_STEM ".jsonl") >= st->log_bytes)
+		runs_turn(st);
+	return append_line(st->logs, RUNS_STEM ".jsonl", line, len, false, err);
 }

@@ -4,6 +4,10 @@
  * A line of tune.jsonl (PROTOCOLS section 5): "event" and its own fields, then slug, ts, job, by
  * {uid,pid,comm}, seq, prev (sha256 of the line before, without its line feed; of nothing for the
  * first).
+ *
+ * A log of 64 MiB ("log_max_bytes" in config.json) turns over before its next line: what it held is
+ * logs/tune.N.jsonl.zst then, N the seq of its last line, and the chain goes on in the new
+ * tune.jsonl. So does runs.jsonl, N counting.
  */
 #ifndef KOLM_LOG_H
 #define KOLM_LOG_H
@@ -23,10 +27,14 @@ struct log_entry {
  * -EUCLEAN when the log was cut or is no file. */
 int log_append(const struct store *st, const struct log_entry *entry, struct err *err);
 
-/* log_slug(st, slug, out, err): the lines of one slug. */
+/* log_slug(st, slug, out, err): the lines of one slug in tune.jsonl. log_slug_back(): in the ${i}th
+ * file back: 0 tune.jsonl, 1 the newest of its older parts, ...; -ENOENT: there are no more. */
 int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err);
+int log_slug_back(
+	const struct store *st, const char *slug, size_t i, struct buf *out, struct err *err);
 
-/* log_verify(st, lines, err): -EKEYREJECTED "chain breaks at line N" (K16). */
+/* log_verify(st, lines, err): from the first line of the oldest part to the last of tune.jsonl.
+ * -EKEYREJECTED "chain breaks at line N" (K16). */
 int log_verify(const struct store *st, uint64_t *lines, struct err *err);
 
 /* runs_append(st, line, len, err): one JSON line to logs/runs.jsonl (healed tail, one write, no

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "store/head.h"
 #include "store/log.h"
@@ -60,14 +61,64 @@ int lock_open(int dirfd, const char *name, struct err *err);
  * loses no line; closing frees it. */
 int append_open(int dirfd, const char *name, struct err *err);
 
+/* ---- log_parts.c: logs/STEM.jsonl, and the older parts of it ---- */
+enum { PART_NAME_BYTES = 64 };
+struct log_part {
+	uint64_t number;
+	bool is_packed; /* STEM.N.jsonl.zst, else STEM.N.jsonl */
+};
+struct log_parts {
+	struct log_part *part; /* ascending, owned */
+	size_t n;
+};
+int parts_list(const struct store *st, const char *stem, struct log_parts *out, struct err *err);
+void parts_release(struct log_parts *ps);
+/* part_file(stem, p, out): its name in logs/ */
+const char *part_file(const char *stem, const struct log_part *p, char out[PART_NAME_BYTES]);
+/* part_open(st, stem, p, err): its text, for reading; -EUCLEAN when it cannot be unpacked */
+int part_open(const struct store *st, const char *stem, const struct log_part *p, struct err *err);
+/* part_turn(st, stem, number, err): STEM.jsonl becomes STEM.<number>.jsonl and is empty: 1; 0: it
+ * cannot now, all is as it was; an error when it may have or not. Under the log lock. */
+int part_turn(const struct store *st, const char *stem, uint64_t number, struct err *err);
+/* parts_pack(st, stem): pack what is not packed yet, remove what a turn that died left. Under the
+ * log lock. */
+void parts_pack(const struct store *st, const char *stem);
+
 /* ---- log.c ---- */
-/* log_ready(st, err): whether a line could be appended (K15). */
-int log_ready(const struct store *st, struct err *err);
-uint64_t log_size(const struct store *st);
-/* log_once(st, from, entry, recovered, err): append unless this line of this slug stands at or
- * behind offset ${from} already. */
-int log_once(const struct store *st, uint64_t from, const struct log_entry *entry, bool recovered,
+#define LOG_NAME  "tune.jsonl"
+#define LOG_STEM  "tune"
+#define RUNS_STEM "runs"
+enum { LOG_LINE_BYTES = 1024 * 1024 };
+/* the last line known; all zero and EMPTY_SHA before the first. start = end = 0 behind a turn: it
+ * is the last of the newest part. */
+struct tip {
+	uint64_t seq;
+	uint64_t start, end; /* its place in tune.jsonl, with its line feed */
+	char sha[HASH_HEX_BYTES];
+};
+void tip_read(const struct store *st, struct tip *tip);
+/* log_lock(st, fd, err): freed by close(*fd) */
+int log_lock(const struct store *st, int *fd, struct err *err);
+/* log_open(st, err): tune.jsonl for reading; -ENOENT when there is none */
+int log_open(const struct store *st, struct err *err);
+/* log_back(st, i, fd, err): the log's file ${i} back from tune.jsonl (0); -ENOENT: no more. */
+int log_back(const struct store *st, size_t i, int *fd, struct err *err);
+/* line_chain(ln, seq, prev): a chained line has both; the lines of the reference and torn ones have
+ * neither */
+bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES]);
+/* log_put_head(out, entry, recovered): the line up to ,"slug":"x" and its comma */
+void log_put_head(struct buf *out, const struct log_entry *entry, bool recovered);
+/* log_has(st, seq, entry, err): whether the line of ${entry} stands behind line ${seq}: 1, 0 or an
+ * error. Found, it is made durable. */
+int log_has(const struct store *st, uint64_t seq, const struct log_entry *entry, struct err *err);
+/* log_ready(st, seq, err): whether a line could be appended (K15), and the seq of the last. */
+int log_ready(const struct store *st, uint64_t *seq, struct err *err);
+/* log_once(st, seq, entry, recovered, err): append unless this line of this slug stands behind line
+ * ${seq} already. */
+int log_once(const struct store *st, uint64_t seq, const struct log_entry *entry, bool recovered,
 	struct err *err);
+/* logs_pack(st): what a turn that died left */
+void logs_pack(const struct store *st);
 /* log_recovered(st, slug, fields, err): one "recovered" line of this process. */
 int log_recovered(const struct store *st, const char *slug, const char *fields, struct err *err);
 
@@ -76,7 +127,7 @@ int log_recovered(const struct store *st, const char *slug, const char *fields, 
 struct intent {
 	char from[REV_BYTES], to[REV_BYTES],
 		prev[REV_BYTES]; /* HEAD before and after, head.prev before ("" none) */
-	uint64_t log_end;	 /* size of the audit log then */
+	uint64_t log_seq;	 /* of the audit log's last line then */
 	uint64_t job;
 	struct by by;
 	bool has_by;

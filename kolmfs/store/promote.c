@@ -91,7 +91,7 @@ static int finish(const struct tune *tn, const struct intent *in, bool recovered
 	if (rc == 0)
 		rc = dir_sync(tn->dir, err);
 	if (rc == 0)
-		rc = recovered ? log_once(tn->st, in->log_end, &entry, true, err)
+		rc = recovered ? log_once(tn->st, in->log_seq, &entry, true, err)
 			       : log_append(tn->st, &entry, err);
 	return rc;
 }
@@ -152,7 +152,7 @@ static int change(const struct tune *tn, const struct head *now, const char *to,
 	const struct log_entry *entry, struct err *err)
 {
 	struct intent in = {.job = entry->job, .has_by = entry->by != NULL};
-	int rc = log_ready(tn->st, err);
+	int rc = log_ready(tn->st, &in.log_seq, err);
 
 	if (rc < 0)
 		return rc;
@@ -163,7 +163,6 @@ static int change(const struct tune *tn, const struct head *now, const char *to,
 	if (in.has_by)
 		in.by = *entry->by;
 	in.fields = (char *)(uintptr_t)entry->fields; /* borrowed, not released */
-	in.log_end = log_size(tn->st);
 	rc = intent_write(tn, &in, err);
 	if (rc == 0)
 		return commit(tn, &in, next, err);
@@ -260,7 +259,7 @@ static int abandon(const struct tune *tn, const struct intent *in, struct err *e
 		"\"what\":\"%s\",\"revision\":\"%s\",\"previous\":\"%s\"",
 		strcmp(in->event, "promoted") == 0 ? "promotion_abandoned" : "rollback_abandoned",
 		in->to, in->from);
-	return rc == 0 ? log_once(tn->st, in->log_end, &entry, false, err) : rc;
+	return rc == 0 ? log_once(tn->st, in->log_seq, &entry, false, err) : rc;
 }
 
 int head_recover(const struct tune *tn, struct err *err)

@@ -241,6 +241,8 @@ static void recover_all(struct recovery *r)
 
 	in_folder(r, "", st->dir, ".", take_temporary);
 	in_folder(r, "logs", st->logs, ".", take_temporary);
+	if (r->found == NULL)
+		logs_pack(st);
 	in_folder(r, "tune", st->tune, ".", recover_slug);
 	/* index jobs hold it shared: store_lock_index() */
 	lock = lock_open(st->rag, ".job.lock", NULL);

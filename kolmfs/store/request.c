@@ -14,6 +14,8 @@
 
 #include "base/json.h"
 
+enum { REQUEST_FILES = 2 }; /* tune.jsonl, and the part before it: 64 MiB of lines at least */
+
 int request_id_check(const char *id, struct err *err)
 {
 	size_t len = strlen(id);
@@ -64,18 +66,15 @@ static int answer(struct json_slice line, const char *id, const char *event, con
 	return 1;
 }
 
-int request_done(const struct tune *tn, const char *id, const char *event, const char *to,
+/* in one file of the log */
+static int look(const char *lines, const char *id, const char *event, const char *to,
 	struct head *now, struct err *err)
 {
-	struct buf lines = BUF_INIT;
 	char want[REQUEST_ID_BYTES + 16];
-	int rc = head_recover(tn, err);
+	int rc = 0;
 
-	if (rc >= 0)
-		rc = log_slug(tn->st, tn->slug, &lines, err);
 	(void)snprintf(want, sizeof(want), "\"id\":\"%s\"", id);
-	for (const char *p = buf_str(&lines), *lf; rc == 0 && (lf = strchr(p, '\n')) != NULL;
-		p = lf + 1) {
+	for (const char *p = lines, *lf; rc == 0 && (lf = strchr(p, '\n')) != NULL; p = lf + 1) {
 		struct json_slice line = {p, (size_t)(lf - p)};
 
 		if (memmem(line.text, line.len, want, strlen(want)) != NULL &&
@@ -83,6 +82,25 @@ int request_done(const struct tune *tn, const char *id, const char *event, const
 			(text_member_is(line, "event", "promoted") ||
 				text_member_is(line, "event", "rolled_back")))
 			rc = answer(line, id, event, to, now, err);
+	}
+	return rc;
+}
+
+int request_done(const struct tune *tn, const char *id, const char *event, const char *to,
+	struct head *now, struct err *err)
+{
+	struct buf lines = BUF_INIT;
+	int rc = head_recover(tn, err);
+
+	if (rc > 0)
+		rc = 0;
+	for (size_t i = 0; rc == 0 && i < REQUEST_FILES; i++) {
+		buf_reset(&lines);
+		rc = log_slug_back(tn->st, tn->slug, i, &lines, err);
+		if (rc == 0)
+			rc = look(buf_str(&lines), id, event, to, now, err);
+		else if (rc == -ENOENT)
+			rc = 0;
 	}
 	buf_release(&lines);
 	return rc;

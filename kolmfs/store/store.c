@@ -117,6 +117,21 @@ static int open_root(const char *path, char real[STORE_PATH_BYTES], struct err *
 	return fd;
 }
 
+/* config.json's log_max_bytes; what is no such number is as if it were not there */
+static uint64_t log_limit(int dirfd)
+{
+	struct buf text = BUF_INIT;
+	cJSON *json = NULL;
+	double x = 0;
+
+	if (read_file(dirfd, "config.json", 1024 * 1024, &text, NULL) == 0 &&
+		json_parse(buf_str(&text), text.len, &json, NULL) == 0)
+		x = json_get_number(json, "log_max_bytes", 0);
+	cJSON_Delete(json);
+	buf_release(&text);
+	return x >= LOG_TURN_MIN && x < 9e15 ? (uint64_t)x : LOG_TURN_BYTES;
+}
+
 int store_open(const char *path, struct store *out, struct err *err)
 {
 	struct store st = {.dir = -1, .tune = -1, .rag = -1, .logs = -1};
@@ -137,6 +152,7 @@ int store_open(const char *path, struct store *out, struct err *err)
 		store_close(&st);
 		return rc;
 	}
+	st.log_bytes = log_limit(st.dir);
 	reserve_make(&st);
 	st.digests = digests_new();
 	*out = st;

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+enum { LOG_TURN_BYTES = 64 << 20, LOG_TURN_MIN = 4096 };
 enum { STORE_PATH_BYTES = 4096, SLUG_BYTES = 64, REV_BYTES = 12, STORE_FORMAT = 1 };
 
 struct store {
@@ -24,6 +25,7 @@ struct store {
 	int tune;
 	int rag;
 	int logs;
+	uint64_t log_bytes;	 /* a log longer than this turns over */
 	struct digests *digests; /* owned; see digests.h */
 };
 

@@ -290,11 +290,22 @@ static void make_wreck(struct store *st, struct tune *tn)
 	rig_put(tn->dir, ".HEAD.next", "v2\n");
 	struct buf text = BUF_INIT;
 
-	(void)buf_puts(&text, "{\"from\":\"v2\",\"to\":\"v3\",\"prev\":\"v1\",\"log\":0,\"job\":0,"
+	(void)buf_puts(&text, "{\"from\":\"v2\",\"to\":\"v3\",\"prev\":\"v1\",\"seq\":0,\"job\":0,"
 			      "\"event\":\"promoted\",\"fields\":\"\\\"revision\\\":\\\"v3\\\","
 			      "\\\"previous\\\":\\\"v2\\\"\",\"by\":null}");
 	rig_put(tn->dir, ".intent", buf_str(&text));
 	buf_release(&text);
+}
+
+/* a log that turns over at its next line */
+static void make_long(struct store *st, struct tune *tn)
+{
+	struct log_entry entry = {.event = "filler", .slug = "demo", .by = &me};
+
+	(void)tn;
+	rig_put(st->dir, "config.json", "{\"log_max_bytes\":4096}");
+	for (int i = 0; i < 24; i++)
+		must(log_append(st, &entry, &rig_err));
 }
 
 /* what only a repair mends */
@@ -325,6 +336,8 @@ static const struct change changes[] = {
 	{"eval receipt", .tune = t_eval},
 	{"promote", .kolm = k_promote, .has_intent = true},
 	{"rollback", .kolm = k_rollback, .has_intent = true},
+	{"audit line, the log turns over", .tune = t_audit, .before = make_long},
+	{"promote, the log turns over", .kolm = k_promote, .before = make_long, .has_intent = true},
 	{"attach", .kolm = k_attach},
 	{"detach", .kolm = k_detach, .before = make_attached},
 	{"job journal", .tune = t_job},

@@ -5,6 +5,7 @@ DIR holds `store` (made by make_shout) and shout.kolm. After each kill the invar
 after, the rows there once, a store `kolm fsck` has nothing to say about, and a second repair that finds nothing. POINTS 0: all of them, and every point of
 each recovery.
 """
+import ctypes
 import hashlib
 import json
 import os
@@ -52,11 +53,28 @@ def read(path):
         return None
 
 
+ZSTD = ctypes.CDLL("libzstd.so.1")
+ZSTD.ZSTD_decompress.restype = ctypes.c_size_t
+
+
+def audit_lines():
+    """of the log and of what it was before it turned over; where a part is there packed and plain, once"""
+    text = read(STORE + "/logs/tune.jsonl") or ""
+    for name in sorted(n for n in os.listdir(STORE + "/logs") if n.startswith("tune.") and n != "tune.jsonl"):
+        if not name.endswith(".zst"):
+            text += read(STORE + "/logs/" + name)
+        elif not os.path.exists(STORE + "/logs/" + name[:-4]):
+            packed, out = open(STORE + "/logs/" + name, "rb").read(), ctypes.create_string_buffer(1 << 20)
+            n = ZSTD.ZSTD_decompress(out, len(out), packed, len(packed))
+            text += out.raw[:n].decode()
+    return text.splitlines()
+
+
 def state():
     config = read(SLUG + "/tune-config.json")
     revisions = sorted(os.listdir(SLUG + "/revisions")) if os.path.isdir(SLUG + "/revisions") else None
     rows = [json.loads(x)["input"] for x in (read(SLUG + "/captures.jsonl") or "").splitlines()]
-    events = [json.loads(x)["event"] for x in (read(STORE + "/logs/tune.jsonl") or "").splitlines()]
+    events = [json.loads(x)["event"] for x in audit_lines()]
     counted = {e: events.count(e) for e in ("promoted", "rolled_back")}
     strip = [(read(SLUG + "/" + n) or "-").strip() for n in ("HEAD", "head.prev")]
     return json.dumps([strip, json.loads(config)["captures_on"] if config else None, [r for r in revisions or [] if not r.startswith(".")] if revisions else None,
@@ -119,6 +137,7 @@ CHANGES = [  # name, command, what to run before
     ("rollback", ("tune", "rollback", *A), None),
     ("promote id", ("tune", "promote", *A, "--rev", "v2", "--force", "--id", "once"), None),
     ("rollback id", ("tune", "rollback", *A, "--id", "once"), None),
+    ("promote, the log turns over", ("tune", "promote", *A, "--rev", "v2", "--force", "--id", "once"), "long"),
     ("append", ("run", ART, "one more"), [("tune", "capture-on", *A)]),
     ("confirm", ("captures", "confirm", *A, "--all"), None),
     ("drop", ("captures", "drop", *A, "--all"), None),
@@ -165,6 +184,12 @@ def start_of(name, before):
     restore()
     if before == "wreck":
         wreck()
+    if before == "long":  # the log turns over at its next line
+        for _ in range(12):
+            run("tune", "capture-on", *A)
+            run("tune", "capture-off", *A)
+        config = json.load(open(STORE + "/config.json"))
+        json.dump(dict(config, log_max_bytes=4096), open(STORE + "/config.json", "w"))
     for words in before if isinstance(before, list) else []:
         run(*words)
     keep()

@@ -6,6 +6,7 @@
 #define KOLM_FAULT_RIG_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "base/replace.h"
 #include "kolm.h"
 #include "store/fsck.h"
+#include "store/private.h"
 
 #define must(call)                                                                                 \
 	do {                                                                                       \
@@ -221,6 +223,22 @@ static inline size_t rig_count(const char *text, const char *what)
 	return n;
 }
 
+/* the audit log with all its parts */
+static inline void rig_log(const struct store *st, struct buf *out)
+{
+	int fd, rc = 0;
+
+	for (size_t i = 0; rc != -ENOENT || i == 1; i++) {
+		rc = log_back(st, i, &fd, &rig_err);
+		if (rc == -ENOENT)
+			continue;
+		must(rc);
+		must(lseek(fd, 0, SEEK_SET));
+		must(read_fd(fd, 1 << 24, out, &rig_err));
+		close(fd);
+	}
+}
+
 /* everything a command may change, in one line, the audit log's part behind a bar; what is random
  * (times, ids) left out */
 static inline void rig_state(const char *path, const char *artifact, struct buf *out)
@@ -274,7 +292,8 @@ static inline void rig_state(const char *path, const char *artifact, struct buf 
 	must(sha256_fd(fd, 0, UINT64_MAX, sha, &rig_err));
 	close(fd);
 	(void)buf_addf(out, " artifact %.8s | log", sha);
-	if (read_file(st.logs, "tune.jsonl", 1 << 24, &text, NULL) == 0)
+	rig_log(&st, &text);
+	if (text.len > 0)
 		for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
 			char what[60];
 

@@ -108,7 +108,7 @@ Test(fsck, what_dead_processes_left)
 
 	rig_open(&r);
 	two_promotions(&r);
-	in.log_end = log_size(&r.st);
+	works(log_ready(&r.st, &in.log_seq, &r.err));
 	works(intent_write(&r.tn, &in, &r.err));
 	works(journal_new(r.tn.dir, &jr, &r.err));
 	put_text(r.tn.dir, "revisions/v1/.eval.json.tmp.999999.0", "{");
@@ -331,6 +331,42 @@ Test(fsck, counts_of_dropped_rows)
 	cr_assert_eq(mkdirat(r.tn.dir, ".dropped", 0700), 0);
 	says(&r, true, "moved tune/demo/.dropped: '.dropped' is not a regular file", false);
 	clean(&r);
+	rig_close(&r);
+}
+
+Test(fsck, logs_that_turned_over)
+{
+	static const char run[] = "{\"command\":\"run\"}";
+	struct log_entry entry = {.event = "e", .slug = "demo"};
+	struct log_parts ps;
+	char name[PART_NAME_BYTES], line[140];
+	struct rig r;
+
+	rig_open(&r);
+	r.st.log_bytes = LOG_TURN_MIN;
+	for (int i = 0; i < 400; i++)
+		works(runs_append(&r.st, run, strlen(run), &r.err));
+	for (int i = 0; i < 60; i++)
+		works(log_append(&r.st, &entry, &r.err));
+	clean(&r);
+	works(parts_list(&r.st, "runs", &ps, &r.err));
+	cr_assert_geq(ps.n, 1);
+	(void)part_file("runs", &ps.part[0], name);
+	parts_release(&ps);
+	put_text(r.st.logs, name, "no frame");
+	(void)snprintf(line, sizeof(line), "logs/%s: it cannot be unpacked", name);
+	says(&r, false, line, true);
+	says(&r, true, line, false);
+	clean(&r);
+	/* of the audit log nothing is moved: which of the lines is true is for a person */
+	works(parts_list(&r.st, "tune", &ps, &r.err));
+	cr_assert_geq(ps.n, 1);
+	(void)part_file("tune", &ps.part[0], name);
+	parts_release(&ps);
+	put_text(r.st.logs, name, "no frame");
+	(void)snprintf(line, sizeof(line), "chain breaks at line 1 of logs/%s: ", name);
+	says(&r, true, line, true);
+	cr_expect(is_there(r.st.logs, name));
 	rig_close(&r);
 }
 

@@ -170,7 +170,7 @@ static void state_make(struct rig *r, size_t i)
 		fields, sizeof(fields), "\"revision\":\"%s\",\"previous\":\"v1\"", states[i].to);
 	/* the same line long ago must not count */
 	cr_assert_eq(log_append(&r->st, &entry, &r->err), 0);
-	in.log_end = log_size(&r->st);
+	cr_assert_eq(log_ready(&r->st, &in.log_seq, &r->err), 0);
 	cr_assert_eq(intent_write(&r->tn, &in, &r->err), 0, "%s", r->err.text);
 	heads_put(r, states[i].head, states[i].prev, states[i].next);
 	if (states[i].line)

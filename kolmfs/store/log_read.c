@@ -1,0 +1,154 @@
+/*
+ * log_read - looking lines up in the audit log: tune.jsonl first, then its older parts from the
+ * newest back.
+ */
+#include "store/private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+
+int log_back(const struct store *st, size_t i, int *fd, struct err *err)
+{
+	struct log_parts ps;
+	int rc;
+
+	if (i == 0) {
+		rc = *fd = log_open(st, err);
+		return rc < 0 ? rc : 0;
+	}
+	rc = parts_list(st, LOG_STEM, &ps, err);
+	if (rc < 0)
+		return rc;
+	rc = i > ps.n ? -ENOENT : part_open(st, LOG_STEM, &ps.part[ps.n - i], err);
+	if (rc >= 0)
+		*fd = rc;
+	parts_release(&ps);
+	return rc < 0 ? rc : 0;
+}
+
+/* the lines of ${slug} in one file */
+static int add_lines(int fd, const char *slug, struct buf *out, struct err *err)
+{
+	struct buf want = BUF_INIT;
+	struct lines ls;
+	struct line ln;
+	int rc;
+
+	if (json_put_text(&want, slug) < 0)
+		return err_nomem(err);
+	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
+	while ((rc = lines_next(&ls, &ln, err)) > 0) {
+		struct json_slice value;
+		int is_json;
+
+		if (!ln.whole || ln.over ||
+			memmem(ln.text, ln.len, buf_str(&want), want.len) == NULL)
+			continue;
+		is_json = json_check(ln.text, ln.len, NULL);
+		if (is_json == -ENOMEM) {
+			rc = err_nomem(err);
+			break;
+		}
+		if (is_json < 0 ||
+			!json_member((struct json_slice){ln.text, ln.len}, "slug", &value) ||
+			value.len != want.len || memcmp(value.text, want.data, want.len) != 0)
+			continue;
+		(void)buf_add(out, ln.text, ln.len);
+		if (buf_putc(out, '\n') < 0 || out->failed) {
+			rc = err_nomem(err);
+			break;
+		}
+	}
+	lines_release(&ls);
+	buf_release(&want);
+	return rc;
+}
+
+int log_slug_back(
+	const struct store *st, const char *slug, size_t i, struct buf *out, struct err *err)
+{
+	int fd, rc = log_back(st, i, &fd, err);
+
+	if (rc < 0)
+		return rc;
+	rc = add_lines(fd, slug, out, err);
+	close(fd);
+	return rc;
+}
+
+int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err)
+{
+	int rc = log_slug_back(st, slug, 0, out, err);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* ---- one line ---- */
+
+static bool begins(const struct line *ln, const struct buf *head)
+{
+	return ln->len > head->len && memcmp(ln->text, head->data, head->len) == 0;
+}
+
+struct sought {
+	struct buf plain, again; /* how it begins, and how when a recovery wrote it */
+	uint64_t seq;
+};
+
+/* 1 found in this file, 0 not; *${first} is the first seq seen in it, 0 none */
+static int file_has(int fd, const struct sought *want, uint64_t *first, struct err *err)
+{
+	char prev[HASH_HEX_BYTES];
+	bool found = false;
+	struct lines ls;
+	struct line ln;
+	uint64_t seq;
+	int rc;
+
+	*first = 0;
+	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
+	while (!found && (rc = lines_next(&ls, &ln, err)) > 0) {
+		bool is_it = ln.whole && (begins(&ln, &want->plain) || begins(&ln, &want->again));
+
+		if ((is_it || *first == 0) && line_chain(&ln, &seq, prev)) {
+			*first = *first == 0 ? seq : *first;
+			found = is_it && seq > want->seq;
+		}
+	}
+	if (found && fdatasync(fd) < 0)
+		rc = err_sys(err, "could not make it durable; not counted as done");
+	lines_release(&ls);
+	return rc < 0 ? rc : found;
+}
+
+int log_has(const struct store *st, uint64_t seq, const struct log_entry *entry, struct err *err)
+{
+	struct sought want = {.plain = BUF_INIT, .again = BUF_INIT, .seq = seq};
+	int rc, fd;
+
+	log_put_head(&want.plain, entry, false);
+	log_put_head(&want.again, entry, true);
+	rc = want.plain.failed || want.again.failed ? err_nomem(err) : 0;
+	for (size_t i = 0; rc == 0; i++) {
+		uint64_t first = 0;
+
+		rc = log_back(st, i, &fd, err);
+		if (rc == -ENOENT && i == 0) { /* it turned over and has no line yet */
+			rc = 0;
+			continue;
+		}
+		if (rc < 0)
+			break;
+		rc = file_has(fd, &want, &first, err);
+		close(fd);
+		if (first > 0 && first <= seq + 1)
+			break;
+	}
+	buf_release(&want.plain);
+	buf_release(&want.again);
+	return rc == -ENOENT ? 0 : rc;
+}
