@@ -442,6 +442,8 @@ int step_run(struct job *jb, struct err *err)
 		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
 			"\"revision\":\"%s\",\"elapsed_sec\":%.2f", jb->rec.rev,
 			(double)(time_now() - t.begun) / 1000);
+		if (rc < 0)
+			train_unpublish(&t);
 	} else if (!jb->stop_keeps) {
 		(void)json_put_text(&quoted, err->text);
 		(void)log_event(jb->k, jb->slug, jb->rec.id, &jb->by, NULL, "step_failed",

@@ -439,6 +439,20 @@ int train_publish(struct train *t, struct err *err)
 	return rc;
 }
 
+void train_unpublish(struct train *t)
+{
+	int revisions = dir_open(t->tn.dir, "revisions", NULL), lock;
+
+	if (revisions < 0)
+		return;
+	if (tune_lock(&t->tn, &lock, NULL) == 0) {
+		if (renameat2(revisions, t->jb->rec.rev, t->jb->dir, "out", RENAME_NOREPLACE) == 0)
+			(void)dir_sync(revisions, NULL);
+		close(lock);
+	}
+	close(revisions);
+}
+
 void train_release(struct train *t)
 {
 	if (t->capfd >= 0)

@@ -45,6 +45,8 @@ int train_work(struct train *t, struct err *err);
 /* train_publish(t): check jobs/N/out, write train.json and files.json, rename it to revisions/vN.
  */
 int train_publish(struct train *t, struct err *err);
+/* train_unpublish(t): back to jobs/N/out; nobody can have used it while the job holds its slug. */
+void train_unpublish(struct train *t);
 void train_release(struct train *t);
 
 #endif

@@ -245,6 +245,15 @@ Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 	works(step(&r, "epochs=1", &job));
 	jr = good_end(&r, job);
 	cr_expect_str_eq(jr.rev, "v3");
+
+	/* what the log could not be told of is not there: no revision of a failed step */
+	works(renameat(r.k->st.logs, "tune.jsonl", r.k->st.logs, "elsewhere"));
+	works(step(&r, "epochs=1 from=v0 rows=all", &job));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect_not_null(strstr(jr.error, "audit log was cut"), "%s", jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v4"));
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/4/out"));
 	rig_close(&r);
 }
 
