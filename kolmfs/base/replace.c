@@ -46,6 +46,10 @@ int dir_sync(int dirfd, struct err *err)
 static int replace_with(int dirfd, const char *tmp, const char *name, struct err *err)
 {
 	bool exchanged = renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE) == 0;
+	/* not every file system can exchange: then the name may be there all the same */
+	bool is_new = !exchanged &&
+		      (errno == ENOENT || (faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+						  errno == ENOENT));
 	int rc;
 
 	if (!exchanged && renameat(dirfd, tmp, dirfd, name) < 0) {
@@ -56,7 +60,7 @@ static int replace_with(int dirfd, const char *tmp, const char *name, struct err
 	rc = dir_sync(dirfd, err);
 	if (rc < 0 && exchanged)
 		(void)renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE);
-	else if (rc < 0)
+	else if (rc < 0 && is_new)
 		unlinkat(dirfd, name, 0);
 	if (exchanged)
 		unlinkat(dirfd, tmp, 0);
