@@ -3,8 +3,9 @@
  * each with its list as a chain of vbytes (post.h). When it is full, or at the end, it becomes a
  * run (run.h): its terms in order.
  *
- * Filling it is bound by the latency of memory. So a text is taken in three passes over a batch of
- * its words: cut, hash, and ask for the slot; ask for the entry; count.
+ * Filling it is bound by the latency of memory. So a text is folded first, with a bit for each byte
+ * that is of a word, and then taken in three passes over a batch of its words: cut, hash, and ask
+ * for the slot; ask for the entry; count.
  */
 #ifndef KOLM_RAG_TABLE_H
 #define KOLM_RAG_TABLE_H
@@ -14,23 +15,24 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "marks.h"
 #include "spool.h"
 
 enum { RAG_BATCH_WORDS = 1024 };
 
 struct rag_table_word {
+	uint64_t start;	   /* its first 8 bytes, zeros behind */
 	uint32_t hash, at; /* ${at}: in the folded text */
-	uint32_t slot;
 	uint8_t len;
 };
 
 struct rag_table {
 	uint64_t *slots; /* hash << 32 | place of the entry, in 8 bytes, + 1; 0 empty */
 	size_t n_slots, n_terms;
-	char *entries, *chains; /* grow by mremap(); places in them are in units of 8 bytes */
+	char *entries, *chains; /* mapped; places in them are in units of 8 bytes */
 	size_t entries_len, entries_cap, chains_len, chains_cap;
-	struct buf touched; /* uint32_t places of the entries of the document being counted */
-	struct buf folded;
+	struct buf touched;	/* uint32_t places of the entries of the document being counted */
+	struct rag_marks marks; /* of the text being counted */
 	struct rag_table_word *batch;
 	size_t n_batch;
 	uint32_t words;
