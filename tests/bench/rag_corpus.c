@@ -4,6 +4,8 @@
  *   FOLDER/docs.txt                 the same, one a line, for programs that index lines
  *   FOLDER/queries.txt              1,000 questions of 2 to 6 words, one a line
  *
+ * rag_corpus DOCS FOLDER FIRST begins with document FIRST, a multiple of 1,000: a corpus in parts.
+ *
  * Seeded: the same DOCS give the same bytes everywhere. Words follow Zipf and Mandelbrot's law
  * (500,000 words, s 1.06, q 2.7); a quarter of the tokens comes from the 2,000 words of the
  * folder's topic; lengths are log-normal with a mean of 202 words. A question asks for words of one
@@ -153,7 +155,7 @@ static void put_doc(const char *root, uint32_t doc, const char *text, size_t len
 	finish(f);
 }
 
-static void put_docs(const char *root, uint32_t docs)
+static void put_docs(const char *root, uint32_t first, uint32_t end)
 {
 	static char text[LENGTH_MAX * 17];
 	static uint32_t words[LENGTH_MAX];
@@ -162,7 +164,7 @@ static void put_docs(const char *root, uint32_t docs)
 
 	snprintf(path, sizeof(path), "%s/docs.txt", root);
 	lines = create(path);
-	for (uint32_t d = 0; d < docs; d++) {
+	for (uint32_t d = first; d < end; d++) {
 		uint32_t n = make(d, words);
 		size_t len = 0;
 
@@ -202,18 +204,19 @@ static void put_questions(const char *root, uint32_t docs)
 
 int main(int argc, char **argv)
 {
-	uint32_t docs = argc == 3 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
+	uint32_t docs = argc == 3 || argc == 4 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0,
+		 first = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 	char path[4096];
 
-	if (docs == 0) {
-		fprintf(stderr, "usage: rag_corpus DOCS FOLDER\n");
+	if (docs == 0 || first % FOLDER_DOCS) {
+		fprintf(stderr, "usage: rag_corpus DOCS FOLDER [FIRST]\n");
 		return 2;
 	}
 	fill_law();
 	folder(argv[2]);
 	snprintf(path, sizeof(path), "%s/tree", argv[2]);
 	folder(path);
-	put_docs(argv[2], docs);
-	put_questions(argv[2], docs);
+	put_docs(argv[2], first, first + docs);
+	put_questions(argv[2], first + docs);
 	return 0;
 }
