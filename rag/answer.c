@@ -40,7 +40,8 @@ void rag_answer_release(struct rag_answer *an)
 	free(an->entries);
 	free(an->idf);
 	free(an->values);
-	buf_release(&an->frame);
+	buf_release(&an->frame.text);
+	buf_release(&an->whole);
 	buf_release(&an->preview);
 	buf_release(&an->excerpt);
 }
@@ -80,16 +81,17 @@ static int show_mapped(struct rag_answer *an, uint32_t doc)
 	const struct rag_bin *bin = &an->pl->ix->bin;
 	const char *text = NULL;
 	size_t len = 0;
-	int rc = rag_bin_text(bin, doc, &an->frame, &text, &len);
+	int rc = rag_bin_text_kept(bin, doc, &an->frame, &text, &len);
 
 	if (rc < 0)
 		return rc;
-	if (an->form != RAG_TEXT || !an->pl->is_kolm2)
-		rc = rag_slice(text, len, 0, RAG_PREVIEW_UNITS, &an->preview);
-	if (rc < 0)
+	rc = an->pl->is_kolm2 ? show_passage(an, text, len)
+			      : rag_excerpt(text, len, &an->pl->words, &an->excerpt);
+	/* lines show it only where there is no excerpt */
+	if (rc >= 0 && (an->form != RAG_TEXT || an->excerpt.len == 0) &&
+		rag_slice(text, len, 0, RAG_PREVIEW_UNITS, &an->preview) < 0)
 		return -ENOMEM;
-	return an->pl->is_kolm2 ? show_passage(an, text, len)
-				: rag_excerpt(text, len, &an->pl->words, &an->excerpt);
+	return rc;
 }
 
 /* of the reference's index.json alone: as far as that can be had */
@@ -98,13 +100,13 @@ static int show_live(struct rag_answer *an, uint32_t doc)
 	const struct rag_index *ix = an->pl->ix;
 	int rc;
 
-	buf_reset(&an->frame);
+	buf_reset(&an->whole);
 	rc = rag_live_preview(ix, doc, &an->preview);
 	if (rc == 0)
-		rc = rag_live_text(ix, doc, &an->frame);
+		rc = rag_live_text(ix, doc, &an->whole);
 	return rc < 0 ? rc
 		      : rag_excerpt(
-				buf_str(&an->frame), an->frame.len, &an->pl->words, &an->excerpt);
+				buf_str(&an->whole), an->whole.len, &an->pl->words, &an->excerpt);
 }
 
 /* preview, excerpt, lines and heading of a document */

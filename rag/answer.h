@@ -13,7 +13,8 @@ struct rag_answer {
 	bool explain;
 	struct rag_entry *entries;	    /* owned: of each want; df 0: not in the index */
 	double *idf, *values;		    /* owned: of each want */
-	struct buf frame, preview, excerpt; /* room */
+	struct rag_unpacked frame;	    /* that of the hit before often holds the next */
+	struct buf whole, preview, excerpt; /* room */
 	uint64_t from, to;		    /* lines (pages) of the excerpt; 0: not known */
 	struct rag_piece piece;
 };

@@ -308,6 +308,15 @@ int rag_bin_piece(const struct rag_bin *bin, uint32_t doc, struct rag_piece *out
 int rag_bin_text(
 	const struct rag_bin *bin, uint32_t doc, struct buf *frame, const char **text, size_t *len);
 
+/* rag_bin_text_kept(bin, doc, up, text, len): the same; ${up} (zeros at first) keeps the frame for
+ * the next document. */
+struct rag_unpacked {
+	struct buf text;
+	uint32_t frame; /* its number and one; 0: none */
+};
+int rag_bin_text_kept(const struct rag_bin *bin, uint32_t doc, struct rag_unpacked *up,
+	const char **text, size_t *len);
+
 /* rag_bin_frame(bin, frame, out): the frame's place, checked; -EUCLEAN. rag_bin_unpack(bin, frame,
  * out): its text. */
 int rag_bin_frame(const struct rag_bin *bin, uint32_t frame, struct rag_bin_frame *out);

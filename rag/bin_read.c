@@ -304,24 +304,37 @@ int rag_bin_unpack(const struct rag_bin *bin, uint32_t frame, struct buf *out)
 	return 0;
 }
 
-int rag_bin_text(
-	const struct rag_bin *bin, uint32_t doc, struct buf *frame, const char **text, size_t *len)
+int rag_bin_text_kept(const struct rag_bin *bin, uint32_t doc, struct rag_unpacked *up,
+	const char **text, size_t *len)
 {
 	const struct rag_bin_doc *d = &bin->docs[doc];
-	int rc;
 
 	if (!rag_bin_good(bin, d, sizeof(*d)))
 		return -EUCLEAN;
 	if (d->frame == RAG_NO_FRAME)
 		return -ENODATA;
-	rc = rag_bin_unpack(bin, d->frame, frame);
-	if (rc < 0)
-		return rc;
-	if (d->frame_pos > frame->len || d->text_len > frame->len - d->frame_pos)
+	if (up->frame != d->frame + 1) {
+		int rc = rag_bin_unpack(bin, d->frame, &up->text);
+
+		up->frame = rc < 0 ? 0 : d->frame + 1;
+		if (rc < 0)
+			return rc;
+	}
+	if (d->frame_pos > up->text.len || d->text_len > up->text.len - d->frame_pos)
 		return -EUCLEAN;
-	*text = frame->data + d->frame_pos;
+	*text = up->text.data + d->frame_pos;
 	*len = d->text_len;
 	return 0;
+}
+
+int rag_bin_text(
+	const struct rag_bin *bin, uint32_t doc, struct buf *frame, const char **text, size_t *len)
+{
+	struct rag_unpacked up = {.text = *frame};
+	int rc = rag_bin_text_kept(bin, doc, &up, text, len);
+
+	*frame = up.text;
+	return rc;
 }
 
 void rag_bin_generation(const struct rag_bin_header *header, char out[XXH3_HEX_BYTES])

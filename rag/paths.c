@@ -246,7 +246,8 @@ static int put_live(const struct rag_index *ix, uint32_t doc, struct buf *out)
 	return rag_live_preview(ix, doc, out) < 0 ? -ENOMEM : 0;
 }
 
-static int put_text(const struct rag_index *ix, uint32_t doc, struct buf *frame, struct buf *out)
+static int put_text(
+	const struct rag_index *ix, uint32_t doc, struct rag_unpacked *frame, struct buf *out)
 {
 	const char *text;
 	size_t len;
@@ -254,7 +255,7 @@ static int put_text(const struct rag_index *ix, uint32_t doc, struct buf *frame,
 
 	if (ix->is_live)
 		return put_live(ix, doc, out);
-	rc = rag_bin_text(&ix->bin, doc, frame, &text, &len);
+	rc = rag_bin_text_kept(&ix->bin, doc, frame, &text, &len);
 	if (rc < 0)
 		return rc;
 	if (len > TEXT_BYTES_MAX - (out->len < TEXT_BYTES_MAX ? out->len : TEXT_BYTES_MAX))
@@ -267,7 +268,7 @@ int rag_path_text(const struct rag_index *ix, const char *path, size_t len, stru
 	const struct rag_bin *bin = &ix->bin;
 	struct rag_piece piece, before;
 	struct path p = {path, len};
-	struct buf frame = BUF_INIT;
+	struct rag_unpacked frame = {0};
 	const struct rag_paths *pt;
 	int rc = rag_paths_of(ix, &pt);
 	size_t first;
@@ -289,6 +290,6 @@ int rag_path_text(const struct rag_index *ix, const char *path, size_t len, stru
 			rc = put_text(ix, pt->docs[i], &frame, out);
 		before = piece;
 	}
-	buf_release(&frame);
+	buf_release(&frame.text);
 	return rc == -ENODATA ? 0 : rc;
 }

@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 #include "base/json.h"
@@ -116,14 +117,52 @@ static bool cut_rune(uint32_t *rune, size_t at, size_t start, size_t end)
 	return true;
 }
 
+/* how many of ${n} bytes are ASCII from the first on */
+static size_t ascii_run(const char *text, size_t n)
+{
+	size_t i = 0;
+	uint64_t eight;
+
+	for (; i + sizeof(eight) <= n; i += sizeof(eight)) {
+		memcpy(&eight, text + i, sizeof(eight));
+		if (eight & 0x8080808080808080)
+			break;
+	}
+	while (i < n && !(text[i] & 0x80))
+		i++;
+	return i;
+}
+
+/* a word of ASCII as a whole; its bytes */
+static size_t add_ascii(const char *text, size_t n, struct buf *out)
+{
+	size_t i = 0;
+
+	while (i < n && text[i] > ' ' && !(text[i] & 0x80))
+		i++;
+	buf_add(out, text, i);
+	return i;
+}
+
 int rag_slice(const char *text, size_t len, size_t start, size_t end, struct buf *out)
 {
 	bool has_text = false, has_space = false;
 	size_t pos = 0, at = 0;
 
 	while (pos < len && at < end) {
-		uint32_t rune = rag_rune(text, len, &pos, false);
-		size_t width = rune < 0x10000 ? 1 : 2;
+		uint32_t rune;
+		size_t width;
+
+		if (at < start && !(text[pos] & 0x80)) {
+			size_t n = len - pos < start - at ? len - pos : start - at;
+
+			n = ascii_run(text + pos, n);
+			pos += n;
+			at += n;
+			continue;
+		}
+		rune = rag_rune(text, len, &pos, false);
+		width = rune < 0x10000 ? 1 : 2;
 
 		if (cut_rune(&rune, at, start, end)) {
 			if (rag_is_space(rune)) {
@@ -134,6 +173,14 @@ int rag_slice(const char *text, size_t len, size_t start, size_t end, struct buf
 				has_space = false;
 				has_text = true;
 				rag_put_rune(out, rune);
+				if (rune < 0x80) {
+					size_t n =
+						len - pos < end - at - 1 ? len - pos : end - at - 1;
+
+					n = add_ascii(text + pos, n, out);
+					pos += n;
+					at += n;
+				}
 			}
 		}
 		at += width;
@@ -244,11 +291,22 @@ static bool is_direction_mark(uint32_t r)
 	       (r >= 0x2066 && r <= 0x2069);
 }
 
+/* printable ASCII as it is; its bytes */
+static size_t add_printable(const char *text, size_t n, struct buf *out)
+{
+	size_t i = 0;
+
+	while (i < n && text[i] >= ' ' && text[i] < 0x7f)
+		i++;
+	buf_add(out, text, i);
+	return i;
+}
+
 int rag_put_line(struct buf *out, const char *text, size_t len)
 {
-	size_t pos = 0;
+	size_t pos = add_printable(text, len, out);
 
-	while (pos < len) {
+	for (; pos < len; pos += add_printable(text + pos, len - pos, out)) {
 		uint32_t rune = rag_rune(text, len, &pos, true);
 
 		if (rune < 0x20 || rune == 0x7f)

@@ -104,13 +104,39 @@ bool rag_words_next(struct rag_words *ws)
 	return false;
 }
 
+static bool is_ascii16(const char *text)
+{
+	uint64_t a, b;
+
+	memcpy(&a, text, sizeof(a));
+	memcpy(&b, text + sizeof(a), sizeof(b));
+	return ((a | b) & 0x8080808080808080) == 0;
+}
+
 size_t rag_fold(const char *text, size_t len, unsigned char *out, size_t *dotted)
 {
 	size_t pos = 0, n = 0;
 
 	*dotted = 0;
 	while (pos < len) {
-		uint32_t rune = rag_rune(text, len, &pos, false);
+		uint32_t rune;
+
+		/* most text is ASCII, and a compiler makes many bytes of this at once */
+		if (len - pos >= 16 && is_ascii16(text + pos)) {
+			for (int i = 0; i < 16; i++) {
+				unsigned char c = (unsigned char)text[pos + (size_t)i];
+
+				out[n + (size_t)i] =
+					(unsigned char)(c |
+							(unsigned char)((unsigned char)(c - 'A') <
+									26)
+								<< 5);
+			}
+			pos += 16;
+			n += 16;
+			continue;
+		}
+		rune = rag_rune(text, len, &pos, false);
 
 		if (rune < 0x80) {
 			out[n++] = (unsigned char)(rune >= 'A' && rune <= 'Z' ? rune | 0x20 : rune);
