@@ -16,7 +16,7 @@
 
 #include "notify.h"
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, FORGET_BATCH = 64 };
 
 struct nodes {
 	pthread_mutex_t lock;
@@ -230,6 +230,33 @@ void node_opened(struct server *sv, struct node *nd)
 	pthread_mutex_unlock(&ns->lock);
 }
 
+/* nobody has it open. The names nobody used for longest go, many at a time: one by one, each
+ * question would wait for the thread that tells the kernel. */
+static void idle_add(struct server *sv, struct node *nd)
+{
+	struct node *old[FORGET_BATCH];
+	struct nodes *ns = sv->nodes;
+	size_t n = 0;
+
+	node_trim(nd);
+	pthread_mutex_lock(&ns->lock);
+	if (!nd->opens) {
+		idle_remove(ns, nd);
+		idle_append(ns, nd);
+	}
+	if (ns->n_idle > IDLE_QUERIES_MAX)
+		for (; n < FORGET_BATCH; n++) {
+			old[n] = ns->idle_first;
+			old[n]->refs++;
+			idle_remove(ns, old[n]);
+		}
+	pthread_mutex_unlock(&ns->lock);
+	for (size_t i = 0; i < n; i++) {
+		forget_query(sv, old[i]);
+		node_put(sv, old[i]);
+	}
+}
+
 void node_closed(struct server *sv, struct node *nd)
 {
 	struct nodes *ns = sv->nodes;
@@ -239,30 +266,13 @@ void node_closed(struct server *sv, struct node *nd)
 	is_last = --nd->opens == 0;
 	pthread_mutex_unlock(&ns->lock);
 	if (is_last && node_is_query(nd))
-		forget_query(sv, nd);
+		idle_add(sv, nd);
 }
 
-/* looked at and perhaps never opened: the oldest of too many such names goes */
+/* looked at and perhaps never opened */
 void node_query_seen(struct server *sv, struct node *nd)
 {
-	struct nodes *ns = sv->nodes;
-	struct node *old = NULL;
-
-	pthread_mutex_lock(&ns->lock);
-	if (!nd->opens) {
-		idle_remove(ns, nd);
-		idle_append(ns, nd);
-	}
-	if (ns->n_idle > IDLE_QUERIES_MAX) {
-		old = ns->idle_first;
-		old->refs++;
-		idle_remove(ns, old);
-	}
-	pthread_mutex_unlock(&ns->lock);
-	if (old) {
-		forget_query(sv, old);
-		node_put(sv, old);
-	}
+	idle_add(sv, nd);
 }
 
 /* finds or makes the node of a place; counted once for the caller and once for the kernel */

@@ -68,8 +68,9 @@ mode_t node_mode(const struct server *sv, const struct place *at);
 int node_text(
 	struct server *sv, struct node *nd, int64_t max_age_ms, struct text **out, struct err *err);
 
-/* node_opened(), node_closed(): a query's name is given back to the kernel's forgetfulness when
- * nobody has it open (files.md 4.5). */
+/* node_opened(), node_closed(): of the names of queries, terms and documents that nobody has open,
+ * the last IDLE_QUERIES_MAX stay; older ones are given back to the kernel's forgetfulness (files.md
+ * 4.5). */
 void node_opened(struct server *sv, struct node *nd);
 void node_closed(struct server *sv, struct node *nd);
 
@@ -80,6 +81,8 @@ uint64_t node_known(struct server *sv, const char *path);
  * and once for the kernel. node_query_seen(): a query was looked at and perhaps is never opened. */
 struct node *node_intern(struct server *sv, uint64_t parent, const char *path,
 	const struct place *at, const char *stamp);
+/* node_trim(nd): a long text is not kept for somebody who may never open it again. */
+void node_trim(struct node *nd);
 bool node_is_query(const struct node *nd);
 void node_query_seen(struct server *sv, struct node *nd);
 

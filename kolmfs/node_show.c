@@ -126,12 +126,13 @@ int node_text(
 	return is_good ? 0 : render(sv, nd, stamp, out, err);
 }
 
-/* what is long is not kept for somebody who may never open it */
-static void drop_text(struct node *nd)
+void node_trim(struct node *nd)
 {
 	pthread_mutex_lock(&nd->lock);
-	text_put(nd->text);
-	nd->text = NULL;
+	if (nd->text && nd->text->len > IDLE_TEXT_BYTES) {
+		text_put(nd->text);
+		nd->text = NULL;
+	}
 	pthread_mutex_unlock(&nd->lock);
 }
 
@@ -234,11 +235,8 @@ int node_lookup(struct server *sv, struct node *parent, const char *name, struct
 		node_put(sv, nd);
 		return rc;
 	}
-	if (node_is_query(nd)) {
-		if (st->st_size > IDLE_TEXT_BYTES)
-			drop_text(nd);
+	if (node_is_query(nd))
 		node_query_seen(sv, nd);
-	}
 	*out = nd;
 	return 0;
 }
