@@ -432,15 +432,15 @@ RENDERER(index_status)
 	return done(out, err);
 }
 
+static int put_docs(const struct rag_index *ix, void *arg, struct buf *out, struct err *err)
+{
+	int rc = rag_docs(ix, out);
+
+	return rc < 0 ? err_set(err, -rc, "cannot list the documents of \"%s\"", (const char *)arg)
+		      : 0;
+}
+
 RENDERER(index_docs)
 {
-	struct rag_index *ix;
-	int rc = rag_open(sv->st->rag, at->index, &ix, err);
-
-	if (rc < 0)
-		return rc;
-	rc = rag_docs(ix, out);
-	rag_close(ix);
-	return rc < 0 ? err_set(err, -rc, "cannot list the documents of \"%s\"", at->index)
-		      : done(out, err);
+	return kolm_index_read(sv->k, at->index, put_docs, (void *)(uintptr_t)at->index, out, err);
 }

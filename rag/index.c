@@ -427,7 +427,9 @@ int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *e
 
 int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct err *err)
 {
-	return open_how(ragdir, name, LOAD_SPARE, out, err);
+	int rc = open_how(ragdir, name, LOAD_SPARE, out, err);
+
+	return rc == -EUCLEAN && rag_load_last(ragdir, name, out) == 0 ? 0 : rc;
 }
 
 bool rag_is_current(int ragdir, const struct rag_index *ix)

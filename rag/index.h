@@ -55,6 +55,9 @@ struct rag_index {
  */
 int rag_load(int dirfd, const char *name, bool is_strict, struct rag_index **out, struct err *err);
 
+/* rag_load_last(ragdir, name, out): publish.c: the generation before, if all of it is whole. */
+int rag_load_last(int ragdir, const char *name, struct rag_index **out);
+
 /* rag_damaged(name, err): make what ${err} says the sentence of J09; returns -EUCLEAN. */
 int rag_damaged(const char *name, struct err *err);
 

@@ -58,8 +58,9 @@ int rag_name_check(const char *name, size_t len, struct err *err);
 int rag_open(int ragdir, const char *name, struct rag_index **out, struct err *err);
 void rag_close(struct rag_index *ix);
 
-/* rag_open_spare(ragdir, name, out, err): as rag_open(), from index.json alone: when index.bin is
- * damaged. -EUCLEAN too where there is none, or not the one that manifest.json names. */
+/* rag_open_spare(ragdir, name, out, err): what answers when index.bin is damaged: as rag_open(),
+ * from index.json alone; where there is none, or not the one that manifest.json names, the
+ * generation before, which rag_publish() keeps. -EUCLEAN there is neither. */
 int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct err *err);
 
 /* rag_is_current(ragdir, ix): what rag_open() would open now is still this generation. Opening
@@ -183,8 +184,8 @@ int rag_join(const int *parts, size_t n, int outdir, const char *index_path,
 
 /*
  * rag_publish(ragdir, tmpname, name, err): check the built folder ${tmpname} below ${ragdir}, then
- * exchange it with ${name} (or rename it there), fsync, and remove the old one. Queries see the old
- * index or the new one.
+ * exchange it with ${name} (or rename it there) and fsync. Queries see the old index or the new
+ * one. The old one, if it is whole, stays beside as `.NAME.last` in place of the one before it.
  */
 int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *err);
 
@@ -224,6 +225,9 @@ int rag_same(int ragdir, const char *built, const char *name, struct err *err);
  * each; ${left_out}: documents of an index.json alone whose files are gone. */
 int rag_export_mapping(const struct rag_index *ix, struct buf *out);
 int rag_export_bulk(const struct rag_index *ix, int fd, uint64_t *left_out, struct err *err);
+
+/* rag_forget_last(ragdir, name, err): remove the generation before, if there is one. */
+int rag_forget_last(int ragdir, const char *name, struct err *err);
 
 /* rag_list(ragdir, each, arg, err): every index of a store in name order. */
 typedef void rag_each(void *arg, const char *name);

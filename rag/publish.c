@@ -11,6 +11,8 @@
 #include "base/replace.h"
 #include "index.h"
 
+enum { LAST_BYTES = RAG_NAME_BYTES + sizeof("..last") };
+
 static int check_built(int ragdir, const char *tmpname, const char *name, struct err *err)
 {
 	struct rag_index *ix;
@@ -24,6 +26,30 @@ static int check_built(int ragdir, const char *tmpname, const char *name, struct
 		rag_close(ix);
 	close(fd);
 	return rc;
+}
+
+/* beside an index: the generation before it */
+static void last_name(const char *name, char out[LAST_BYTES])
+{
+	snprintf(out, LAST_BYTES, ".%s.last", name);
+}
+
+/*
+ * ${old}, which was the index, becomes the last good generation: what answers should the new one be
+ * damaged. One that is damaged itself goes, and the one before stays that. Nothing of this can fail
+ * the publication, which has happened.
+ */
+static void keep_last(int ragdir, const char *old, const char *name)
+{
+	char last[LAST_BYTES];
+
+	last_name(name, last);
+	if (check_built(ragdir, old, name, NULL) == 0 &&
+		renameat2(ragdir, old, ragdir, last, RENAME_NOREPLACE) < 0 && errno == EEXIST)
+		(void)renameat2(ragdir, old, ragdir, last, RENAME_EXCHANGE);
+	if (faccessat(ragdir, old, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		(void)dir_remove(ragdir, old, NULL);
+	(void)dir_sync(ragdir, NULL);
 }
 
 int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *err)
@@ -47,8 +73,35 @@ int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *e
 	}
 	rc = dir_sync(ragdir, err);
 	if (rc == 0 && is_exchange)
-		rc = dir_remove(ragdir, tmpname, err);
+		keep_last(ragdir, tmpname, name);
+	else if (rc == 0) /* of an index of that name that was removed */
+		(void)rag_forget_last(ragdir, name, NULL);
 	return rc;
+}
+
+/* every byte is looked at: it answers for one that was damaged, and nobody answers for it */
+int rag_load_last(int ragdir, const char *name, struct rag_index **out)
+{
+	char last[LAST_BYTES];
+	int dirfd, rc;
+
+	last_name(name, last);
+	dirfd = openat(ragdir, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dirfd < 0)
+		return -errno;
+	rc = rag_load(dirfd, name, true, out, NULL);
+	close(dirfd);
+	return rc;
+}
+
+int rag_forget_last(int ragdir, const char *name, struct err *err)
+{
+	char last[LAST_BYTES];
+
+	last_name(name, last);
+	return faccessat(ragdir, last, F_OK, AT_SYMLINK_NOFOLLOW) < 0
+		       ? 0
+		       : dir_remove(ragdir, last, err);
 }
 
 static int name_compare(const void *a, const void *b)

@@ -185,7 +185,7 @@ int cmd_rag_query(struct cli *c, struct err *err)
 				.form = RAG_RESULT},
 			&answer, err);
 	if (rc == 0 && kolm_index_damage(c->k, c->word[0], &damage) == 1)
-		fprintf(stderr, "warning: %s (index.json answered)\n", buf_str(&damage));
+		fprintf(stderr, "warning: %s (its spare answered)\n", buf_str(&damage));
 	buf_release(&damage);
 	result = (struct json_slice){buf_str(&answer), answer.len};
 	if (rc == 0 && flag_on(c, "--json"))

@@ -336,10 +336,12 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
 	if (rc == 0)
 		rc = log_event(k, NULL, 0, by, err, "index_removed", "\"index\":\"%s\"", name);
 	/* what was not said to be done is not done */
-	if (rc < 0)
+	if (rc < 0) {
 		(void)renameat2(k->st.rag, gone, k->st.rag, name, RENAME_NOREPLACE);
-	else
+	} else {
+		(void)rag_forget_last(k->st.rag, name, NULL);
 		(void)dir_remove(k->st.rag, gone, NULL);
+	}
 	change(k, NULL, CHANGE_SLUGS);
 	return rc;
 }

@@ -220,6 +220,21 @@ static bool op_is(struct json_slice frame, const char *op)
 	       memcmp(v.text + 1, op, v.len - 2) == 0;
 }
 
+/* lib.rag.query; what an index that turns out to be damaged cannot answer, its spare does */
+static int look_up(
+	struct runner *rn, const struct buf *text, int64_t k, struct buf *out, struct err *err)
+{
+	const size_t hits = k < 0 ? 0 : k > RAG_K_MAX ? RAG_K_MAX : (size_t)k;
+	struct rag_index *spare;
+	int rc = rag_query(rn->rag, buf_str(text), text->len, hits, RAG_RESULT, out, err);
+
+	if (rc != -EUCLEAN || rag_open_spare(rn->st.rag, rn->rag_name, &spare, NULL) < 0)
+		return rc;
+	rag_close(rn->rag);
+	rn->rag = spare;
+	return rag_query(rn->rag, buf_str(text), text->len, hits, RAG_RESULT, out, err);
+}
+
 /* a question of the recipe; what fails is told to it as an exception */
 static int answer_question(
 	struct runner *rn, const struct host *host, struct json_slice frame, struct err *err)
@@ -241,11 +256,7 @@ static int answer_question(
 			 json_string(v, &text) < 0)
 			rc = err_set(&why, EINVAL, "lib.rag.query: text expected");
 		else
-			rc = rag_query(rn->rag, buf_str(&text), text.len,
-				k < 0		? 0
-				: k > RAG_K_MAX ? RAG_K_MAX
-						: (size_t)k,
-				RAG_RESULT, &answer, &why);
+			rc = look_up(rn, &text, k, &answer, &why);
 		(void)buf_putc(&answer, '}');
 		buf_release(&text);
 	} else if (host != NULL && host->lm != NULL) {

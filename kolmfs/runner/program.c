@@ -115,7 +115,10 @@ static int follow_index(struct runner *rn, struct err *err)
 	if (strcmp(now, rn->rag_id) != 0 || rn->rag == NULL) {
 		drop_index(rn);
 		/* a missing index is an exception of lib.rag.query, not a failure of every run */
-		if (now[0] != '\0' && rag_open(rn->st.rag, rn->rag_name, &rn->rag, NULL) == 0)
+		rc = now[0] == '\0' ? -ENOENT : rag_open(rn->st.rag, rn->rag_name, &rn->rag, NULL);
+		if (rc == -EUCLEAN)
+			rc = rag_open_spare(rn->st.rag, rn->rag_name, &rn->rag, NULL);
+		if (rc == 0)
 			memcpy(rn->rag_id, now, sizeof(now));
 	}
 	return 0;

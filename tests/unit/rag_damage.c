@@ -511,3 +511,85 @@ Test(rag_damage, readers_see_the_old_index_or_the_new_one) /* J10 */
 	sweep(dirs[0]);
 	sweep(dirs[1]);
 }
+
+/* a generation more: one document "edition N" */
+static void publish(int fd, const char *mode, int edition)
+{
+	struct rag_build opt = {
+		.name = "docs", .root = "/r", .created_at = FIXED_TIME, .mode = mode};
+	struct err err = ERR_NONE;
+	struct rag_built built;
+	char *dir = scratch(), text[64];
+	int out, rootfd = folder_of(dir);
+
+	snprintf(text, sizeof(text), "edition number%d", edition);
+	put_text(dir, "a.md", text);
+	cr_assert_eq(mkdirat(fd, ".docs.1", 0700), 0);
+	out = openat(fd, ".docs.1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(rag_build(rootfd, out, "/p", &opt, &built, &err), 0, "%s", err.text);
+	cr_assert_eq(rag_publish(fd, ".docs.1", "docs", &err), 0, "%s", err.text);
+	close(out);
+	close(rootfd);
+	sweep(dir);
+}
+
+/* the spare holds that edition; 0: there is no spare */
+static void expect_spare(int fd, int edition)
+{
+	struct err err = ERR_NONE;
+	struct rag_index *ix;
+	char word[32], *got;
+	int rc = rag_open_spare(fd, "docs", &ix, &err);
+
+	cr_assert_eq(rc, edition ? 0 : -EUCLEAN, "%d for edition %d: %s", rc, edition, err.text);
+	if (rc < 0)
+		return;
+	snprintf(word, sizeof(word), "number%d", edition);
+	got = ask(ix, word, 5, RAG_PATHS);
+	cr_assert_str_eq(got, "a.md\n", "edition %d: %s", edition, got);
+	free(got);
+	rag_close(ix);
+}
+
+static void flip(int fd, const char *name)
+{
+	int file = openat(fd, name, O_RDWR | O_CLOEXEC);
+	unsigned char c;
+
+	cr_assert(file >= 0, "%s", name);
+	cr_assert_eq(pread(file, &c, 1, 4100), 1);
+	c ^= 1;
+	cr_assert_eq(pwrite(file, &c, 1, 4100), 1);
+	close(file);
+}
+
+Test(rag_damage, the_generation_before_answers)
+{
+	static const char *const modes[] = {"rag-bm25-1", "kolm-2"};
+	struct err err = ERR_NONE;
+
+	for (int i = 0; i < 2; i++) {
+		char *store = scratch();
+		int fd = folder_of(store), own = i == 0 ? 1 : 0;
+
+		publish(fd, modes[i], 1);
+		expect_spare(fd, own); /* index.json is the first spare, kolm-2 has none */
+		publish(fd, modes[i], 2);
+		expect_spare(fd, i == 0 ? 2 : 1);
+		if (i == 0)
+			cr_assert_eq(unlinkat(fd, "docs/index.json", 0), 0);
+		flip(fd, "docs/index.bin");
+		expect_spare(fd, 1);
+		publish(fd, modes[i], 3); /* a damaged one takes nobody's place */
+		if (i == 0)
+			cr_assert_eq(unlinkat(fd, "docs/index.json", 0), 0);
+		expect_spare(fd, 1);
+		flip(fd, ".docs.last/index.bin");
+		expect_spare(fd, 0);
+		publish(fd, modes[i], 4);
+		cr_assert_eq(rag_forget_last(fd, "docs", &err), 0);
+		cr_assert_eq(faccessat(fd, ".docs.last", F_OK, 0), -1);
+		close(fd);
+		sweep(store);
+	}
+}
