@@ -104,6 +104,16 @@ struct rag_request {
 int rag_answer(
 	const struct rag_index *ix, const struct rag_request *rq, struct buf *out, struct err *err);
 
+/* rag_hits(ix, question, question_len, text, len, out): append a struct rag_mark_at for each
+ * stretch of ${text} that holds words of the question, as the index takes them. -EINVAL, -EUCLEAN,
+ * -ENOMEM.
+ */
+struct rag_mark_at {
+	size_t start, end;
+};
+int rag_hits(const struct rag_index *ix, const char *question, size_t question_len,
+	const char *text, size_t len, struct buf *out);
+
 /* rag_docs(ix, out): one line a document: "id<TAB>len<TAB>path" (path escaped). */
 int rag_docs(const struct rag_index *ix, struct buf *out);
 

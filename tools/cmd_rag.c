@@ -2,6 +2,7 @@
  * cmd_rag - search indexes: built, asked, attached to artifacts (FORMATS 10, 19.5).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -109,7 +110,58 @@ int cmd_rag_index(struct cli *c, struct err *err)
 
 /* ---- query ---- */
 
-static void say_matches(struct json_slice matches)
+#define PAINT_HIT  "\033[1;31m"
+#define PAINT_PATH "\033[35m"
+#define PAINT_END  "\033[0m"
+
+/* what an answer is shown with */
+struct shown {
+	struct cli *c;
+	const char *index;
+	const struct buf *question;
+	bool is_painted;
+};
+
+static bool wants_colour(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && (no == NULL || *no == '\0') &&
+	       (term == NULL || strcmp(term, "dumb") != 0);
+}
+
+static int find_marks(const struct rag_index *ix, void *arg, struct buf *out, struct err *err)
+{
+	const struct buf *const *both = arg;
+	int rc = rag_hits(ix, buf_str(both[0]), both[0]->len, buf_str(both[1]), both[1]->len, out);
+
+	return rc < 0 ? err_set(err, -rc, "cannot find the words again") : 0;
+}
+
+/* an excerpt with the words of the question in colour */
+static void say_painted(const struct shown *sh, struct json_slice excerpt)
+{
+	struct buf text = BUF_INIT, marks = BUF_INIT;
+	const struct buf *both[] = {sh->question, &text};
+	const struct rag_mark_at *at;
+	size_t from = 0;
+
+	(void)json_string(excerpt, &text);
+	if (kolm_index_read(sh->c->k, sh->index, find_marks, both, &marks, NULL) < 0)
+		buf_reset(&marks);
+	at = (const struct rag_mark_at *)(const void *)marks.data;
+	for (size_t i = 0; i < marks.len / sizeof(*at); from = at[i++].end) {
+		say_safe(stdout, text.data + from, at[i].start - from);
+		fputs(PAINT_HIT, stdout);
+		say_safe(stdout, text.data + at[i].start, at[i].end - at[i].start);
+		fputs(PAINT_END, stdout);
+	}
+	say_safe(stdout, buf_str(&text) + from, text.len - from);
+	buf_release(&text);
+	buf_release(&marks);
+}
+
+static void say_matches(const struct shown *sh, struct json_slice matches)
 {
 	struct json_slice one, v;
 	size_t pos = 0;
@@ -119,11 +171,15 @@ static void say_matches(struct json_slice matches)
 		printf("\n[%d] score=", ++i);
 		if (json_member(one, "score", &v))
 			say_preview(stdout, v, 32);
-		printf("  ");
+		printf("  %s", sh->is_painted ? PAINT_PATH : "");
 		if (json_member(one, "path", &v))
 			say_preview(stdout, v, 4096);
-		printf("\n    ");
-		if (json_member(one, "excerpt", &v))
+		printf("%s\n    ", sh->is_painted ? PAINT_END : "");
+		if (!json_member(one, "excerpt", &v))
+			v = (struct json_slice){"", 0};
+		if (sh->is_painted)
+			say_painted(sh, v);
+		else
 			say_preview(stdout, v, 4096);
 		putchar('\n');
 	}
@@ -131,15 +187,15 @@ static void say_matches(struct json_slice matches)
 		printf("(no matches)\n");
 }
 
-static void say_answer(const char *index, const struct buf *question, struct json_slice answer)
+static void say_answer(const struct shown *sh, struct json_slice answer)
 {
 	struct json_slice v, token;
 	size_t pos = 0;
 
 	printf("# query: ");
-	say_safe(stdout, buf_str(question), question->len);
+	say_safe(stdout, buf_str(sh->question), sh->question->len);
 	printf("\n# index: ");
-	say_text(stdout, index);
+	say_text(stdout, sh->index);
 	printf(" (");
 	if (json_member(answer, "n_docs", &v))
 		say_preview(stdout, v, 32);
@@ -151,7 +207,7 @@ static void say_answer(const char *index, const struct buf *question, struct jso
 		}
 	putchar('\n');
 	if (json_member(answer, "matches", &v))
-		say_matches(v);
+		say_matches(sh, v);
 }
 
 int cmd_rag_query(struct cli *c, struct err *err)
@@ -191,7 +247,7 @@ int cmd_rag_query(struct cli *c, struct err *err)
 	if (rc == 0 && flag_on(c, "--json"))
 		rc = say_json(result, err);
 	else if (rc == 0)
-		say_answer(c->word[0], &question, result);
+		say_answer(&(struct shown){c, c->word[0], &question, wants_colour()}, result);
 	buf_release(&question);
 	buf_release(&answer);
 	return rc;
