@@ -69,6 +69,7 @@ static void prepare_signals(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGUSR1, &wake, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL); /* the write says it: EFBIG */
 }
 
 static void unmount(struct server *sv)
