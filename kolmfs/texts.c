@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/replace.h"
@@ -106,6 +107,22 @@ static void count_index(void *arg, const char *name)
 	ta->indexes++;
 }
 
+/* a rollback has its reserve file, a megabyte; what it gives back when it is used is not room */
+static const char *disk_state(const struct store *st)
+{
+	enum { LOW_BYTES = 2 * 1024 * 1024 };
+	struct statvfs vfs;
+	uint64_t left;
+
+	/* what has no size, as some tmpfs, has no blocks */
+	if (fstatvfs(st->dir, &vfs) < 0 || vfs.f_blocks == 0)
+		return "ok";
+	if (vfs.f_flag & ST_RDONLY)
+		return "read-only";
+	left = (uint64_t)(geteuid() == 0 ? vfs.f_bfree : vfs.f_bavail) * vfs.f_frsize;
+	return left <= LOW_BYTES ? "full" : "ok";
+}
+
 RENDERER(root_status)
 {
 	struct tally ta = {.sv = sv};
@@ -120,7 +137,8 @@ RENDERER(root_status)
 	count_job(&ta, NULL);
 	buf_addf(out, "version %s\npid %d\nstarted %s\nstore %s\nmountpoint %s\n", KOLM_VERSION,
 		(int)getpid(), time_text(sv->started_ms, started), sv->st->path, sv->mountpoint);
-	buf_addf(out, "slugs %u\nindexes %u\njobs_running %u\n", ta.slugs, ta.indexes, ta.jobs);
+	buf_addf(out, "slugs %u\nindexes %u\njobs_running %u\ndisk %s\n", ta.slugs, ta.indexes,
+		ta.jobs, disk_state(sv->st));
 	return done(out, err);
 }
 
