@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "trainer/gemm_kern.h"
+#include "trainer/gemm_inside.h"
 
 enum {
 	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
@@ -46,20 +46,7 @@ const char *gemm_kernel_select(const char *name)
 	return kn->name;
 }
 
-struct product {
-	const struct gemm_kernel *kn;
-	float *out;
-	const float *in;
-	const struct tensor *w;
-	long ldout, ldin, m, width, rows, depth;
-	size_t row_bytes; /* of w */
-	long columns;	  /* of the result */
-	long sum;	  /* length of the contraction */
-	int column_tiles;
-	bool add;
-};
-
-static long block_of(const struct tensor *w)
+long gemm_block_of(const struct tensor *w)
 {
 	switch (w->type) {
 	case TENSOR_F32:
@@ -75,20 +62,14 @@ static long block_of(const struct tensor *w)
 	}
 }
 
-static long ceil_div(long a, long b)
-{
-	return (a + b - 1) / b;
-}
-
 /* columns the slowest thread gets when tiles are dealt evenly */
 static long largest_share(long columns, long width, int threads)
 {
 	return ceil_div(ceil_div(columns, width), threads) * width;
 }
 
-/* how wide and how high a tile is; never decides a bit of the result. Narrower tiles as long as
- * they are few: shares stay even when a core is taken away. */
-static int plan_tiles(struct product *p, int threads, long block)
+/* narrower tiles as long as they are few: shares stay even when a core is taken away */
+int gemm_plan(struct product *p, int threads, long block, long high)
 {
 	static const long narrower[] = {64, 32};
 	long want = (long)threads * TILES_PER_THREAD;
@@ -107,9 +88,9 @@ static int plan_tiles(struct product *p, int threads, long block)
 	if (p->column_tiles < 2 * threads && threads > 1) {
 		long parts = ceil_div(want, p->column_tiles);
 
-		p->rows = ceil_div(ceil_div(p->m, parts), GEMM_ROWS_MAX) * GEMM_ROWS_MAX;
+		p->rows = ceil_div(ceil_div(p->m, parts), high) * high;
 		if (p->rows < 4 * GEMM_ROWS_MAX)
-			p->rows = 4 * GEMM_ROWS_MAX;
+			p->rows = ceil_div(4 * GEMM_ROWS_MAX, high) * high;
 	}
 	return p->column_tiles * (int)ceil_div(p->m, p->rows);
 }
@@ -154,9 +135,7 @@ static void transpose_16(const float *const row[GEMM_STRIP], long n, float *out)
 			out[l * GEMM_STRIP + j] = row[j][l];
 }
 
-/* ask for the bytes of a part of a row that will be unpacked soon: the parts are too short for the
- * machine to see by itself where the next one lies */
-static void row_ahead(const struct product *p, long row, long from, long n)
+void gemm_row_ahead(const struct product *p, long row, long from, long n)
 {
 	enum { LINE = 64 };
 	const char *at = (const char *)p->w->data + (size_t)row * p->row_bytes +
@@ -178,7 +157,7 @@ static void pack_rows(const struct product *p, long n0, long n, long k0, long de
 	for (long s = 0; s < n; s += GEMM_STRIP) {
 		for (int j = 0; j < GEMM_STRIP; j++) {
 			if (s + j < n) {
-				row_ahead(p, n0 + s + j + ROWS_AHEAD, k0, depth);
+				gemm_row_ahead(p, n0 + s + j + ROWS_AHEAD, k0, depth);
 				row[j] = row_part(p->kn, p->w, n0 + s + j, k0, depth, unpacked[j]);
 				continue;
 			}
@@ -196,7 +175,7 @@ static void pack_columns(
 	float unpacked[256];
 
 	for (long r = 0; r < depth; r++) {
-		row_ahead(p, n0 + r + COLUMNS_AHEAD, k0, n);
+		gemm_row_ahead(p, n0 + r + COLUMNS_AHEAD, k0, n);
 		const float *row = row_part(p->kn, p->w, n0 + r, k0, n, unpacked);
 
 		for (long s = 0; s < n; s += GEMM_STRIP) {
@@ -259,10 +238,16 @@ static void backward_tile(void *arg, int tile, int thread)
 	tile_run(arg, tile, pack_columns);
 }
 
+/* decided by the shape of W alone: an element's bits must not depend on the number of rows */
+static bool by_tiles(const struct product *p)
+{
+	return p->kn->tiles && p->columns >= GEMM_AMX_LEAST && p->sum >= GEMM_AMX_LEAST;
+}
+
 void gemm_forward(struct threads *th, float *y, long ldy, const float *x, long ldx, long m,
 	const struct tensor *w, bool add)
 {
-	long block = block_of(w);
+	long block = gemm_block_of(w);
 	struct product p = {
 		.kn = gemm_kernel(),
 		.out = y,
@@ -279,10 +264,14 @@ void gemm_forward(struct threads *th, float *y, long ldy, const float *x, long l
 
 	if (m <= 0)
 		return;
+	if (by_tiles(&p)) {
+		gemm_amx(th, &p, true);
+		return;
+	}
 	/* panels of about equal depth, whole blocks each */
 	p.depth =
 		block == 256 ? 256 : ceil_div(ceil_div(p.sum, ceil_div(p.sum, DEPTH_MAX)), 32) * 32;
-	threads_run(th, plan_tiles(&p, threads_count(th), 1), forward_tile, &p);
+	threads_run(th, gemm_plan(&p, threads_count(th), 1, GEMM_ROWS_MAX), forward_tile, &p);
 }
 
 void gemm_backward(struct threads *th, float *dx, long lddx, const float *dy, long lddy, long m,
@@ -304,7 +293,11 @@ void gemm_backward(struct threads *th, float *dx, long lddx, const float *dy, lo
 
 	if (m <= 0)
 		return;
-	int tiles = plan_tiles(&p, threads_count(th), block_of(w));
+	if (by_tiles(&p)) {
+		gemm_amx(th, &p, false);
+		return;
+	}
+	int tiles = gemm_plan(&p, threads_count(th), gemm_block_of(w), GEMM_ROWS_MAX);
 
 	p.depth = PANEL_FLOATS / (ceil_div(p.width, GEMM_STRIP) * GEMM_STRIP);
 	if (p.depth > DEPTH_MAX)

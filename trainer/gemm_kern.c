@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "trainer/gemm_inside.h"
+
 /*
  * One body for both vector widths: rows are reached from every third row's pointer with the row
  * stride and twice the row stride, which are addressing modes, so that twelve rows need four
@@ -197,20 +199,25 @@ static void portable_run(int m, long k, const float *a, long a_row, long a_k, co
 }
 
 /* avx512 is the same family: its bits are avx2's */
-static const struct gemm_kernel portable = {"portable", 4, GEMM_PLAIN, portable_run, NULL};
+static const struct gemm_kernel portable = {"portable", 4, GEMM_PLAIN, portable_run, NULL, false};
 #if defined(__x86_64__)
-static const struct gemm_kernel avx2 = {"avx2", 6, GEMM_AVX2, avx2_run, NULL};
-static const struct gemm_kernel avx512 = {"avx2", 12, GEMM_AVX512, avx512_run, avx512_run_pair};
+static const struct gemm_kernel avx2 = {"avx2", 6, GEMM_AVX2, avx2_run, NULL, false};
+static const struct gemm_kernel avx512 = {
+	"avx2", 12, GEMM_AVX512, avx512_run, avx512_run_pair, false};
+static const struct gemm_kernel amx = {"amx", 12, GEMM_AVX512, avx512_run, avx512_run_pair, true};
 #endif
 
 const struct gemm_kernel *gemm_kernel_find(const char *name)
 {
-	bool any = !name || strcmp(name, "auto") == 0;
+	bool best = !name || strcmp(name, "auto") == 0;
+	bool any = best || strcmp(name, "vector") == 0;
 
 #if defined(__x86_64__)
 	/* every processor with fma has f16c, whose name clang's builtin does not know */
 	bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 
+	if ((best || strcmp(name, "amx") == 0) && has_avx2 && gemm_amx_usable())
+		return &amx;
 	if (has_avx2 && __builtin_cpu_supports("avx512f") && (any || strcmp(name, "avx512") == 0))
 		return &avx512;
 	if (has_avx2 && (any || strcmp(name, "avx2") == 0))

@@ -32,10 +32,11 @@ struct gemm_kernel {
 	enum gemm_vectors vectors; /* for unpacking */
 	gemm_kern_fn *run;
 	gemm_pair_fn *run_pair; /* NULL: no faster than two strips */
+	bool tiles;		/* products with W are gemm_amx()'s; the rest are avx512's */
 };
 
-/* gemm_kernel_find(name): "auto" is the best of this machine; NULL when there is none of that name.
- */
+/* gemm_kernel_find(name): "auto" is the best of this machine, "vector" the best for few rows, which
+ * tiles are not; NULL when there is none of that name. */
 const struct gemm_kernel *gemm_kernel_find(const char *name);
 
 /* gemm_kernel(): the one gemm_kernel_select() chose ("auto" before it was called). */

@@ -32,7 +32,7 @@ static int start_engine(struct lm *lm, const struct lm_options *opt, struct err 
 	char quoted[ERR_QUOTE_BYTES + 8];
 	int n = opt->threads > 0 ? opt->threads : usable_cpus(), rc;
 
-	if (!kn || !gemm_kernel_select(name))
+	if (!kn || !gemm_kernel_select(strcmp(name, "auto") == 0 ? "vector" : name))
 		return err_set(err, EINVAL,
 			"kernel \"%s\" is not available here (auto, avx2, portable)",
 			err_quote(quoted, name, strlen(name)));

@@ -32,6 +32,7 @@ struct threads {
 	int n;
 	threads_fn *fn;
 	void *arg;
+	void *scratch;
 	_Alignas(64) _Atomic uint64_t word;   /* job : ntiles : next */
 	_Alignas(64) _Atomic uint32_t left;   /* tiles not done yet */
 	_Alignas(64) _Atomic uint32_t posted; /* jobs so far; workers sleep on it */
@@ -118,7 +119,11 @@ struct threads *threads_new(int n)
 	th = aligned_alloc(64, (size + 63) / 64 * 64);
 	if (!th)
 		return NULL;
-	*th = (struct threads){.n = 1};
+	*th = (struct threads){.n = 1, .scratch = aligned_alloc(THREADS_SCRATCH, THREADS_SCRATCH)};
+	if (!th->scratch) {
+		free(th);
+		return NULL;
+	}
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);		/* caused by the thread itself: guard.h */
 	pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the caller's thread */
@@ -145,7 +150,13 @@ void threads_free(struct threads *th)
 	futex_wake(&th->posted, INT_MAX);
 	for (int i = 1; i < th->n; i++)
 		pthread_join(th->worker[i].thread, NULL);
+	free(th->scratch);
 	free(th);
+}
+
+void *threads_scratch(struct threads *th)
+{
+	return th->scratch;
 }
 
 int threads_count(const struct threads *th)

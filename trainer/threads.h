@@ -18,6 +18,11 @@ struct threads *threads_new(int n);
 void threads_free(struct threads *th);
 int threads_count(const struct threads *th);
 
+/* threads_scratch(th): THREADS_SCRATCH bytes that belong to whoever calls threads_run(), until the
+ * next call of somebody else. No page of it is there before it is written. */
+enum { THREADS_SCRATCH = 2 << 20 };
+void *threads_scratch(struct threads *th);
+
 /* threads_run(th, ntiles, fn, arg): call fn(arg, tile, thread) once for each tile 0..ntiles-1;
  * returns when all are done.
  * ${thread} is 0..n-1, for scratch memory. Not re-entrant. */

@@ -94,10 +94,10 @@ Test(lm_gemm, products_are_those_of_doubles)
 {
 	static const enum tensor_type types[] = {
 		TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_BF16, TENSOR_Q6_K};
-	static const char *const kernels[] = {"auto", "avx2", "portable"};
+	static const char *const kernels[] = {"amx", "vector", "avx2", "portable"};
 	struct threads *th = threads_new(2);
 
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < 4; k++) {
 		if (!gemm_kernel_select(kernels[k]))
 			continue;
 		for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
@@ -121,32 +121,28 @@ Test(lm_gemm, products_are_those_of_doubles)
 }
 
 /* the promise training and resuming rest on */
-Test(lm_gemm, bits_depend_on_neither_height_nor_threads)
+static void same_bits(const char *kernel, long rows, long cols, long most)
 {
-	struct tensor w = weights(TENSOR_Q4_1, 192, 576);
-	float *x = floats(1, 200 * 576), *want = malloc(200 * 576 * sizeof(float)),
-	      *back = malloc(200 * 576 * sizeof(float)), *have = malloc(200 * 576 * sizeof(float));
+	struct tensor w = weights(TENSOR_Q4_1, (int)rows, (int)cols);
+	size_t n = (size_t)(most * (rows > cols ? rows : cols));
+	float *x = floats(1, n), *want = malloc(n * sizeof(float)),
+	      *back = malloc(n * sizeof(float)), *have = malloc(n * sizeof(float));
 	struct threads *one = threads_new(1);
 
-	gemm_forward(one, want, 192, x, 576, 200, &w, false);
-	gemm_backward(one, back, 576, want, 192, 200, &w, false);
-	for (int n = 1; n <= 7; n += 2) {
-		struct threads *th = threads_new(n);
+	cr_assert(gemm_kernel_select(kernel));
+	gemm_forward(one, want, rows, x, cols, most, &w, false);
+	gemm_backward(one, back, cols, want, rows, most, &w, false);
+	for (int t = 1; t <= 7; t += 2) {
+		struct threads *th = threads_new(t);
 
-		for (long m = 1; m <= 200; m += 66) {
-			memset(have, 0x55, 200 * 192 * sizeof(float));
-			gemm_forward(th, have, 192, x, 576, m, &w, false);
-			cr_assert_arr_eq(have, want, (size_t)(m * 192) * sizeof(float));
-			gemm_backward(th, have, 576, want, 192, m, &w, false);
-			cr_assert_arr_eq(have, back, (size_t)(m * 576) * sizeof(float));
+		for (long m = 1; m <= most; m += most / 3) {
+			memset(have, 0x55, (size_t)(m * rows) * sizeof(float));
+			gemm_forward(th, have, rows, x, cols, m, &w, false);
+			cr_assert_arr_eq(have, want, (size_t)(m * rows) * sizeof(float));
+			gemm_backward(th, have, cols, want, rows, m, &w, false);
+			cr_assert_arr_eq(have, back, (size_t)(m * cols) * sizeof(float));
 		}
 		threads_free(th);
-	}
-	/* six rows of two vectors and twelve of one: one chain of fused operations for each element
-	 */
-	if (gemm_kernel_select("avx2")) {
-		gemm_forward(one, have, 192, x, 576, 200, &w, false);
-		cr_assert_arr_eq(have, want, 200 * 192 * sizeof(float));
 	}
 	threads_free(one);
 	free(x);
@@ -154,6 +150,75 @@ Test(lm_gemm, bits_depend_on_neither_height_nor_threads)
 	free(back);
 	free(have);
 	free((void *)w.data);
+}
+
+Test(lm_gemm, bits_depend_on_neither_height_nor_threads)
+{
+	static const char *const kernels[] = {"amx", "vector", "avx2", "portable"};
+
+	for (size_t k = 0; k < 4; k++)
+		if (gemm_kernel_select(kernels[k]))
+			same_bits(kernels[k], 192, 576, 200);
+	/* rows cut in more than one piece, sums in several rounds */
+	same_bits("auto", 64, 1536, 1100);
+}
+
+/* six rows of two vectors and twelve of one: one chain of fused operations for each element */
+Test(lm_gemm, avx512_has_the_bits_of_avx2)
+{
+	struct tensor w = weights(TENSOR_Q4_1, 192, 576);
+	float *x = floats(1, 200 * 576), *want = malloc(200 * 192 * sizeof(float)),
+	      *have = malloc(200 * 192 * sizeof(float));
+	struct threads *one = threads_new(1);
+
+	if (gemm_kernel_select("avx2")) {
+		gemm_forward(one, want, 192, x, 576, 200, &w, false);
+		gemm_kernel_select("vector");
+		gemm_forward(one, have, 192, x, 576, 200, &w, false);
+		cr_assert_arr_eq(have, want, 200 * 192 * sizeof(float));
+	}
+	threads_free(one);
+	free(x);
+	free(want);
+	free(have);
+	free((void *)w.data);
+}
+
+/* what the three pieces are for: nearer to the true sum than a chain of float products */
+Test(lm_gemm, tiles_are_as_exact_as_floats)
+{
+	static const enum tensor_type types[] = {
+		TENSOR_F32, TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_BF16};
+	struct threads *th = threads_new(2);
+
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
+		struct tensor w = weights(types[t], 64, 576);
+		float *x = floats(7, 32 * 576), y[2][32 * 64], row[576];
+		double off[2] = {0}, size = 0;
+
+		cr_assert(gemm_kernel_select("vector"));
+		gemm_forward(th, y[0], 64, x, 576, 32, &w, false);
+		if (!gemm_kernel_select("amx"))
+			cr_skip("no tiles of bfloat16 here");
+		gemm_forward(th, y[1], 64, x, 576, 32, &w, false);
+		for (int i = 0; i < 32 * 64; i++) {
+			double sum = 0;
+
+			tensor_row(&w, i % 64, row);
+			for (int k = 0; k < 576; k++)
+				sum += (double)x[i / 64 * 576 + k] * (double)row[k];
+			size += sum * sum;
+			for (int k = 0; k < 2; k++)
+				off[k] += ((double)y[k][i] - sum) * ((double)y[k][i] - sum);
+		}
+		cr_log_info("%s: %.2e by floats, %.2e by tiles", tensor_type_name(w.type),
+			sqrt(off[0] / size), sqrt(off[1] / size));
+		cr_assert(off[1] <= off[0] && sqrt(off[1] / size) < 5e-7, "%s: %.2e",
+			tensor_type_name(w.type), sqrt(off[1] / size));
+		free(x);
+		free((void *)w.data);
+	}
+	threads_free(th);
 }
 
 Test(lm_gemm, unpacked_blocks_are_tensor_rows)
