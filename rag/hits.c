@@ -68,7 +68,7 @@ int rag_hits(const struct rag_index *ix, const char *question, size_t question_l
 		mark_words(&mk, text, len);
 	for (size_t i = 0; rc == 0 && i < len; i++)
 		if (mk.is_hit[i]) {
-			struct rag_mark_at at = {i, i};
+			struct rag_hit_at at = {i, i};
 
 			while (at.end < len && mk.is_hit[at.end])
 				at.end++;

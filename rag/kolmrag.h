@@ -104,11 +104,11 @@ struct rag_request {
 int rag_answer(
 	const struct rag_index *ix, const struct rag_request *rq, struct buf *out, struct err *err);
 
-/* rag_hits(ix, question, question_len, text, len, out): append a struct rag_mark_at for each
+/* rag_hits(ix, question, question_len, text, len, out): append a struct rag_hit_at for each
  * stretch of ${text} that holds words of the question, as the index takes them. -EINVAL, -EUCLEAN,
  * -ENOMEM.
  */
-struct rag_mark_at {
+struct rag_hit_at {
 	size_t start, end;
 };
 int rag_hits(const struct rag_index *ix, const char *question, size_t question_len,

@@ -143,13 +143,13 @@ static void say_painted(const struct shown *sh, struct json_slice excerpt)
 {
 	struct buf text = BUF_INIT, marks = BUF_INIT;
 	const struct buf *both[] = {sh->question, &text};
-	const struct rag_mark_at *at;
+	const struct rag_hit_at *at;
 	size_t from = 0;
 
 	(void)json_string(excerpt, &text);
 	if (kolm_index_read(sh->c->k, sh->index, find_marks, both, &marks, NULL) < 0)
 		buf_reset(&marks);
-	at = (const struct rag_mark_at *)(const void *)marks.data;
+	at = (const struct rag_hit_at *)(const void *)marks.data;
 	for (size_t i = 0; i < marks.len / sizeof(*at); from = at[i++].end) {
 		say_safe(stdout, text.data + from, at[i].start - from);
 		fputs(PAINT_HIT, stdout);
