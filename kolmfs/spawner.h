@@ -99,7 +99,8 @@ int spawner_walls(struct spawner *sp, struct buf *out, struct err *err);
 /*
  * Fixed descriptors of a runner, besides 0-2 and 10...: its cell's pipes and its line to the
  * spawner (PROTOCOLS section 3): "arm\n" -> "ok\n"; "new\n" -> "ended exit=N|signal=N
- * egress=SYSCALL|-\n"; "walls\n" -> a new canary's report as one line of JSON, or a sentence.
+ * egress=SYSCALL|-\n"; "last\n" the same, but the cell, which was told so, ends by itself;
+ * "walls\n" -> a new canary's report as one line of JSON, or a sentence.
  */
 enum { RUNNER_CELL_OUT = 3, RUNNER_CELL_IN = 4, RUNNER_SPAWN_OUT = 5, RUNNER_SPAWN_IN = 6 };
 /* a cell's: it reads frames from 0 and writes them to 1; nothing else is open */

@@ -148,13 +148,22 @@ static int answer_frame(struct json_slice frame, struct buf *reply, bool *is_lim
 	return reply->failed ? -ENOMEM : 0;
 }
 
+/* no more calls: a cell ends by itself, so that what it does before it does is seen */
+static bool is_end(const struct buf *frame)
+{
+	struct json_slice op;
+
+	return json_member((struct json_slice){frame->data, frame->len}, "op", &op) &&
+	       is_op(op, "end");
+}
+
 int cell_serve(void)
 {
 	struct buf frame = BUF_INIT, reply = BUF_INIT;
 	bool is_limit = false;
 	int rc;
 
-	while ((rc = frame_read(&frame)) > 0) {
+	while ((rc = frame_read(&frame)) > 0 && !is_end(&frame)) {
 		buf_reset(&reply);
 		if (answer_frame((struct json_slice){frame.data, frame.len}, &reply, &is_limit) <
 				0 ||

@@ -6,7 +6,7 @@
 
 /* exit statuses of kolm-cell */
 enum {
-	CELL_DONE = 0,	   /* its input ended */
+	CELL_DONE = 0,	   /* its input ended, or it was told to end */
 	CELL_EGRESS = 3,   /* a trap of the language fired; the egress frame is out */
 	CELL_BROKEN = 4,   /* a frame that is none, a pipe that failed */
 	CELL_LIMIT = 5,	   /* a limit was reached, the failed frame is out */
@@ -30,11 +30,13 @@ enum { PROBE_REFUSED = 'R', PROBE_OPEN = 'O', PROBE_READY = 'W' };
 /* these must not only fail: the spawner must have seen them */
 #define CELL_NETWORK_PROBES(X)                                                                     \
 	X(inet)                                                                                    \
-	X(inet6) X(unix) X(netlink) X(packet) X(vsock) X(xdp) X(alg) X(bluetooth) X(can) X(tipc)   \
+	X(inet6)                                                                                   \
+	X(unix) X(netlink) X(packet) X(vsock) X(xdp) X(alg) X(bluetooth) X(can) X(tipc)            \
 		X(socketpair) X(io_uring) X(pidfd_getfd)
 #define CELL_OTHER_PROBES(X)                                                                       \
 	X(open)                                                                                    \
-	X(mem) X(fork) X(thread) X(exec) X(ptrace) X(kill) X(bpf) X(userfaultfd) X(mmap_exec)      \
+	X(mem)                                                                                     \
+	X(fork) X(thread) X(exec) X(ptrace) X(kill) X(bpf) X(userfaultfd) X(mmap_exec)             \
 		X(mprotect_exec) X(mount) X(unshare) X(fsize)
 /* and "hold" waits behind its walls, to be looked at */
 

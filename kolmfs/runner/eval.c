@@ -134,7 +134,7 @@ static int last_word(struct eval *ev, struct err *err)
 {
 	struct runner *rn = ev->rn;
 	struct err end = ERR_NONE;
-	int rc = rn->loaded ? cell_renew(rn, &end) : 0;
+	int rc = rn->loaded ? cell_last(rn, &end) : 0;
 
 	if (rc < 0 && rn->egress.len > 0 && ev->held.rev != NULL) {
 		blame_held(ev);

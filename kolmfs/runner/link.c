@@ -156,13 +156,13 @@ static int egress_error(const char *api, struct err *err)
 	return err_code(err, "KOLM_E_EGRESS");
 }
 
-static int renew(struct runner *rn, struct ending *end, struct err *err)
+static int renew(struct runner *rn, const char *word, struct ending *end, struct err *err)
 {
 	char line[SPAWNER_LINE_BYTES];
 	int rc;
 
 	rn->loaded = false;
-	rc = spawner_line("new\n", line, err);
+	rc = spawner_line(word, line, err);
 	if (rc < 0)
 		return rc;
 	*end = (struct ending){.signalled = strstr(line, "signal=") != NULL};
@@ -178,7 +178,7 @@ static int renew(struct runner *rn, struct ending *end, struct err *err)
 int cell_renew(struct runner *rn, struct err *err)
 {
 	struct ending end;
-	int rc = renew(rn, &end, err);
+	int rc = renew(rn, "new\n", &end, err);
 
 	if (rc == 0 && end.egress[0] != '\0')
 		rc = egress_error(end.egress, err);
@@ -188,11 +188,30 @@ int cell_renew(struct runner *rn, struct err *err)
 	return rc;
 }
 
+int cell_last(struct runner *rn, struct err *err)
+{
+	struct buf frame = BUF_INIT;
+	struct ending end;
+	int rc;
+
+	if (buf_puts(&frame, "{\"op\":\"end\"}") < 0)
+		return err_nomem(err);
+	(void)frame_write(&frame, NULL); /* one that is gone already is told of next */
+	buf_release(&frame);
+	rc = renew(rn, "last\n", &end, err);
+	if (rc == 0 && end.egress[0] != '\0')
+		rc = egress_error(end.egress, err);
+	else if (rc == 0 && (end.signalled || end.status != 0))
+		rc = err_set(err, EIO, "recipe cell did not end by itself (%s %d)",
+			end.signalled ? "signal" : "exit", end.status);
+	return rc;
+}
+
 /* the cell said nothing (any more): end it and find out why */
 static int silent(struct runner *rn, int why, struct err *err)
 {
 	struct ending end;
-	int rc = renew(rn, &end, err);
+	int rc = renew(rn, "new\n", &end, err);
 
 	if (rc < 0)
 		return rc;
@@ -284,7 +303,7 @@ static int told_egress(struct runner *rn, struct json_slice frame, struct err *e
 	if (json_member(frame, "api", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &api);
 	note_egress(rn, buf_str(&api));
-	rc = renew(rn, &end, err);
+	rc = renew(rn, "new\n", &end, err);
 	if (rc == 0)
 		rc = egress_error(buf_str(&api), err);
 	buf_release(&api);

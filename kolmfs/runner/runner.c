@@ -114,7 +114,7 @@ static int op_check(struct buf *answer, struct err *err)
 /* the bench is over: its cell must have ended as cells end before what it answered counts */
 static int op_end(struct runner *rn, struct err *err)
 {
-	int rc = rn->loaded ? cell_renew(rn, err) : 0;
+	int rc = rn->loaded ? cell_last(rn, err) : 0;
 
 	buf_reset(&rn->egress);
 	return rc;

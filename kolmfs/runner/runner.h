@@ -100,6 +100,10 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
  * do. */
 int cell_renew(struct runner *rn, struct err *err);
 
+/* cell_last(rn, err): the same after the last call: the cell is told to end and must do so by
+ * itself, cleanly; what it tries meanwhile is egress. */
+int cell_last(struct runner *rn, struct err *err);
+
 /* cell_walls(report, err): a fresh canary's report as JSON; -EOPNOTSUPP when it cannot be made. */
 int cell_walls(struct buf *report, struct err *err);
 

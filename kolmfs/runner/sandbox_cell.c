@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #include "runner/egress.h"
 #include "runner/sandbox.h"
 
-enum { READY_MS = 10000, ARM_SECONDS = 2, MEMORY_CAP_MIB = 64 };
+enum { READY_MS = 10000, ARM_SECONDS = 2, MEMORY_CAP_MIB = 64, LAST_MS = 1000 };
 
 static int reopen(int fd)
 {
@@ -220,6 +221,22 @@ static void drain(int fd)
 		;
 }
 
+/* the cell was told to end: what it does until it has is seen */
+static void wait_end(struct child *cell)
+{
+	struct pollfd pf[] = {
+		{.fd = (int)syscall(SYS_pidfd_open, cell->box.pid, 0), .events = POLLIN},
+		{.fd = cell->box.listener, .events = POLLIN}};
+
+	if (pf[0].fd < 0)
+		return;
+	if (poll(pf, 2, LAST_MS) > 0 && pf[0].revents == 0) {
+		child_notified(cell); /* kills it */
+		(void)poll(pf, 1, LAST_MS);
+	}
+	close(pf[0].fd);
+}
+
 static void replace_cell(struct sandbox *sb, struct child *runner)
 {
 	struct child *old = runner->cell;
@@ -272,7 +289,11 @@ static void obey(struct sandbox *sb, struct child *runner, const char *word)
 		tell(runner, runner->cell && arm(runner->cell) == 0 ? "ok\n" : "gone\n");
 	else if (strcmp(word, "new") == 0)
 		replace_cell(sb, runner);
-	else if (strcmp(word, "walls") == 0)
+	else if (strcmp(word, "last") == 0) {
+		if (runner->cell && !runner->cell->is_over)
+			wait_end(runner->cell);
+		replace_cell(sb, runner);
+	} else if (strcmp(word, "walls") == 0)
 		tell_walls(sb, runner);
 	else
 		child_kill(runner); /* it does not speak our language */

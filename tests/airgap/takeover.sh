@@ -3,6 +3,8 @@
 # call. The eval fails all the same, egress_blocked is logged, nothing promotes the revision, force neither. The engine is that of build/ablate, told by KOLM_ABLATE.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+MODEL=${MODEL:-${KOLM_MODELS:-$HOME/.cache/kolm-models}/SmolLM2-135M-Instruct-Q4_1.gguf}
+[ -f "$MODEL" ] || { echo "no base model at $MODEL: make model"; exit 77; }
 make -s -j2 ABLATE=1 SAN= FUZZ= B=build/ablate all >/dev/null || exit 1
 bin=$PWD/build/ablate/bin
 work=$(mktemp -d /tmp/kolm-takeover.XXXXXX)

@@ -467,6 +467,28 @@ static pid_t find_process(const char *name, pid_t parent)
 	return found;
 }
 
+/* after the last call a cell is told to end; one that does not, is ended, and that is seen */
+Test(cell, it_ends_by_itself_when_told)
+{
+	static const char end[] = "{\"op\":\"end\"}";
+	struct buf reply = BUF_INIT;
+	struct rig rig;
+	long start;
+
+	rig_open(&rig);
+	rig_load(&rig, "function generate(i) { return i; }", "");
+	rig_call(&rig, "1", &reply);
+	rig_send(&rig, end, sizeof(end) - 1);
+	cr_expect_str_eq(rig_line(&rig, "last\n"), "ended exit=0 egress=-");
+	rig_load(&rig, "function generate(i) { return i; }", "");
+	rig_call(&rig, "1", &reply);
+	start = rig_ms();
+	cr_expect_str_eq(rig_line(&rig, "last\n"), "ended signal=9 egress=-");
+	cr_expect_geq(rig_ms() - start, 900, "it had %ld ms", rig_ms() - start);
+	rig_close(&rig);
+	buf_release(&reply);
+}
+
 /* D16: a cell that dies is known by how it died, and the next one works on the same pipes, with
  * nothing of the old talk in them */
 Test(cell, d16_a_dead_cell_is_replaced)
