@@ -93,5 +93,8 @@ for t in built["tampered"]:
     else:
         rc, out, err = kolm("verify", path)
         check(f"{t['file']}: warned or refused", "verdict: fail" in out or "verdict: warn" in out, out)
+known = {a["name"] + ".kolm" for a in built["artifacts"]} | {t["file"] for t in built["tampered"]}
+there = {f for f in os.listdir(f"{compat}/artifacts") if f.endswith(".kolm")}
+check("each artifact of the folder is in the tables", there == known, there ^ known)
 print(f"{ran} of {len(built['runs'])} recorded runs, {len(built['evals'])} evals, {refused} of {len(built['tampered'])} tampered refused")
 sys.exit(1 if failed else 0)

@@ -29,7 +29,7 @@ mood_rows 19 20 >>"$M/mood/captures.jsonl"
 within 10 seen step_triggered 1
 within 10 test -e "$M/mood/jobs/1/verb" # the line comes before its job
 same "fired at twenty" 1 "$(grep -c '^{"event":"step_triggered","captures":20,' "$E")"
-line=$(timeout 100 cat "$M/mood/wait")
+line=$(timeout "${PATIENCE:-100}" cat "$M/mood/wait")
 [[ $line =~ ^1\ cycle\ (ok|gate)\ rev=v1\ k=0\.[0-9]{4}\ pass=[0-9]+/12\ elapsed= ]] || fail "the line of wait is '$line'"
 same "verb" cycle "$(cat "$M/mood/jobs/1/verb")"
 same "the rows of train.json" "20 20 3" "$(jq -r '"\(.captures.rows) \(.rows_used) \(.epochs)"' "$M/mood/revisions/v1/train.json")"
