@@ -177,7 +177,8 @@ int spawner_spawn(struct spawner *sp, const struct spawn_request *rq, pid_t *pid
 		.kind = (int32_t)rq->kind,
 		.nfds = (uint32_t)rq->nfds,
 		.data_bytes = rq->data_bytes,
-		.file_bytes = rq->file_bytes};
+		.file_bytes = rq->file_bytes,
+		.cpu_seconds = rq->cpu_seconds};
 	struct wire_reply reply;
 	struct buf packet = BUF_INIT;
 	int fds[WIRE_FDS], rc, fd;

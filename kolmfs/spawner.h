@@ -45,6 +45,7 @@ struct spawn_request {
 	const char *const *writes; /* absolute folders it may write, NULL-terminated, may be NULL */
 	uint64_t data_bytes; /* memory of its own it may have, and the largest file it may write; */
 	uint64_t file_bytes; /* 0: no limit */
+	uint64_t cpu_seconds; /* of processor time, all threads of a process; 0: no limit */
 };
 
 struct spawn_exit {

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,6 +236,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		.writes = writes};
 	if (native)
 		limit_trainer(t, &rq);
+	rq.cpu_seconds = (uint64_t)ceil(t->cpu_hours * 3600);
 	return spawner_spawn(k->sp, &rq, pid, exit_fd, err);
 }
 
@@ -258,7 +260,9 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 			       "\"cluster\"): "
 			       "it does not run under airgap; airgap=off lets it",
 			       t->jb->slug)
-		     : make_out(t->jb, err);
+		     : store_cpu_hours(&t->jb->k->st, &t->cpu_hours, err);
+	if (rc == 0)
+		rc = make_out(t->jb, err);
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
 		rc = e.failed ? err_nomem(err)

@@ -15,6 +15,7 @@ struct train {
 	int capfd, log;
 	int64_t begun;
 	uint64_t base_bytes;
+	double cpu_hours; /* a worker may use; 0: as many as it wants */
 	char base_xxh3[33];
 	uint64_t captures_rows, captures_bytes, captures_from;
 	char captures_sha256[65], rows_sha256[65];

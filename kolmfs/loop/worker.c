@@ -108,6 +108,11 @@ static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct e
 		return err_set(err, EPERM, "egress attempt: %s", ex->egress);
 	if (ex->signalled) {
 		t->jb->rec.signal = ex->status;
+		if (ex->status == SIGXCPU)
+			return err_set(err, EIO,
+				"trainer used up its %g hours of processor time "
+				"(trainer_cpu_hours in config.json)",
+				t->cpu_hours);
 		return err_set(err, EIO, "trainer was killed (signal %d)", ex->status);
 	}
 	if (ex->status == 0 && ok)

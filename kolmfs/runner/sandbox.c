@@ -175,9 +175,12 @@ static int limit(__rlimit_resource_t what, uint64_t bytes)
 static int limits(const struct sandbox_spec *spec, struct err *err)
 {
 	const int kind = spec->kind;
-	/* the native trainer opens a base, its rows and an adapter; what Python opens nobody knows */
+	/* the native trainer opens a base, its rows and an adapter; what Python opens nobody knows
+	 */
 	const rlim_t most = kind == SPAWN_TRAINER ? 64 : 1024;
-	const struct rlimit no_core = {0, 0}, files = {most, most};
+	const struct rlimit no_core = {0, 0}, files = {most, most},
+			    /* told by SIGXCPU, ended a little later */
+		cpu = {spec->cpu_seconds, spec->cpu_seconds + 5};
 
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0)
 		return missing(err, "resource limit");
@@ -187,6 +190,8 @@ static int limits(const struct sandbox_spec *spec, struct err *err)
 #endif
 	if (limit(RLIMIT_FSIZE, spec->file_bytes) < 0)
 		return missing(err, "limit on files");
+	if (spec->cpu_seconds > 0 && setrlimit(RLIMIT_CPU, &cpu) < 0)
+		return missing(err, "limit of processor time");
 	if (kind != SPAWN_CLUSTER && setrlimit(RLIMIT_NOFILE, &files) < 0 && errno != EPERM)
 		return missing(err, "resource limit");
 	if (kind == SPAWN_TRAINER || kind == SPAWN_INDEXER || kind == SPAWN_WORKER)

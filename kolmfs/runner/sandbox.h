@@ -25,7 +25,7 @@ struct wire_head {
 	uint32_t std;		/* bit n: descriptor n is among those sent */
 	uint32_t nfds;		/* that follow the standard ones */
 	uint32_t counts[LISTS]; /* strings; then they come, NUL-terminated, after cwd */
-	uint64_t data_bytes, file_bytes;
+	uint64_t data_bytes, file_bytes, cpu_seconds;
 };
 
 struct wire_request {
@@ -67,7 +67,7 @@ struct sandbox_spec {
 	const struct sandbox_fd *fds; /* everything the program gets, in rising order of ${to} */
 	size_t nfds;
 	const char *const *reads, *const *writes;
-	uint64_t data_bytes, file_bytes; /* 0: no limit */
+	uint64_t data_bytes, file_bytes, cpu_seconds; /* 0: no limit */
 };
 
 struct sandbox_child {

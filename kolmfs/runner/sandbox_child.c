@@ -213,7 +213,8 @@ static int start_program(
 		.reads = rq->list[LIST_READS],
 		.writes = rq->list[LIST_WRITES],
 		.data_bytes = rq->head.data_bytes,
-		.file_bytes = rq->head.file_bytes};
+		.file_bytes = rq->head.file_bytes,
+		.cpu_seconds = rq->head.cpu_seconds};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), rc = 0;
 	const bool is_runner = ch->kind == SPAWN_RUNNER;
 

@@ -227,3 +227,25 @@ void store_worker_release(struct store_worker *w)
 	for (size_t i = 0; i < w->nreads; i++)
 		buf_release(&w->reads[i]);
 }
+
+int store_cpu_hours(const struct store *st, double *out, struct err *err)
+{
+	const cJSON *hours;
+	struct buf text = BUF_INIT;
+	cJSON *json = NULL;
+	int rc = 0;
+
+	*out = 0;
+	if (read_file(st->dir, "config.json", 1024 * 1024, &text, NULL) == 0 &&
+		json_parse(buf_str(&text), text.len, &json, NULL) == 0) {
+		hours = cJSON_GetObjectItemCaseSensitive(json, "trainer_cpu_hours");
+		if (cJSON_IsNumber(hours) && hours->valuedouble > 0 && hours->valuedouble < 1e6)
+			*out = hours->valuedouble;
+		else if (hours != NULL)
+			rc = err_set(err, EINVAL,
+				"config.json: trainer_cpu_hours: number above 0 expected");
+	}
+	cJSON_Delete(json);
+	buf_release(&text);
+	return rc;
+}

@@ -110,5 +110,8 @@ struct store_worker {
  * leave the command empty: it must not run with less than it was given. Release either way. */
 bool store_worker(const struct store *st, const char *slug, struct store_worker *out);
 void store_worker_release(struct store_worker *w);
+/* store_cpu_hours(st, out, err): config.json's trainer_cpu_hours, 0 when there is none; -EINVAL
+ * when it is no number above 0. */
+int store_cpu_hours(const struct store *st, double *out, struct err *err);
 
 #endif
