@@ -66,7 +66,7 @@ static const struct name job_names[] = {
 	{ "exit", 0400, 0, CHANGE_JOB, .render = job_exit, .stamp = job_stamp, .about = "ok, failed, cancelled, interrupted, gate or crashed:SIGNAL" },
 	{ "error", 0400, 0, CHANGE_JOB, .render = job_error, .stamp = job_stamp, .about = "why it did not end well" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = job_log, .about = "what it said" },
-	{ "rows.jsonl", 0400, NAME_MAYBE | NAME_LIVE, .open = job_rows, .about = "of a step: what is learned, a row a line" },
+	{ "rows.jsonl", 0400, NAME_MAYBE | NAME_LIVE | NAME_PRIVATE, .open = job_rows, .about = "of a step: what is learned, a row a line" },
 	{ .name = NULL },
 };
 

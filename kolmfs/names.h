@@ -11,13 +11,14 @@
 #include "server.h"
 
 enum {
-	NAME_HIDDEN = 1,  /* lookup finds it, readdir does not show it */
-	NAME_MAYBE = 2,	  /* may be missing: -ENOENT of render or open hides it */
-	NAME_CACHED = 4,  /* its bytes never change: page cache and mmap */
-	NAME_LIVE = 8,	  /* grows: every read looks again */
-	NAME_SLOW = 16,	  /* looking it up is work: not in a request thread */
-	NAME_STATIC = 32, /* the same as long as the server lives */
-	NAME_QUICK = 64,  /* its answer is there soon: not worth parking the read */
+	NAME_HIDDEN = 1,    /* lookup finds it, readdir does not show it */
+	NAME_MAYBE = 2,	    /* may be missing: -ENOENT of render or open hides it */
+	NAME_CACHED = 4,    /* its bytes never change: page cache and mmap */
+	NAME_LIVE = 8,	    /* grows: every read looks again */
+	NAME_SLOW = 16,	    /* looking it up is work: not in a request thread */
+	NAME_STATIC = 32,   /* the same as long as the server lives */
+	NAME_QUICK = 64,    /* its answer is there soon: not worth parking the read */
+	NAME_PRIVATE = 128, /* holds what captures hold: not for everybody, whoever may read */
 	PLACE_REST_BYTES = 1088,
 	STAMP_BYTES = 96,
 };

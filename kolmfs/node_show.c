@@ -145,6 +145,8 @@ mode_t node_mode(const struct server *sv, const struct place *at)
 	if (sv->has_group)
 		return mode | (mode & 0500) >> 3;
 	/* what is written may hold what is nobody's business: captures, settings */
+	if (!at->folder && (at->what->flags & NAME_PRIVATE))
+		return mode;
 	return mode & 0200 ? mode : mode | (mode & 0500) >> 3 | (mode & 0500) >> 6;
 }
 

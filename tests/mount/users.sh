@@ -6,6 +6,10 @@ command -v setpriv >/dev/null || skip "setpriv is not installed"
 [ "$(id -u)" = 0 ] || skip "other users need root"
 slug one
 echo '{"input":1,"output":"secret"}' >"$S/tune/one/captures.jsonl"
+# a step that was made: what it learned from is what was captured
+mkdir -p "$S/tune/one/jobs/1"
+echo '{"job":1,"state":"done","ts":"2031-02-03T04:05:06.007Z","verb":"step","outcome":"ok","elapsed":1}' >"$S/tune/one/jobs.jsonl"
+echo '{"prompt":"secret"}' >"$S/tune/one/jobs/1/rows.jsonl"
 chmod 755 "$T"
 stranger() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
 member() { setpriv --reuid 65533 --regid 65533 --groups 4242 "$@"; }
@@ -35,6 +39,8 @@ for f in $listed; do
 	esac
 	same "allow_other: writing $f" EACCES "$(as stranger w "$M/$f")"
 done
+same "allow_other: the rows of a step" EACCES "$(as stranger r "$M/one/jobs/1/rows.jsonl")"
+same "allow_other: what it said of itself" - "$(as stranger r "$M/one/jobs/1/state")"
 same "mode of HEAD" 444 "$(stat -c %a "$M/one/HEAD")"
 same "mode of captures.jsonl" 600 "$(stat -c %a "$M/one/captures.jsonl")"
 ok stranger ls "$M/one/revisions/v1"
@@ -57,6 +63,7 @@ same "mode and group of a folder" "550 4242" "$(stat -c '%a %g' "$M/one")"
 ok member ls "$M/one"
 no stranger ls "$M"
 no stranger stat "$M/one/HEAD"
+has "the group reads the rows of a step" "$(member cat "$M/one/jobs/1/rows.jsonl")" secret
 has "the group reads the captures" "$(member cat "$M/one/captures.jsonl")" secret
 no member mv "$M/one/head.prev" "$M/one/HEAD"
 same "HEAD after all that" v1 "$(cat "$M/one/HEAD")"
