@@ -411,11 +411,15 @@ OPENER(index_json)
 
 STAMPER(index_stamp)
 {
+	char path[SLUG_BYTES + sizeof("/index.json")];
 	struct stat st;
 
-	/* an index is published by exchanging its folder: the folder is its identity; and a query
-	 * may have met damage since */
-	if (fstatat(sv->st->rag, at->index, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	/* an index is published by exchanging its folder, and another program writes index.json in
+	 * place: that file is its identity, or the folder where there is none; and a query may have
+	 * met damage since */
+	snprintf(path, sizeof(path), "%s/index.json", at->index);
+	if (fstatat(sv->st->rag, path, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+		fstatat(sv->st->rag, at->index, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, "index \"%s\" not found", at->index);
 	st.st_size += kolm_index_damage(sv->k, at->index, NULL);
 	stamp_stat(&st, out);

@@ -8,12 +8,14 @@ R=$M/rag
 poke "$R/ctl" - "index $T/docs name=docs" "job "
 has "indexed" "$(cat "$R/wait")" " ok "
 same "before" "a.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
+has "listed before" "$(cat "$R/docs/docs")" "a.md"
 # in place: the folder and its files stay the same ones
 mkdir "$T/other"
 echo "the zebra moved" >"$T/other/b.md"
 KOLM_HOME=$T/elsewhere "$BUILD/bin/kolm" rag index "$T/other" --name docs >/dev/null || fail "no other index"
 for f in index.json manifest.json; do cat "$T/elsewhere/rag/docs/$f" >"$S/rag/docs/$f"; done
 same "overtaken" "b.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
+has "listed" "$(cat "$R/docs/docs")" "b.md"
 # by folders that take each other's place: a number that is free is given again
 for n in 1 2 3 4 5 6; do
 	for k in 1 2; do
