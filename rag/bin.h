@@ -139,10 +139,12 @@ static inline bool rag_frame_ends(size_t bytes, const unsigned char content[16])
 struct rag_list_maker {
 	uint32_t doc[RAG_BLOCK], tf[RAG_BLOCK];
 	unsigned n;
-	uint32_t df, last, block_max, list_max;
+	uint16_t up[RAG_BLOCK]; /* what each pair adds at most, in steps */
+	uint32_t df, last, list_max;
 	struct buf skip, blocks;
 	uint32_t first_doc, first_tf;
-	uint32_t best[100]; /* a heap of the highest steps, rounded down; the lowest on top */
+	uint32_t best[100]; /* the highest steps, rounded down; a hundred: a heap, the lowest on
+				top */
 	uint32_t n_best;
 };
 

@@ -1,6 +1,7 @@
 /*
- * json_out - a long file on its way to the disk. One thread beside the caller's: it sleeps until a
- * piece of memory is full, takes its sum, writes it and sleeps again; it ends at rag_out_end().
+ * json_out - a long file on its way to the disk. Two threads beside the caller's, one for the sum
+ * and one for the file: they sleep until there is a piece they have not had, and end at
+ * rag_out_end().
  */
 #include "json_out.h"
 
@@ -11,32 +12,55 @@
 
 enum { FLUSH_BYTES = 1 << 20 };
 
-static void *out_main(void *arg)
+/* the next piece for a thread that has had ${had}; NULL: there are no more */
+static const struct buf *next_piece(struct rag_out *o, const uint64_t *had)
 {
-	struct rag_out *o = arg;
+	const struct buf *piece = NULL;
 
 	pthread_mutex_lock(&o->lock);
-	for (;;) {
-		struct err err = ERR_NONE;
-		int rc;
-
-		while (!o->is_full && !o->is_over)
-			pthread_cond_wait(&o->changed, &o->lock);
-		if (!o->is_full)
-			break;
-		pthread_mutex_unlock(&o->lock);
-		rag_sha256_add(o->sum, buf_str(&o->full), o->full.len);
-		rc = write_all(o->fd, buf_str(&o->full), o->full.len, &err);
-		buf_reset(&o->full);
-		pthread_mutex_lock(&o->lock);
-		if (rc < 0 && o->rc == 0) {
-			o->rc = rc;
-			o->err = err;
-		}
-		o->is_full = false;
-		pthread_cond_signal(&o->changed);
-	}
+	while (*had == o->put && !o->is_over)
+		pthread_cond_wait(&o->changed, &o->lock);
+	if (*had < o->put)
+		piece = &o->full[*had % RAG_OUT_PIECES];
 	pthread_mutex_unlock(&o->lock);
+	return piece;
+}
+
+static void piece_done(struct rag_out *o, uint64_t *had, int rc, const struct err *err)
+{
+	pthread_mutex_lock(&o->lock);
+	++*had;
+	if (rc < 0 && o->rc == 0) {
+		o->rc = rc;
+		o->err = *err;
+	}
+	pthread_cond_broadcast(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+}
+
+static void *sum_main(void *arg)
+{
+	struct rag_out *o = arg;
+	const struct buf *piece;
+
+	while ((piece = next_piece(o, &o->summed))) {
+		rag_sha256_add(o->sum, piece->data, piece->len);
+		piece_done(o, &o->summed, 0, NULL);
+	}
+	return NULL;
+}
+
+static void *write_main(void *arg)
+{
+	struct rag_out *o = arg;
+	const struct buf *piece;
+
+	while ((piece = next_piece(o, &o->written))) {
+		struct err err = ERR_NONE;
+		int rc = write_all(o->fd, piece->data, piece->len, &err);
+
+		piece_done(o, &o->written, rc, &err);
+	}
 	return NULL;
 }
 
@@ -47,51 +71,67 @@ int rag_out_begin(struct rag_out *o, struct err *err)
 		return err_nomem(err);
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->changed, NULL);
-	if (pthread_create(&o->thread, NULL, out_main, o) != 0)
+	o->is_begun = true;
+	if (pthread_create(&o->summer, NULL, sum_main, o) != 0)
 		return err_set(err, EAGAIN, "cannot start a thread");
-	o->has_thread = true;
+	o->n_threads++;
+	if (pthread_create(&o->writer, NULL, write_main, o) != 0)
+		return err_set(err, EAGAIN, "cannot start a thread");
+	o->n_threads++;
 	return 0;
 }
 
 int rag_out_end(struct rag_out *o, struct err *err)
 {
-	if (!o->has_thread)
+	if (!o->is_begun)
 		return 0;
 	pthread_mutex_lock(&o->lock);
 	o->is_over = true;
-	pthread_cond_signal(&o->changed);
+	pthread_cond_broadcast(&o->changed);
 	pthread_mutex_unlock(&o->lock);
-	pthread_join(o->thread, NULL);
+	if (o->n_threads > 0)
+		pthread_join(o->summer, NULL);
+	if (o->n_threads > 1)
+		pthread_join(o->writer, NULL);
 	pthread_cond_destroy(&o->changed);
 	pthread_mutex_destroy(&o->lock);
-	o->has_thread = false;
+	o->is_begun = false;
 	if (o->rc < 0 && err)
 		*err = o->err;
 	return o->rc;
 }
 
+static bool is_full(const struct rag_out *o)
+{
+	return o->put - o->summed == RAG_OUT_PIECES || o->put - o->written == RAG_OUT_PIECES;
+}
+
 int rag_out_flush(struct rag_out *o, struct err *err)
 {
-	struct buf swap;
+	struct buf swap, *piece;
 	int rc;
 
 	if (o->bf.failed)
 		return err_nomem(err);
+	if (o->bf.len == 0)
+		return 0;
 	o->len += o->bf.len;
 	o->is_too_long = o->len > RAG_JSON_BYTES_MAX;
 	if (o->is_too_long)
 		return err_set(err, EFBIG, "index.json is too long for its readers");
 	pthread_mutex_lock(&o->lock);
-	while (o->is_full)
+	while (is_full(o))
 		pthread_cond_wait(&o->changed, &o->lock);
 	rc = o->rc;
 	if (rc < 0 && err)
 		*err = o->err;
-	swap = o->full;
-	o->full = o->bf;
+	piece = &o->full[o->put % RAG_OUT_PIECES];
+	swap = *piece;
+	*piece = o->bf;
 	o->bf = swap;
-	o->is_full = true;
-	pthread_cond_signal(&o->changed);
+	buf_reset(&o->bf);
+	o->put++;
+	pthread_cond_broadcast(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 	if (o->tick)
 		o->tick(o->arg);
@@ -106,6 +146,7 @@ int rag_out_flush_some(struct rag_out *o, struct err *err)
 void rag_out_release(struct rag_out *o)
 {
 	rag_sha256_free(o->sum);
-	buf_release(&o->full);
+	for (size_t i = 0; i < RAG_OUT_PIECES; i++)
+		buf_release(&o->full[i]);
 	buf_release(&o->bf);
 }

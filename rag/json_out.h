@@ -13,8 +13,10 @@
 #include "base/err.h"
 #include "sha256.h"
 
-/* a file written through two pieces of memory: while one is filled, a thread takes the sum of the
- * other and writes it */
+enum { RAG_OUT_PIECES = 4 };
+
+/* a file written through a ring of pieces of memory: while one is filled, one thread takes the sum
+ * of those before and another one writes them */
 struct rag_out {
 	int fd;
 	struct buf bf;
@@ -23,25 +25,27 @@ struct rag_out {
 	bool is_too_long;
 	void (*tick)(void *arg);
 	void *arg;
-	pthread_t thread;
-	bool has_thread;
+	pthread_t summer, writer;
+	int n_threads;
+	bool is_begun;
 	/* under lock: */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct buf full; /* what the thread works on */
-	bool is_full, is_over;
+	struct buf full[RAG_OUT_PIECES]; /* piece n is in [n % RAG_OUT_PIECES] */
+	uint64_t put, summed, written;	 /* pieces so far */
+	bool is_over;
 	int rc;
 	struct err err;
 };
 
 /*
- * rag_out_begin(o, err): start the thread of ${o}, whose fd (borrowed), tick and arg are set and
+ * rag_out_begin(o, err): start the threads of ${o}, whose fd (borrowed), tick and arg are set and
  * all else zero. Whatever it returns, rag_out_end() and then rag_out_release() are due.
  */
 int rag_out_begin(struct rag_out *o, struct err *err);
 
-/* rag_out_flush(o, err): hand o->bf over to the thread and call o->tick; waits while the piece
- * before is being written. The first failure of all writes; -EFBIG beyond RAG_JSON_BYTES_MAX. */
+/* rag_out_flush(o, err): hand o->bf over to the threads and call o->tick; waits while there is
+ * no other piece. The first failure of all writes; -EFBIG beyond RAG_JSON_BYTES_MAX. */
 int rag_out_flush(struct rag_out *o, struct err *err);
 
 /* rag_out_flush_some(o, err): the same, when there is enough in o->bf. */

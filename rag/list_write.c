@@ -7,7 +7,7 @@ enum { TENTH = 10, HUNDREDTH = 100 };
 
 /* what a pair can add at most, in steps, rounded up. The share is off by less than 2^-51 of itself,
  * and the scorer takes a step for a little more than it is. */
-static uint32_t steps_up(double share)
+static inline uint16_t steps_up(double share)
 {
 	double x = share * RAG_MAX_STEPS;
 	uint32_t n;
@@ -15,7 +15,7 @@ static uint32_t steps_up(double share)
 	if (!(x < RAG_MAX_STEPS))
 		return RAG_MAX_STEPS;
 	n = (uint32_t)x;
-	return n + ((double)n < x);
+	return (uint16_t)(n + ((double)n < x));
 }
 
 /* a heap of the best hundred, the lowest on top */
@@ -41,18 +41,35 @@ static void keep_best(struct rag_list_maker *lm, uint32_t x)
 	h[i] = x;
 }
 
+/* what the block's pairs add, among the best. Of fewer than a hundred all are, in any order */
+static void keep_block(struct rag_list_maker *lm)
+{
+	if (lm->df < HUNDREDTH) {
+		for (unsigned i = 0; i < lm->n; i++)
+			lm->best[i] = lm->up[i] ? lm->up[i] - 1U : 0;
+		lm->n_best = lm->n;
+		return;
+	}
+	for (unsigned i = 0; i < lm->n; i++)
+		if (lm->n_best < HUNDREDTH || lm->up[i] > lm->best[0] + 1)
+			keep_best(lm, lm->up[i] ? lm->up[i] - 1U : 0);
+}
+
 static int block_end(struct rag_list_maker *lm, uint32_t low)
 {
 	uint8_t bytes[2 * RAG_PACKED_BYTES], skip[RAG_SKIP_BYTES];
 	uint32_t gaps[RAG_BLOCK], tfs[RAG_BLOCK], end;
-	uint16_t max = (uint16_t)lm->block_max;
+	uint16_t max = 0;
 	size_t n;
 
 	for (unsigned i = 0; i < lm->n; i++) {
 		gaps[i] = lm->doc[i] - low;
 		low = lm->doc[i] + 1;
 		tfs[i] = lm->tf[i] - 1;
+		max = lm->up[i] > max ? lm->up[i] : max;
 	}
+	if (lm->df >= TENTH)
+		keep_block(lm);
 	n = rag_pack(gaps, lm->n, bytes);
 	n += rag_pack(tfs, lm->n, bytes + n);
 	if (buf_add(&lm->blocks, bytes, n) < 0 || lm->blocks.len > UINT32_MAX)
@@ -61,11 +78,10 @@ static int block_end(struct rag_list_maker *lm, uint32_t low)
 	memcpy(skip, &lm->doc[lm->n - 1], 4);
 	memcpy(skip + 4, &end, 4);
 	memcpy(skip + 8, &max, 2);
-	if (lm->block_max > lm->list_max)
-		lm->list_max = lm->block_max;
+	if (max > lm->list_max)
+		lm->list_max = max;
 	lm->last = lm->doc[lm->n - 1];
 	lm->n = 0;
-	lm->block_max = 0;
 	return buf_add(&lm->skip, skip, sizeof(skip));
 }
 
@@ -81,42 +97,51 @@ int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_
 		lm->first_doc = docs[0];
 		lm->first_tf = tfs[0];
 	}
-	for (size_t i = 0; i < n; i++) {
-		/* in shares of k1 + 1, which cannot be above 1 */
-		uint32_t up = steps_up((double)tfs[i] / ((double)tfs[i] + norms[docs[i]]));
+	while (n > 0) {
+		size_t some = RAG_BLOCK - lm->n;
 
-		if (lm->n == RAG_BLOCK && block_end(lm, low_of(lm)) < 0)
-			return -ENOMEM;
-		lm->doc[lm->n] = docs[i];
-		lm->tf[lm->n++] = tfs[i];
-		if (up > lm->block_max)
-			lm->block_max = up;
-		if (lm->n_best < HUNDREDTH || up > lm->best[0] + 1)
-			keep_best(lm, up ? up - 1 : 0);
+		if (some == 0) {
+			if (block_end(lm, low_of(lm)) < 0)
+				return -ENOMEM;
+			some = RAG_BLOCK;
+		}
+		some = some < n ? some : n;
+		for (size_t i = 0; i < some; i++) /* in shares of k1 + 1: none is above 1 */
+			lm->up[lm->n + i] =
+				steps_up((double)tfs[i] / ((double)tfs[i] + norms[docs[i]]));
+		memcpy(lm->doc + lm->n, docs, some * sizeof(*docs));
+		memcpy(lm->tf + lm->n, tfs, some * sizeof(*tfs));
+		lm->n += (unsigned)some;
+		lm->df += (uint32_t)some;
+		docs += some;
+		tfs += some;
+		n -= some;
 	}
-	lm->df += (uint32_t)n;
 	return 0;
 }
 
-/* the ${nth} highest of those kept */
+/* the ${nth} highest of those kept: no more than ten, or all */
 static uint16_t nth_best(const struct rag_list_maker *lm, uint32_t nth)
 {
-	uint32_t sorted[HUNDREDTH], n = lm->n_best;
+	uint32_t top[TENTH], n = 0;
 
-	if (nth == n)
-		return (uint16_t)lm->best[0];
-	memcpy(sorted, lm->best, n * sizeof(*sorted));
-	for (uint32_t k = 0; k < nth; k++) {
-		uint32_t top = k;
+	if (nth == lm->n_best) {
+		uint32_t low = lm->best[0];
 
-		for (uint32_t i = k + 1; i < n; i++)
-			if (sorted[i] > sorted[top])
-				top = i;
-		uint32_t x = sorted[top];
-		sorted[top] = sorted[k];
-		sorted[k] = x;
+		for (uint32_t i = 1; i < nth; i++)
+			low = lm->best[i] < low ? lm->best[i] : low;
+		return (uint16_t)low;
 	}
-	return (uint16_t)sorted[nth - 1];
+	for (uint32_t i = 0; i < lm->n_best; i++) {
+		uint32_t x = lm->best[i], at;
+
+		if (n == nth && x <= top[n - 1])
+			continue;
+		for (at = n < nth ? n++ : nth - 1; at > 0 && top[at - 1] < x; at--)
+			top[at] = top[at - 1];
+		top[at] = x;
+	}
+	return (uint16_t)top[nth - 1];
 }
 
 static int put_skips(const struct rag_list_maker *lm, struct buf *out)
@@ -165,7 +190,7 @@ int rag_list_end(struct rag_list_maker *lm, struct buf *out, uint8_t said[RAG_LI
 	buf_reset(&lm->skip);
 	buf_reset(&lm->blocks);
 	lm->n = lm->df = lm->n_best = 0;
-	lm->last = lm->block_max = lm->list_max = 0;
+	lm->last = lm->list_max = 0;
 	*n_said = n;
 	return 0;
 }

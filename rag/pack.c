@@ -44,28 +44,37 @@ static size_t run_bytes(unsigned n, unsigned width)
 }
 
 /* the width that makes the run shortest, counting what its exceptions cost; the smallest of
- * equals */
+ * equals. An exception of b bits costs a byte and one for each seven of its bits above the width,
+ * so from one width to the next below it is one more for those that had a multiple of seven. */
 static unsigned best_width(const uint32_t *v, unsigned n)
 {
-	unsigned count[WORD_BITS + 1] = {0}, widest, best;
+	uint8_t even[WORD_BITS + 8] = {0}, odd[WORD_BITS + 1] = {0}, *count = even;
+	unsigned widest, best, patched = 0;
+	size_t best_bytes, cost = 1;
 	uint32_t any = 0;
-	size_t best_bytes;
 
 	for (unsigned i = 0; i < n; i++) {
-		count[bits_of(v[i])]++;
+		(i & 1 ? odd : even)[bits_of(v[i])]++;
 		any |= v[i];
 	}
 	best = widest = bits_of(any);
+	for (unsigned b = 0; b <= widest; b++)
+		count[b] = (uint8_t)(even[b] + odd[b]);
 	best_bytes = run_bytes(n, widest);
 	for (unsigned width = widest; width-- > 0;) {
-		size_t bytes = run_bytes(n, width) + 1;
+		size_t bytes;
 
-		for (unsigned b = width + 1; b <= widest && bytes <= best_bytes; b++)
-			bytes += count[b] * (1 + (size_t)(b - width + 6) / 7);
+		patched += count[width + 1];
+		cost += 2 * (size_t)count[width + 1];
+		for (unsigned b = width + 8; b <= widest; b += 7)
+			cost += count[b];
+		bytes = run_bytes(n, width) + cost;
 		if (bytes <= best_bytes) {
 			best_bytes = bytes;
 			best = width;
 		}
+		if (2 * patched + 1 > best_bytes)
+			break;
 	}
 	return best;
 }

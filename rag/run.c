@@ -119,6 +119,25 @@ int rag_run_pair(struct rag_run *rn)
 	return rc;
 }
 
+/* up to ${max} pairs from where an index.bin stands, in the block it has unpacked */
+static size_t some_of_bin(struct rag_run *rn, uint32_t *docs, uint32_t *tfs, size_t max)
+{
+	const struct rag_cursor *cur = &rn->cur;
+	size_t n = 0;
+
+	/* the last one is left: what comes behind it is for raw_pair() */
+	while (n < max && rn->block_pos && rn->block_pos + 1 < cur->n) {
+		uint32_t doc = cur->doc[rn->block_pos];
+
+		if (doc >= rn->n_map || cur->tf[rn->block_pos] == 0)
+			break;
+		docs[n] = rn->map[doc];
+		tfs[n] = cur->tf[rn->block_pos++];
+		n += docs[n] != RAG_NO_DOC;
+	}
+	return n;
+}
+
 /* what is left of a term that only this run still has, the pair it stands at first */
 static int put_rest(struct rag_run *rn, struct rag_writer *w, struct err *err)
 {
@@ -129,6 +148,8 @@ static int put_rest(struct rag_run *rn, struct rag_writer *w, struct err *err)
 	while (rc > 0) {
 		docs[n] = rn->doc;
 		tfs[n++] = rn->tf;
+		if (rn->bin)
+			n += some_of_bin(rn, docs + n, tfs + n, RAG_BLOCK - n);
 		rc = rag_run_pair(rn);
 		if (n == RAG_BLOCK || rc <= 0) {
 			int put = rag_writer_pairs(w, docs, tfs, n, err);
