@@ -12,6 +12,7 @@
 #include "build.h"
 #include "docs.h"
 #include "json_out.h"
+#include "keys.h"
 #include "text.h"
 
 static void put_text(struct buf *bf, const char *text)
@@ -82,105 +83,23 @@ int rag_docs_put(struct buf *docs, uint64_t id, const char *root, const char *fi
 	return docs->failed ? -ENOMEM : 0;
 }
 
-/* the number a key stands for among the array indices of JavaScript; false when it is an ordinary
- * key */
-static bool array_index(const char *word, size_t len, uint64_t *out)
+static void put_key(
+	struct buf *bf, const struct rag_keys *ks, const struct rag_key *key, bool first)
 {
-	uint64_t x = 0;
+	char *p;
 
-	if (len > 10 || (len > 1 && word[0] == '0'))
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		if (word[i] < '0' || word[i] > '9')
-			return false;
-		x = x * 10 + (uint64_t)(word[i] - '0');
-	}
-	*out = x;
-	return x <= 4294967294;
-}
-
-/* a term of the dictionary */
-struct key {
-	uint32_t text; /* in rag_keys.text */
-	uint8_t len;
-	struct rag_entry entry;
-};
-
-/* its place in index.json: the array index; or, above all these, 2^63 + its first document * 2^31 +
- * how many words come before it there */
-struct place {
-	uint64_t rank;
-	size_t key;
-};
-
-struct rag_keys {
-	struct key *at;
-	struct place *order;
-	size_t n;
-	struct buf text;
-};
-
-static int place_compare(const void *a, const void *b)
-{
-	const struct place *x = a, *y = b;
-
-	return x->rank < y->rank ? -1 : x->rank > y->rank;
-}
-
-static int first_doc(const struct rag_bin *bin, const struct rag_entry *en, uint32_t *doc)
-{
-	struct rag_cursor cur;
-
-	rag_cursor_init(&cur, bin, en);
-	*doc = rag_cursor_seek(&cur, 0);
-	return cur.is_damaged || *doc == RAG_NO_DOC ? -EUCLEAN : 0;
-}
-
-static int keys_read(const struct rag_bin *bin, struct rag_keys *ks)
-{
-	const uint8_t *order = bin->section[RAG_ORDER], *end = order + bin->len[RAG_ORDER];
-	struct rag_dict_it it;
-	int rc = rag_dict_seek(bin, "", 0, &it);
-
-	ks->at = malloc((bin->header->n_terms + 1) * sizeof(*ks->at));
-	ks->order = malloc((bin->header->n_terms + 1) * sizeof(*ks->order));
-	if (!ks->at || !ks->order)
-		return -ENOMEM;
-	while (rc == 0 && (rc = rag_dict_next(&it)) > 0) {
-		struct key *key = &ks->at[ks->n];
-		struct place *place = &ks->order[ks->n];
-		uint64_t before;
-		uint32_t doc;
-
-		place->key = ks->n++;
-
-		rc = 0;
-		*key = (struct key){
-			.text = (uint32_t)ks->text.len, .len = (uint8_t)it.len, .entry = it.entry};
-		order = rag_vbyte_get(order, end, INT32_MAX, &before);
-		if (!order || first_doc(bin, &it.entry, &doc) < 0)
-			rc = -EUCLEAN;
-		else if (buf_add(&ks->text, it.word, it.len) < 0)
-			rc = -ENOMEM;
-		else if (!array_index(it.word, it.len, &place->rank))
-			place->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
-	}
-	if (rc == 0 && ks->n > 1)
-		qsort(ks->order, ks->n, sizeof(*ks->order), place_compare);
-	return rc;
-}
-
-static const struct key *nth(const struct rag_keys *ks, size_t i)
-{
-	return &ks->at[ks->order[i].key];
-}
-
-static void put_key(struct buf *bf, const struct rag_keys *ks, size_t i)
-{
+	if (buf_reserve(bf, (size_t)key->len + 5) < 0)
+		return;
 	/* words hold nothing that needs an escape */
-	buf_puts(bf, i == 0 ? "\"" : ",\"");
-	buf_add(bf, ks->text.data + nth(ks, i)->text, nth(ks, i)->len);
-	buf_puts(bf, "\":");
+	p = bf->data + bf->len;
+	if (!first)
+		*p++ = ',';
+	*p++ = '"';
+	memcpy(p, ks->text.data + key->text, key->len);
+	p += key->len;
+	*p++ = '"';
+	*p++ = ':';
+	bf->len = (size_t)(p - bf->data);
 }
 
 static int put_df(struct rag_out *o, const struct rag_keys *ks, struct err *err)
@@ -189,8 +108,10 @@ static int put_df(struct rag_out *o, const struct rag_keys *ks, struct err *err)
 
 	buf_puts(&o->bf, "],\"df\":{");
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
-		put_key(&o->bf, ks, i);
-		put_whole(&o->bf, nth(ks, i)->entry.df);
+		const struct rag_key *key = rag_keys_nth(ks, i);
+
+		put_key(&o->bf, ks, key, i == 0);
+		put_whole(&o->bf, key->entry.df);
 		rc = rag_out_flush_some(o, err);
 	}
 	return rc;
@@ -275,8 +196,10 @@ static int put_postings(
 	fill_quads(quads);
 	buf_puts(&o->bf, "},\"postings\":{");
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
-		put_key(&o->bf, ks, i);
-		rc = put_list(quads, o, bin, &nth(ks, i)->entry, err);
+		const struct rag_key *key = rag_keys_nth(ks, i);
+
+		put_key(&o->bf, ks, key, i == 0);
+		rc = put_list(quads, o, bin, &key->entry, err);
 	}
 	buf_puts(&o->bf, "}}");
 	return rc < 0 ? rc : rag_out_flush(o, err);
@@ -326,7 +249,7 @@ static int put_all(struct rag_out *o, const struct rag_facts *facts, struct rag_
 	const struct rag_bin *bin, struct err *err)
 {
 	struct rag_keys ks = {.text = BUF_INIT};
-	int rc = keys_read(bin, &ks);
+	int rc = rag_keys_read(bin, &ks);
 
 	if (rc < 0)
 		rc = rc == -ENOMEM ? err_nomem(err) : rag_bin_what(bin, err);
@@ -337,9 +260,7 @@ static int put_all(struct rag_out *o, const struct rag_facts *facts, struct rag_
 		rc = put_df(o, &ks, err);
 	if (rc == 0)
 		rc = put_postings(o, bin, &ks, err);
-	free(ks.at);
-	free(ks.order);
-	buf_release(&ks.text);
+	rag_keys_release(&ks);
 	return rc;
 }
 
