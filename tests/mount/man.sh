@@ -8,6 +8,28 @@ same "lint" "" "$(mandoc -T lint -W warning "$page" 2>&1)"
 sed -n 's/^\.It Pa //p' "$page" | grep -Fxf "$T/names" | uniq >"$T/documented"
 same "names, in order" "" "$(diff "$T/names" "$T/documented")"
 
+# every entry has what a reader looks for: words on what is read, an example; where it can be written what is accepted and its errnos; where it blocks that it does, and what ends it
+"$KOLMFS" --names | python3 -c '
+import re, sys
+entries = re.split(r"(?m)^\.It Pa (.*)\n", open(sys.argv[1]).read().split(".Sh FILES")[1].split(".Sh EXAMPLES")[0])
+entries = dict(zip(entries[1::2], entries[2::2]))
+for line in sys.stdin:
+    name, mode, about = line.rstrip("\n").split("\t")
+    text = entries[name]
+    words = re.split(r"(?m)^\.Bd", text)[0]
+    def lacks(what, is_there):
+        if not is_there: print(name + ": " + what)
+    lacks("what reading returns", len(words.split()) >= 3)
+    lacks("an example", re.search(r"(?m)^\.Bd -literal(?s:.*?)/mnt/kolm(?s:.*?)^\.Ed", text))
+    if int(mode, 8) & 0o200:
+        lacks("what writing accepts", re.search(r"[Ww]rit|commands", words))
+        lacks("its errnos", "Er E" in words)
+    last = name.rstrip("/").rsplit("/", 1)[-1]
+    if last in ("wait", "follow", "run", "query") and ".Pa <slug>/wait ," not in words:
+        lacks("that it blocks, and what ends that", all(w in words for w in ("lock", "EAGAIN", "EINTR")) or "as\n.Pa wait" in words)
+' "$page" >"$T/lacks"
+same "what entries lack" "" "$(cat "$T/lacks")"
+
 mood_artifact
 mv "$T/mood.kolm" "$T/redactor.kolm"
 mkdir "$T/docs"
