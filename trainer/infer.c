@@ -17,125 +17,10 @@ enum {
 	SERIAL_SCORES = 4096, /* keys times heads: likewise for attention */
 };
 
-/* one layer of one pass, as its phases see it */
-struct pass {
-	struct infer *in;
-	const struct layer *ly;
-	const struct infer_adapter *ad;
-	const struct infer_batch *batch;
-	struct kv *kv;
-	int layer;
-	int first;	    /* of the batch */
-	int n;		    /* tokens */
-	const float *norm;  /* what phase_norm() applies */
-	unsigned modules;   /* whose inputs it prepares, bits */
-	const float *input; /* rows for phase_quantise() */
-	int cols;
-	enum module module; /* of phase_add() */
-	float *to;	    /* where it puts (or without a norm behind it adds) */
-	const float *post;
-	const float *head_in;
-	float *logits;
-	int wants;
-};
-
-static struct linear *linear_of(const struct pass *ps, int module)
+/* the input of the products to come, tokens x ${cols} */
+static void set_input(struct infer *in, const float *x, int cols)
 {
-	return &ps->in->linear[ps->layer * MODULES + module];
-}
-
-static const float *lora_bt(const struct pass *ps, int module)
-{
-	return ps->ad ? ps->ad->bt[ps->layer * MODULES + module] : NULL;
-}
-
-static float *lora_out(const struct pass *ps, int module, int token)
-{
-	return ps->in->lora + ((long)module * INFER_TOKENS + token) * ps->in->lora_rank;
-}
-
-/* y = sum, or y += sum, of ${n} <= QK_ROWS rows */
-static void put(float *restrict y, const float *restrict sum, long n, bool add)
-{
-	if (n == QK_ROWS && add)
-		for (int i = 0; i < QK_ROWS; i++)
-			y[i] += sum[i];
-	else if (n == QK_ROWS)
-		memcpy(y, sum, QK_ROWS * sizeof(float));
-	else
-		for (long i = 0; i < n; i++)
-			y[i] = add ? y[i] + sum[i] : sum[i];
-}
-
-/* rows [r, r + width) of one product for ${n} tokens from t: W x + bias + B a. A matrix that is not
- * packed was multiplied before, into y. */
-static void product_group(const struct pass *ps, int module, long r, long width, int t, int n,
-	float *y, long ldy, bool add)
-{
-	const struct linear *ln = linear_of(ps, module);
-	const float *bt = lora_bt(ps, module);
-	float sum[QK_TOKENS][QK_ROWS] = {0};
-
-	if (ln->q.data)
-		ps->in->kn->dot[ln->q.kind](ln->q.data + (size_t)(r / QK_ROWS) * ln->q.group_bytes,
-			&ps->in->rows, t, n, sum);
-	for (int k = 0; k < n; k++) {
-		float *to = y + (t + k) * ldy + r;
-
-		if (!ln->q.data && !add)
-			memcpy(sum[k], to, (size_t)width * sizeof(float));
-		for (long i = 0; ln->bias && i < width; i++)
-			sum[k][i] += ln->bias[r + i];
-		if (bt)
-			ps->in->kn->lora_up(sum[k], lora_out(ps, module, t + k), bt + r,
-				(long)ln->w->rows, ps->ad->lora->rank, width);
-		put(to, sum[k], width, add);
-	}
-}
-
-/* rows [row, row + n) for all tokens of the pass */
-static void product(
-	const struct pass *ps, int module, long row, long n, float *y, long ldy, bool add)
-{
-	for (long r = row; r < row + n; r += QK_ROWS)
-		for (int t = 0; t < ps->n; t += QK_TOKENS)
-			product_group(ps, module, r, row + n - r < QK_ROWS ? row + n - r : QK_ROWS,
-				t, ps->n - t < QK_TOKENS ? ps->n - t : QK_TOKENS, y, ldy, add);
-}
-
-/* the product of a matrix that has no packed form, before its phase */
-static void unpacked(
-	const struct pass *ps, int module, float *y, long ldy, const float *x, bool add)
-{
-	const struct linear *ln = linear_of(ps, module);
-
-	if (!ln->q.data)
-		gemm_forward(ps->in->th, y, ldy, x, (long)ln->w->cols, ps->n, ln->w, add);
-}
-
-/* what the products of ${modules} need of token t's input: 8-bit blocks, A x */
-static void prepare(const struct pass *ps, int t, const float *x, int cols, unsigned modules)
-{
-	const struct qkern *kn = ps->in->kn;
-	struct qk_rows *rw = &ps->in->rows;
-	bool packed = false;
-
-	for (int k = 0; k < MODULES; k++) {
-		if (!(modules >> k & 1))
-			continue;
-		packed = packed || linear_of(ps, k)->q.data;
-		if (lora_bt(ps, k))
-			kn->lora_down(lora_out(ps, k, t),
-				ps->ad->lora->pair[ps->layer * MODULES + k].a, x,
-				ps->ad->lora->rank, cols, ps->ad->scale);
-	}
-	if (packed)
-		kn->quantise(x, cols, rw->q + t * rw->cols, rw->d + t * rw->blocks,
-			rw->s + t * rw->blocks, rw->sum + 2 * t * rw->blocks);
-}
-
-static void set_cols(struct infer *in, int cols)
-{
+	in->rows.x = x;
 	in->rows.cols = cols;
 	in->rows.blocks = cols / QK_BLOCK;
 }
@@ -149,7 +34,7 @@ static void phase_norm(void *arg, int t, int thread)
 
 	(void)thread;
 	ps->in->kn->norm(y, ps->in->x + (long)t * dim, ps->norm, dim, ps->in->m->norm_eps);
-	prepare(ps, t, y, dim, ps->modules);
+	pass_prepare(ps, t, y, ps->modules);
 }
 
 static void phase_prepare(void *arg, int t, int thread)
@@ -157,7 +42,7 @@ static void phase_prepare(void *arg, int t, int thread)
 	const struct pass *ps = arg;
 
 	(void)thread;
-	prepare(ps, t, ps->input + (long)t * ps->cols, ps->cols, ps->modules);
+	pass_prepare(ps, t, ps->in->rows.x + t * ps->in->rows.cols, ps->modules);
 }
 
 static void over_tokens(const struct pass *ps, threads_fn *fn)
@@ -196,7 +81,7 @@ static void phase_qkv(void *arg, int h, int thread)
 				       : kv_v(ps->kv, ps->layer, row);
 		ldy = width;
 	}
-	product(ps, module, (long)h * dim, dim, y, ldy, false);
+	pass_product(ps, module, (long)h * dim, dim, y, ldy, false);
 	if (module == MODULE_V)
 		return;
 	norm = module == MODULE_Q ? ps->ly->q_norm : ps->ly->k_norm;
@@ -269,7 +154,7 @@ static void phase_attend_token(void *arg, int t, int thread)
 
 	for (int h = 0; h < m->heads; h++)
 		attend(ps, t, h, ps->in->score + (long)thread * ps->in->score_size);
-	prepare(ps, t, ps->in->mixed + (long)t * width, width, 1u << MODULE_O);
+	pass_prepare(ps, t, ps->in->mixed + (long)t * width, 1u << MODULE_O);
 }
 
 static void phase_attend_head(void *arg, int tile, int thread)
@@ -286,14 +171,12 @@ static void attention(struct pass *ps)
 	const int width = m->heads * m->head_dim;
 	int from, keys = sees(ps, ps->first + ps->n - 1, &from);
 
-	set_cols(ps->in, width);
+	set_input(ps->in, ps->in->mixed, width);
 	if (ps->n > SERIAL_TOKENS || (long)keys * ps->n * m->heads < SERIAL_SCORES) {
 		over_tokens(ps, phase_attend_token);
 		return;
 	}
 	threads_run(ps->in->th, ps->n * m->heads, phase_attend_head, ps);
-	ps->input = ps->in->mixed;
-	ps->cols = width;
 	ps->modules = 1u << MODULE_O;
 	over_tokens(ps, phase_prepare);
 }
@@ -325,8 +208,8 @@ static void phase_add(void *arg, int tile, int thread)
 	const long dim = ps->in->m->dim, row = (long)tile * TILE_ROWS;
 
 	(void)thread;
-	product(ps, ps->module, row, dim - row < TILE_ROWS ? dim - row : TILE_ROWS, ps->to, dim,
-		!ps->post);
+	pass_product(ps, ps->module, row, dim - row < TILE_ROWS ? dim - row : TILE_ROWS, ps->to,
+		dim, !ps->post);
 }
 
 /* the norm behind o or down: what it gives goes to the residual stream */
@@ -350,7 +233,7 @@ static void to_stream(struct pass *ps, enum module module, const float *from, co
 	ps->module = module;
 	ps->post = post;
 	ps->to = post ? in->normed : in->x;
-	unpacked(ps, (int)module, ps->to, in->m->dim, from, !post);
+	pass_unpacked(ps, (int)module, ps->to, in->m->dim, from, !post);
 	threads_run(in->th, tiles_of(in->m->dim), phase_add, ps);
 	if (post)
 		over_tokens(ps, phase_post);
@@ -364,8 +247,8 @@ static void phase_gate_up(void *arg, int tile, int thread)
 		   n = ffn - row < TILE_ROWS ? ffn - row : TILE_ROWS;
 
 	(void)thread;
-	product(ps, MODULE_GATE, row, n, in->gate, ffn, false);
-	product(ps, MODULE_UP, row, n, in->up, ffn, false);
+	pass_product(ps, MODULE_GATE, row, n, in->gate, ffn, false);
+	pass_product(ps, MODULE_UP, row, n, in->up, ffn, false);
 	for (int t = 0; t < ps->n; t++) {
 		float *g = in->gate + t * ffn + row;
 
@@ -384,11 +267,11 @@ static void run_layer(struct pass *ps)
 
 	ps->norm = ps->ly->attn_norm;
 	ps->modules = 1u << MODULE_Q | 1u << MODULE_K | 1u << MODULE_V;
-	set_cols(in, m->dim);
+	set_input(in, in->normed, m->dim);
 	over_tokens(ps, phase_norm);
-	unpacked(ps, MODULE_Q, in->q, (long)m->heads * m->head_dim, in->normed, false);
-	unpacked(ps, MODULE_K, kv_k(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
-	unpacked(ps, MODULE_V, kv_v(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
+	pass_unpacked(ps, MODULE_Q, in->q, (long)m->heads * m->head_dim, in->normed, false);
+	pass_unpacked(ps, MODULE_K, kv_k(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
+	pass_unpacked(ps, MODULE_V, kv_v(ps->kv, ps->layer, row), ps->kv->width, in->normed, false);
 	threads_run(in->th, m->heads + 2 * m->kv_heads, phase_qkv, ps);
 
 	attention(ps);
@@ -396,16 +279,14 @@ static void run_layer(struct pass *ps)
 
 	ps->norm = ps->ly->ffn_norm;
 	ps->modules = 1u << MODULE_GATE | 1u << MODULE_UP;
-	set_cols(in, m->dim);
+	set_input(in, in->normed, m->dim);
 	over_tokens(ps, phase_norm);
-	unpacked(ps, MODULE_GATE, in->gate, m->ffn, in->normed, false);
-	unpacked(ps, MODULE_UP, in->up, m->ffn, in->normed, false);
+	pass_unpacked(ps, MODULE_GATE, in->gate, m->ffn, in->normed, false);
+	pass_unpacked(ps, MODULE_UP, in->up, m->ffn, in->normed, false);
 	threads_run(in->th, tiles_of(m->ffn), phase_gate_up, ps);
 
-	ps->input = in->gate;
-	ps->cols = m->ffn;
 	ps->modules = 1u << MODULE_DOWN;
-	set_cols(in, m->ffn);
+	set_input(in, in->gate, m->ffn);
 	over_tokens(ps, phase_prepare);
 	to_stream(ps, MODULE_DOWN, in->gate, ps->ly->ffn_post);
 }
@@ -417,19 +298,17 @@ static void phase_head(void *arg, int tile, int thread)
 	const long vocab = ps->in->m->vocab, first = (long)tile * HEAD_ROWS;
 
 	(void)thread;
-	for (long r = first; r < first + HEAD_ROWS && r < vocab; r += QK_ROWS) {
-		size_t width = (size_t)(vocab - r < QK_ROWS ? vocab - r : QK_ROWS);
+	for (long r = first; r < first + HEAD_ROWS && r < vocab; r += QK_WIDTH) {
+		const int width = (int)(vocab - r < QK_WIDTH ? vocab - r : QK_WIDTH);
 
 		for (int t = 0; t < ps->wants; t += QK_TOKENS) {
 			int tokens = ps->wants - t < QK_TOKENS ? ps->wants - t : QK_TOKENS;
-			float sum[QK_TOKENS][QK_ROWS];
+			float sum[QK_TOKENS][QK_WIDTH];
 
-			ps->in->kn->dot[ln->q.kind](
-				ln->q.data + (size_t)(r / QK_ROWS) * ln->q.group_bytes,
-				&ps->in->rows, t, tokens, sum);
+			pass_dot(ps, ln, r, width, t, tokens, sum);
 			for (int k = 0; k < tokens; k++)
 				memcpy(ps->logits + (t + k) * vocab + r, sum[k],
-					width * sizeof(float));
+					(size_t)width * sizeof(float));
 		}
 	}
 }
@@ -442,7 +321,7 @@ static int run_head(struct pass *ps, int done)
 	const long dim = in->m->dim;
 	struct qk_rows *rw = &in->rows;
 
-	set_cols(in, (int)dim);
+	set_input(in, in->normed, (int)dim);
 	ps->wants = 0;
 	ps->logits = batch->logits + (long)done * in->m->vocab;
 	for (; done < batch->wants && batch->want[done] < ps->first + ps->n; done++, ps->wants++) {
@@ -450,7 +329,7 @@ static int run_head(struct pass *ps, int done)
 
 		in->kn->norm(y, in->x + (batch->want[done] - ps->first) * dim, in->m->final_norm,
 			(int)dim, in->m->norm_eps);
-		if (in->head.q.data)
+		if (in->head.q.data && qk_is_packed(in->head.q.kind))
 			in->kn->quantise(y, dim, rw->q + ps->wants * rw->cols,
 				rw->d + ps->wants * rw->blocks, rw->s + ps->wants * rw->blocks,
 				rw->sum + 2 * ps->wants * rw->blocks);

@@ -17,14 +17,21 @@
  * fma(n0 sum0 + n1 sum1, m xd, y) TWO_BYTES    8 half d, 8 pairs s of int8;        w = d s (q - 32)
  *     y = fma(s0 (dot0 - 32 sum0) + s1 (dot1 - 32 sum1), d xd, y)
  * block by block. BYTES and WIDE_BYTES are signed, never -128; TWO_BYTES are 0..63.
+ *
+ * Float weights stay where they are, rows as in the file, and meet float activations:
+ *   lane[i] = fma(w[16j+i], x[16j+i], lane[i]), i < 16, j rising;  y = SUM8(lane[i] + lane[i+8])
  */
 #ifndef KOLM_QKERN_H
 #define KOLM_QKERN_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
 	QK_ROWS = 8,
+	QK_WIDTH = 16, /* rows of one call, at most */
+	QK_LANES = 16,
 	QK_BLOCK = 32,
 	QK_TOKENS = 4,
 	QK_OFFSET = 32, /* of TWO_BYTES */
@@ -41,22 +48,33 @@ enum qk_kind {
 	QK_WIDE_BYTES,
 	QK_TWO_NIBBLES,
 	QK_TWO_BYTES,
+	QK_F32,
+	QK_F16,
+	QK_BF16,
 	QK_KINDS
 };
 
-/* activations of some tokens, quantised by block: x ~ xd * q */
+/* are the weights of a kind repacked, and do they meet 8-bit activations? */
+static inline bool qk_is_packed(enum qk_kind kind)
+{
+	return kind < QK_F32;
+}
+
+/* activations of some tokens; quantised by block: x ~ xd * q */
 struct qk_rows {
-	int8_t *q;    /* tokens x cols, -127..127 */
-	float *d;     /* tokens x blocks: largest magnitude / 127 */
-	float *s;     /* tokens x blocks: d * sum of q */
-	int16_t *sum; /* tokens x blocks x 2: sums of the halves of q */
+	const float *x; /* tokens x cols; borrowed */
+	int8_t *q;	/* tokens x cols, -127..127 */
+	float *d;	/* tokens x blocks: largest magnitude / 127 */
+	float *s;	/* tokens x blocks: d * sum of q */
+	int16_t *sum;	/* tokens x blocks x 2: sums of the halves of q */
 	long cols;
 	long blocks;
 };
 
-/* out(tokens, 8) of one group of rows and tokens t .. t + n - 1, n = 1..QK_TOKENS */
-typedef void qk_dot_fn(const uint8_t *group, const struct qk_rows *x, long t, int n,
-	float out[QK_TOKENS][QK_ROWS]);
+/* out(tokens, rows) of up to QK_WIDTH rows from the beginning of a group, and tokens t .. t + n -
+ * 1, n = 1..QK_TOKENS. ${group_bytes}: of eight rows. Packed rows are computed in whole groups. */
+typedef void qk_dot_fn(const uint8_t *group, size_t group_bytes, int rows, const struct qk_rows *x,
+	long t, int n, float out[QK_TOKENS][QK_WIDTH]);
 
 struct qkern {
 	const char *name;

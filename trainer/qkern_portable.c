@@ -91,35 +91,35 @@ INLINE float accumulate(enum qk_kind kind, const int32_t dot[2], struct scales s
 	return fmaf((float)(sc.n[0] * s0 + sc.n[1] * s1), sc.m * xd, y);
 }
 
-INLINE void sum_blocks(enum qk_kind kind, const uint8_t *group, const struct qk_rows *x, long t,
-	int n, float out[QK_TOKENS][QK_ROWS])
+INLINE void sum_blocks(enum qk_kind kind, const uint8_t *group, size_t group_bytes, int rows,
+	const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])
 {
 	const long header = scale_bytes(kind),
 		   record = header + (is_nibbles(kind) ? QK_NIBBLES_BYTES : QK_BYTES_BYTES);
 
-	for (int i = 0; i < n * QK_ROWS; i++) {
-		const int k = i / QK_ROWS, r = i % QK_ROWS;
-		const uint8_t *at = group;
+	for (int i = 0; i < n * rows; i++) {
+		const int k = i / rows, r = i % rows;
+		const uint8_t *at = group + (size_t)(r / QK_ROWS) * group_bytes;
 		float y = 0;
 
 		for (long b = 0; b < x->blocks; b++, at += record) {
 			const long block = (t + k) * x->blocks + b;
 			int32_t dot[2];
 
-			dot_halves(
-				kind, at + header, r, x->q + (t + k) * x->cols + b * QK_BLOCK, dot);
-			y = accumulate(kind, dot, load_scales(kind, at, r), x->sum + 2 * block,
-				x->d[block], x->s[block], y);
+			dot_halves(kind, at + header, r % QK_ROWS,
+				x->q + (t + k) * x->cols + b * QK_BLOCK, dot);
+			y = accumulate(kind, dot, load_scales(kind, at, r % QK_ROWS),
+				x->sum + 2 * block, x->d[block], x->s[block], y);
 		}
 		out[k][r] = y;
 	}
 }
 
 #define KERNEL(name, kind)                                                                         \
-	static void name(const uint8_t *group, const struct qk_rows *x, long t, int n,             \
-		float out[QK_TOKENS][QK_ROWS])                                                     \
+	static void name(const uint8_t *group, size_t group_bytes, int rows,                       \
+		const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])            \
 	{                                                                                          \
-		sum_blocks(kind, group, x, t, n, out);                                             \
+		sum_blocks(kind, group, group_bytes, rows, x, t, n, out);                          \
 	}
 
 KERNEL(nibbles, QK_NIBBLES)
@@ -128,5 +128,47 @@ KERNEL(wide_nibbles, QK_WIDE_NIBBLES)
 KERNEL(wide_bytes, QK_WIDE_BYTES)
 KERNEL(two_nibbles, QK_TWO_NIBBLES)
 KERNEL(two_bytes, QK_TWO_BYTES)
+
+INLINE float load_float(enum qk_kind kind, const uint8_t *row, long i)
+{
+	uint32_t bits = 0;
+	float value;
+
+	if (kind == QK_F16)
+		return quant_load_half(row + 2 * i);
+	if (kind == QK_F32)
+		memcpy(&bits, row + 4 * i, 4);
+	else
+		memcpy((uint8_t *)&bits + 2, row + 2 * i, 2);
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+INLINE void sum_lanes(enum qk_kind kind, const uint8_t *group, size_t group_bytes, int rows,
+	const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])
+{
+	for (int i = 0; i < n * rows; i++) {
+		const int k = i / rows, r = i % rows;
+		const uint8_t *row = group + (size_t)r * (group_bytes / QK_ROWS);
+		const float *at = x->x + (t + k) * x->cols;
+		float lane[QK_LANES] = {0};
+
+		for (long c = 0; c < x->cols; c++)
+			lane[c % QK_LANES] =
+				fmaf(load_float(kind, row, c), at[c], lane[c % QK_LANES]);
+		out[k][r] = SUM8(LOAD8(lane) + LOAD8(lane + 8));
+	}
+}
+
+#define FLOATS(name, kind)                                                                         \
+	static void name(const uint8_t *group, size_t group_bytes, int rows,                       \
+		const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])            \
+	{                                                                                          \
+		sum_lanes(kind, group, group_bytes, rows, x, t, n, out);                           \
+	}
+
+FLOATS(floats, QK_F32)
+FLOATS(halves, QK_F16)
+FLOATS(brains, QK_BF16)
 
 const struct qkern qkern_portable = {.name = "portable", .dot = QKERN_DOTS(), QKERN_FLOATS};

@@ -9,7 +9,8 @@
 	{                                                                                          \
 		[QK_NIBBLES] = nibbles##end, [QK_BYTES] = bytes##end,                              \
 		[QK_WIDE_NIBBLES] = wide_nibbles##end, [QK_WIDE_BYTES] = wide_bytes##end,          \
-		[QK_TWO_NIBBLES] = two_nibbles##end, [QK_TWO_BYTES] = two_bytes##end               \
+		[QK_TWO_NIBBLES] = two_nibbles##end, [QK_TWO_BYTES] = two_bytes##end,              \
+		[QK_F32] = floats, [QK_F16] = halves, [QK_BF16] = brains                           \
 	}
 
 extern const struct qkern qkern_portable;

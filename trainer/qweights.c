@@ -21,6 +21,7 @@ struct block {
 
 struct pack {
 	struct qweights *qw;
+	uint8_t *data;
 	const struct tensor *w;
 	_Atomic int unfit;
 };
@@ -289,13 +290,33 @@ static void pack_tile(void *arg, int tile, int thread)
 	(void)thread;
 	for (long row = first; row < first + PACK_GROUPS * QK_ROWS && row < pk->qw->rows; row++) {
 		const uint8_t *at = (const uint8_t *)pk->w->data + (size_t)row * row_bytes;
-		uint8_t *to = pk->qw->data + (size_t)(row / QK_ROWS) * pk->qw->group_bytes;
+		uint8_t *to = pk->data + (size_t)(row / QK_ROWS) * pk->qw->group_bytes;
 
 		if (!pack_row(pk, at, to, (int)(row % QK_ROWS))) {
 			atomic_store(&pk->unfit, 1);
 			return;
 		}
 	}
+}
+
+/* float weights stay in the file */
+static bool take_floats(struct qweights *qw, const struct tensor *w)
+{
+	static const struct {
+		enum tensor_type type;
+		enum qk_kind kind;
+	} kinds[] = {{TENSOR_F32, QK_F32}, {TENSOR_F16, QK_F16}, {TENSOR_BF16, QK_BF16}};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (w->type != kinds[i].type || w->cols % QK_LANES)
+			continue;
+		*qw = (struct qweights){.data = w->data,
+			.kind = kinds[i].kind,
+			.rows = w->rows,
+			.group_bytes = QK_ROWS * tensor_row_bytes((int)w->type, w->cols)};
+		return true;
+	}
+	return false;
 }
 
 static long groups_of(const struct tensor *w)
@@ -317,20 +338,21 @@ size_t qweights_bytes(const struct tensor *w)
 
 bool qweights_pack(struct qweights *qw, const struct tensor *w, void *memory, struct threads *th)
 {
-	struct pack pk = {.qw = qw, .w = w};
+	struct pack pk = {.qw = qw, .data = memory, .w = w};
 	const long groups = groups_of(w);
 
+	if (take_floats(qw, w))
+		return true;
 	*qw = (struct qweights){.kind = form_of(w->type)->kind,
 		.rows = w->rows,
 		.blocks = w->cols / QK_BLOCK,
 		.group_bytes = group_bytes(w)};
 	if (!qw->group_bytes)
 		return false;
-	qw->data = memory;
 	if (w->rows % QK_ROWS) /* rows that pad the last group are zero */
-		memset(qw->data + (size_t)(groups - 1) * qw->group_bytes, 0, qw->group_bytes);
+		memset(pk.data + (size_t)(groups - 1) * qw->group_bytes, 0, qw->group_bytes);
 	threads_run(th, (int)((groups + PACK_GROUPS - 1) / PACK_GROUPS), pack_tile, &pk);
-	if (atomic_load(&pk.unfit))
-		qw->data = NULL;
+	if (!atomic_load(&pk.unfit))
+		qw->data = memory;
 	return qw->data != NULL;
 }

@@ -14,19 +14,19 @@
 #include "trainer/threads.h"
 
 struct qweights {
-	uint8_t *data; /* borrowed; NULL: not packed */
+	const uint8_t *data; /* borrowed, from memory or from the tensor; NULL: no form */
 	enum qk_kind kind;
 	long rows;
 	long blocks;	    /* of 32 columns */
 	size_t group_bytes; /* of 8 rows */
 };
 
-/* qweights_bytes(w): memory the packed form takes, a multiple of 64; 0 when the type has none. */
+/* qweights_bytes(w): memory the packed form takes, a multiple of 64; 0 for float types. */
 size_t qweights_bytes(const struct tensor *w);
 
 /* qweights_pack(qw, w, memory, th): pack into ${memory} (aligned to 64, borrowed). False, and
- * qw->data NULL, when the type (or, rarely, a value) has no packed form: such a matrix is
- * multiplied by gemm_forward(). */
+ * qw->data NULL, when (rarely) a width or a value does not fit: such a matrix is multiplied by
+ * gemm_forward(). */
 bool qweights_pack(struct qweights *qw, const struct tensor *w, void *memory, struct threads *th);
 
 #endif
