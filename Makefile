@@ -33,6 +33,7 @@ VERSION := 0.1.0
 
 # clang does not read GCC's target pragmas
 EXTRA_trainer/qkern_avx2 := $(if $(FUZZ),-mavx2 -mfma -mf16c -mavxvnni)
+EXTRA_trainer/qkern_avx512 := $(if $(FUZZ),-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
 
 LIBDIRS  := base:kolmfs/base store:kolmfs/store artifact:kolmfs/artifact loop:kolmfs/loop rag:rag lm:trainer
 # main files are not part of their folder's library

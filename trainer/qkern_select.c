@@ -11,7 +11,9 @@ const struct qkern *qkern_select(const char *name)
 		return qkern_avx2();
 	if (strcmp(name, "auto"))
 		return NULL;
-	if (qkern_avx2_vnni()) /* the same bits, so the same name */
+	if (qkern_avx512()) /* the same bits, so the same name */
+		return qkern_avx512();
+	if (qkern_avx2_vnni())
 		return qkern_avx2_vnni();
 	return qkern_avx2() ? qkern_avx2() : &qkern_portable;
 }

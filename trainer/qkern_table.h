@@ -18,5 +18,6 @@ extern const struct qkern qkern_portable;
 /* NULL when this machine lacks the instructions */
 const struct qkern *qkern_avx2(void);
 const struct qkern *qkern_avx2_vnni(void);
+const struct qkern *qkern_avx512(void);
 
 #endif

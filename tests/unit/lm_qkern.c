@@ -135,7 +135,7 @@ static double error_of(const struct tensor *w, const struct product *pr, bool qu
 
 static void check_type(enum tensor_type type, int fill)
 {
-	const struct qkern *const families[] = {qkern_avx2(), qkern_avx2_vnni()};
+	const struct qkern *const families[] = {qkern_avx2(), qkern_avx2_vnni(), qkern_avx512()};
 	struct tensor w = {.type = type, .rows = ROWS, .cols = COLS};
 	struct threads *th = threads_new(2);
 	struct product *pr = malloc(2 * sizeof(*pr));
