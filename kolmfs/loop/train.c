@@ -193,7 +193,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 
 	if (native)
 		argv[n++] = spawner_program(k->sp, "kolm-trainer");
-	else
+	else if (w->command.len > 0) /* empty: what config.json says is not used */
 		n = split_command(w->command.data, argv, WORKER_ARGS_MAX);
 	if (!native && n > 0)
 		argv[0] = command_path(argv[0], program);

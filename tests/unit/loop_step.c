@@ -393,6 +393,28 @@ Test(loop_step, nothing_but_bad_lines)
 	rig_close(&r);
 }
 
+Test(loop_step, a_worker_that_reads_no_absolute_path_is_refused)
+{
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+	char path[200];
+	FILE *f;
+
+	start(&r);
+	capture_example(&r, "redactor", "redactor", 0, 2);
+	(void)snprintf(path, sizeof(path), "%s/config.json", r.store);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	fputs("{\"workers\":{\"redactor\":{\"command\":\"/bin/true\",\"reads\":[\"\"]}}}", f);
+	fclose(f);
+	works(step(&r, "epochs=1", &job));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect(strstr(jr.error, "no absolute paths") != NULL, "%s", jr.error);
+	rig_close(&r);
+}
+
 Test(loop_step, no_room_is_said_before_training)
 {
 	struct job_record jr;
