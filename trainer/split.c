@@ -42,6 +42,7 @@ static const struct {
 	{"llama-bpe", {LLAMA3("\\p{N}{1,3}")}, {true, false, true}},
 	{"llama3", {LLAMA3("\\p{N}{1,3}")}, {true, false, true}},
 	{"llama-v3", {LLAMA3("\\p{N}{1,3}")}, {true, false, true}},
+	{"smaug-bpe", {LLAMA3("\\p{N}{1,3}")}, {true, false, false}}, /* SmolLM3's name */
 	{"qwen2", {LLAMA3("\\p{N}")}, {false, true, false}},
 	{"deepseek-r1-qwen", {LLAMA3("\\p{N}")}, {false, true, false}},
 	{"tekken", {tekken}, {true, false, true}},
@@ -129,7 +130,7 @@ int split_named(const char *name, size_t len, struct split out[SPLIT_PRESET_MAX]
 	}
 	return err_set(err, EOPNOTSUPP,
 		"tokenizer: pre-tokenizer \"%s\" is not known (gpt-2, smollm, starcoder, refact, "
-		"llama-bpe, qwen2, "
+		"llama-bpe, smaug-bpe, qwen2, "
 		"deepseek-r1-qwen, tekken, default are)",
 		err_quote(quoted, name, len));
 }
