@@ -393,25 +393,62 @@ Test(loop_step, nothing_but_bad_lines)
 	rig_close(&r);
 }
 
-Test(loop_step, a_worker_that_reads_no_absolute_path_is_refused)
+/* one step with config.json's worker of these keys: why it fails */
+static struct job_record step_with(struct rig *r, const char *command, const char *reads)
 {
-	struct job_record jr;
-	struct rig r;
 	uint64_t job;
 	char path[200];
 	FILE *f;
 
-	start(&r);
-	capture_example(&r, "redactor", "redactor", 0, 2);
-	(void)snprintf(path, sizeof(path), "%s/config.json", r.store);
+	(void)snprintf(path, sizeof(path), "%s/config.json", r->store);
 	f = fopen(path, "w");
 	cr_assert_not_null(f);
-	fputs("{\"workers\":{\"redactor\":{\"command\":\"/bin/true\",\"reads\":[\"\"]}}}", f);
+	fprintf(f, "{\"workers\":{\"redactor\":{\"command\":\"%s\",\"reads\":[\"%s\"]}}}", command,
+		reads);
 	fclose(f);
-	works(step(&r, "epochs=1", &job));
-	jr = job_end(&r, "redactor", job);
+	cr_assert_eq(step(r, "epochs=1", &job), 0, "%s", r->err.text);
+	return job_end(r, "redactor", job);
+}
+
+Test(loop_step, a_worker_that_reads_no_absolute_path_is_refused)
+{
+	struct job_record jr;
+	struct rig r;
+
+	start(&r);
+	capture_example(&r, "redactor", "redactor", 0, 2);
+	jr = step_with(&r, "/bin/true", "");
 	cr_expect_eq(jr.outcome, JOB_FAILED);
 	cr_expect(strstr(jr.error, "no absolute paths") != NULL, "%s", jr.error);
+	rig_close(&r);
+}
+
+/* BAD-INPUTS I18 */
+Test(loop_step, what_a_worker_leaves_must_be_plain_files)
+{
+	static const char script[] = "while [ \"$1\" != --out-dir ]; do shift; done\n"
+				     "mkdir \"$2/adapter_model.safetensors\"\n"
+				     "ln -s /etc/passwd \"$2/adapter_config.json\"\n"
+				     "echo "
+				     "'{\"ok\":true,\"revision_dir\":\"/"
+				     "etc\",\"captures_trained_on\":2,\"epochs\":1}'\n";
+	struct job_record jr;
+	struct rig r;
+	char path[200], command[240];
+	FILE *f;
+
+	start(&r);
+	capture_example(&r, "redactor", "redactor", 0, 2);
+	(void)snprintf(path, sizeof(path), "%s/worker.sh", r.path);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	fputs(script, f);
+	fclose(f);
+	(void)snprintf(command, sizeof(command), "/bin/sh %s", path);
+	jr = step_with(&r, command, path);
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect(strstr(jr.error, "trainer named a path outside") != NULL, "%s", jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
 	rig_close(&r);
 }
 
