@@ -51,13 +51,14 @@ def against(rows, what, musts, pair):
 
 def serving(rows, data, adapter, lora):
     llama = lambda model, *more: Child([PYTHON, KIT + 'bench_llama.py', model, *more])
-    for kind, path, must, aim in (('Q4_1', MODEL, '2x', '4x'), ('Q8_0', data + '/Q8_0.gguf', '1.3x', '3x'), ('Q4_0', data + '/Q4_0.gguf', '1.2x', '2x')):
+    for kind, path, must, aim in (('Q4_1', MODEL, '2x', '4x'), ('Q8_0', data + '/Q8_0.gguf', '1.3x', '3x'), ('Q4_0', data + '/Q4_0.gguf', '1.2x', '2x'),
+                                  ('Q4_K_M', data + '/Q4_K_M.gguf', '', ''), ('BF16', data + '/BF16.gguf', '', '')):
         mine, theirs = ours(path), llama(path)
         for e in (mine, theirs):
             e.ask('prefill 64')
         for n in (64, 512):
             against(rows, 'prefill %d against llama.cpp, %s, tok/s' % (n, kind), (must, aim), ratios(mine, theirs, 'prefill %d' % n, n, 5))
-        against(rows, 'decode against llama.cpp, %s, tok/s' % kind, ('1.2x', '2x'), ratios(mine, theirs, 'decode 48', 48, 5))
+        against(rows, 'decode against llama.cpp, %s, tok/s' % kind, ('1.2x', '2x') if must else ('', ''), ratios(mine, theirs, 'decode 48', 48, 5))
         mine.close()
         theirs.close()
     mine, theirs = ours(MODEL, adapter), llama(MODEL, lora)
@@ -81,15 +82,20 @@ def serving(rows, data, adapter, lora):
     theirs.close()
 
 
+def all_training(rows, work, data):
+    a, b, full = training(rows, work, data, 'real captures, common instruction', asked()[:44], ('3x', '5x'))
+    training(rows, work, data, 'the same with long answers', captures()[:44], ('', ''))
+    training(rows, work, data, 'equal length, no common prefix', uniform(44), ('1.7x', '2x'))
+    rows.append(('peak memory of a step', '0.5 GB', '0.35 GB', '%.2f GB (PEFT %.1f GB)' % (a['mb'] / 1e3, full['mb'] / 1e3)))
+    rows.append(('command to the end of the first optimizer step', '1 s', '0.3 s', '%.2f s (PEFT %.1f s)' % (min(a['first'], b['first']), full['first'])))
+
+
 def main():
     rows = []
     with tempfile.TemporaryDirectory(prefix='kolm-bench.') as work:
         data = prepare(work)
-        a, b, full = training(rows, work, data, 'real captures, common instruction', asked()[:44], ('3x', '5x'))
-        training(rows, work, data, 'the same with long answers', captures()[:44], ('', ''))
-        training(rows, work, data, 'equal length, no common prefix', uniform(44), ('1.7x', '2x'))
-        rows.append(('peak memory of a step', '0.5 GB', '0.35 GB', '%.2f GB (PEFT %.1f GB)' % (a['mb'] / 1e3, full['mb'] / 1e3)))
-        rows.append(('command to the end of the first optimizer step', '1 s', '0.3 s', '%.2f s (PEFT %.1f s)' % (min(a['first'], b['first']), full['first'])))
+        if os.environ.get('ONLY') != 'serving':  # make bench-peers ONLY=serving
+            all_training(rows, work, data)
         tuned = train(captures()[:120], work, 'tuned')['out']
         run(KIT + 'bench_files.py', '--lora', tuned, work + '/lora.gguf')
         serving(rows, data, tuned, work + '/lora.gguf')

@@ -1,4 +1,5 @@
-"""bench_files.py BASE.gguf DIR: DIR/hf (dequantised, for transformers), DIR/Q8_0.gguf, DIR/Q4_0.gguf (llama.cpp's quantiser), once.
+"""bench_files.py BASE.gguf DIR: DIR/hf (dequantised, for transformers), DIR/Q8_0.gguf, DIR/Q4_0.gguf, DIR/Q4_K_M.gguf, DIR/BF16.gguf
+(llama.cpp's quantiser), once.
 bench_files.py --lora PEFT_DIR OUT.gguf: an adapter of a llama-like base as llama.cpp reads it (q and k rows in its order)."""
 import ctypes, json, os, re, sys
 
@@ -51,6 +52,7 @@ if sys.argv[1] == '--lora':
     adapter(sys.argv[2], sys.argv[3])
 else:
     base, out = sys.argv[1:3]
-    for name, make in (('hf', dequantised), ('Q8_0.gguf', lambda b, o: requantised(b, o, 7)), ('Q4_0.gguf', lambda b, o: requantised(b, o, 2))):
-        if not os.path.exists(os.path.join(out, name)):
-            make(base, os.path.join(out, name))
+    for name, ftype in dict(hf=None, Q8_0=7, Q4_0=2, Q4_K_M=15, BF16=32).items():
+        path = os.path.join(out, name + ('.gguf' if ftype else ''))
+        if not os.path.exists(path):
+            requantised(base, path, ftype) if ftype else dequantised(base, path)
