@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "trainer/gemm_inside.h"
+#include "trainer/quant.h"
 
 enum {
 	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
@@ -48,18 +49,7 @@ const char *gemm_kernel_select(const char *name)
 
 long gemm_block_of(const struct tensor *w)
 {
-	switch (w->type) {
-	case TENSOR_F32:
-	case TENSOR_F16:
-	case TENSOR_BF16:
-		return 1;
-	case TENSOR_Q4_K:
-	case TENSOR_Q5_K:
-	case TENSOR_Q6_K:
-		return 256;
-	default:
-		return 32;
-	}
+	return quant_type_of((int)w->type)->values;
 }
 
 /* columns the slowest thread gets when tiles are dealt evenly */

@@ -18,16 +18,23 @@ static float *floats(uint64_t key, size_t n)
 	return p;
 }
 
-/* random blocks with small finite scales */
+/* random blocks; the high bytes of their scales are those of small numbers */
 static struct tensor weights(enum tensor_type type, int rows, int cols)
 {
+	static const struct {
+		size_t bytes, high[2];
+	} blocks[] = {
+		[TENSOR_Q4_0] = {18, {1, 1}},
+		[TENSOR_Q4_1] = {20, {1, 3}},
+		[TENSOR_Q8_0] = {34, {1, 1}},
+		[TENSOR_Q2_K] = {84, {81, 83}},
+		[TENSOR_Q3_K] = {110, {109, 109}},
+		[TENSOR_Q6_K] = {210, {209, 209}},
+		[TENSOR_IQ4_XS] = {136, {1, 1}},
+		[TENSOR_BF16] = {0, {0, 0}},
+	};
 	size_t bytes = tensor_row_bytes((int)type, cols) * (size_t)rows;
 	unsigned char *p = malloc(bytes + 64);
-	size_t block = type == TENSOR_Q4_1   ? 20
-		       : type == TENSOR_Q8_0 ? 34
-		       : type == TENSOR_Q4_0 ? 18
-		       : type == TENSOR_Q6_K ? 210
-					     : 0;
 
 	if (type == TENSOR_F32) {
 		free(p);
@@ -37,11 +44,9 @@ static struct tensor weights(enum tensor_type type, int rows, int cols)
 		p[i] = (unsigned char)counter_mix(9, i);
 	for (size_t i = 0; type == TENSOR_BF16 && i < bytes; i += 2)
 		p[i + 1] = (unsigned char)(0x3f | (p[i + 1] & 0x80));
-	for (size_t i = 0; block && i < bytes; i += block) {
-		p[i + (type == TENSOR_Q6_K ? 209 : 1)] = 0x24;
-		if (type == TENSOR_Q4_1)
-			p[i + 3] = 0x28;
-	}
+	for (size_t i = 0; blocks[type].bytes && i < bytes; i += blocks[type].bytes)
+		for (int j = 1; j >= 0; j--)
+			p[i + blocks[type].high[j]] = j ? 0x28 : 0x24;
 	return (struct tensor){type, rows, cols, p};
 }
 
@@ -92,8 +97,8 @@ static void check(struct threads *th, const struct tensor *w, long m)
 
 Test(lm_gemm, products_are_those_of_doubles)
 {
-	static const enum tensor_type types[] = {
-		TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_BF16, TENSOR_Q6_K};
+	static const enum tensor_type types[] = {TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_BF16,
+		TENSOR_Q6_K, TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS};
 	static const char *const kernels[] = {"amx", "vector", "avx2", "portable"};
 	struct threads *th = threads_new(2);
 
@@ -101,7 +106,7 @@ Test(lm_gemm, products_are_those_of_doubles)
 		if (!gemm_kernel_select(kernels[k]))
 			continue;
 		for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++) {
-			struct tensor w = weights(types[t], 70, 512);
+			struct tensor w = weights(types[t], 70, 768 * 3);
 
 			check(th, &w, 13);
 			free((void *)w.data);
