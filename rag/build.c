@@ -380,6 +380,7 @@ int rag_build(int rootfd, int outdir, const char *index_path, const struct rag_b
 		bd->facts.created_at = time_text(time_now(), now);
 	bd->work.rootfd = rootfd;
 	rc = rag_mode_find(opt->mode, opt->lang, &bd->mode, err);
+	bd->mode.pdf = opt->pdf;
 	if (rc == 0)
 		rc = rag_walk(rootfd,
 			&(struct rag_walk){.ext = opt->ext ? opt->ext : EXT_DEFAULT,

@@ -27,6 +27,7 @@ static const struct {
 	{"docx", RAG_KIND_DOCX},
 	{"odt", RAG_KIND_ODT},
 	{"epub", RAG_KIND_EPUB},
+	{"pdf", RAG_KIND_PDF},
 };
 
 enum rag_kind rag_kind_of(const char *path)
@@ -93,6 +94,36 @@ static int extract_csv(const char *data, size_t len, struct rag_extract *ex)
 	return rc < 0 ? rc : ex->title.failed ? -ENOMEM : 0;
 }
 
+static bool is_blank(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] > ' ')
+			return false;
+	return true;
+}
+
+/* a form feed stands behind each page */
+static int extract_pages(const char *data, size_t len, struct rag_extract *ex)
+{
+	bool has_text = false;
+	int rc = 0;
+
+	for (size_t i = 0, n; rc == 0 && i < len; i += n + 1) {
+		const char *end = memchr(data + i, '\f', len - i);
+
+		n = end ? (size_t)(end - data) - i : len - i;
+		rc = rag_extract_mark(ex, ex->text.len, 0, 0);
+		if (rc == 0)
+			rc = rag_decode(data + i, n, &ex->text);
+		has_text = has_text || !is_blank(data + i, n);
+		/* what stands on it is no part of the next */
+		if (rc == 0)
+			rc = buf_putc(&ex->text, '\n');
+	}
+	ex->has_pages = true;
+	return rc < 0 ? -ENOMEM : has_text ? 0 : -ENODATA;
+}
+
 static int extract_kind(enum rag_kind kind, const char *data, size_t len, struct rag_extract *ex)
 {
 	int rc;
@@ -116,6 +147,8 @@ static int extract_kind(enum rag_kind kind, const char *data, size_t len, struct
 	case RAG_KIND_ODT:
 	case RAG_KIND_EPUB:
 		return rag_extract_office(kind, data, len, ex);
+	case RAG_KIND_PDF:
+		return extract_pages(data, len, ex);
 	case RAG_KIND_TEXT:
 		break;
 	}

@@ -4,7 +4,7 @@
  *
  * Files that are text already (plain, Markdown, source code, CSV) stay as they are, so that lines
  * can be told. HTML is stripped; JSON becomes a line `key.path: value` for each value; DOCX, ODT
- * and EPUB are read through libzip and libxml2. Everything is bounded: what a file may become
+ * and EPUB are read through libzip and libxml2, PDF by poppler's pdftotext. Everything is bounded: what a file may become
  * (RAG_TEXT_MAX), how deep it may go, how many entries it may have.
  */
 #ifndef KOLM_RAG_EXTRACT_H
@@ -31,6 +31,7 @@ enum rag_kind {
 	RAG_KIND_DOCX,
 	RAG_KIND_ODT,
 	RAG_KIND_EPUB,
+	RAG_KIND_PDF, /* the bytes are what pdftotext made of it (pdf.h) */
 };
 
 /* a place in the text where a part begins, in order */

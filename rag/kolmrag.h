@@ -141,6 +141,8 @@ int rag_path_each(const struct rag_index *ix, const char *folder, size_t len, ra
 	void *arg);
 int rag_path_text(const struct rag_index *ix, const char *path, size_t len, struct buf *out);
 
+struct rag_pdf;
+
 struct rag_build {
 	const char *name;
 	const char *root;	 /* absolute path written into the index */
@@ -153,9 +155,10 @@ struct rag_build {
 	void *arg;
 	uint64_t mem; /* bytes the build may hold, 0: the default; what is above goes to runs in
 			 unnamed files of the folder it writes */
-	uint64_t max_files; /* 0: a million; -EFBIG "more than ... files" above */
-	unsigned threads;   /* 0: one */
-	bool has_prev;	    /* what is unchanged is taken from the index in the folder ${prev} */
+	uint64_t max_files;  /* 0: a million; -EFBIG "more than ... files" above */
+	unsigned threads;    /* 0: one */
+	struct rag_pdf *pdf; /* what reads PDF in kolm-2 (pdf.h), borrowed; NULL: nothing does */
+	bool has_prev;	     /* what is unchanged is taken from the index in the folder ${prev} */
 	int prev;
 	unsigned shard, shards; /* 0: all files; else the ${shard}th (from 1) of ${shards} parts */
 };

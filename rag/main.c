@@ -22,11 +22,12 @@
 #include "base/wall.h"
 #include "kolmrag.h"
 #include "mode.h"
+#include "pdf.h"
 
 enum { DONE = 0, FAILED = 1, BAD_FLAGS = 2, MAX_BYTES_MAX = 268435456, THREADS_MAX = 64 };
 
 struct flags {
-	const char *name, *root, *out, *prev, *ext, *mode, *lang, *index_path;
+	const char *name, *root, *out, *prev, *ext, *mode, *lang, *index_path, *pdf;
 	int64_t max_bytes, mem, threads, shard, shards;
 	const char *parts[RAG_PARTS_MAX];
 	size_t n_parts;
@@ -46,6 +47,7 @@ static const struct option options[] = {
 	{"shard", required_argument, NULL, 's'},
 	{"part", required_argument, NULL, 'P'},
 	{"index-path", required_argument, NULL, 'i'},
+	{"pdf", required_argument, NULL, 'f'},
 	{0},
 };
 
@@ -197,6 +199,9 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 		case 'i':
 			fl->index_path = optarg;
 			break;
+		case 'f':
+			fl->pdf = optarg;
+			break;
 		case 'l':
 			fl->lang = optarg;
 			break;
@@ -231,6 +236,7 @@ static int parse(int argc, char **argv, struct flags *fl, struct err *err)
 /* the folders, opened before the walls; closed by the end of the process */
 struct places {
 	int root, out, prev;
+	struct rag_pdf *pdf;
 	int parts[RAG_PARTS_MAX];
 };
 
@@ -262,6 +268,7 @@ static int build(const struct flags *fl, const char *root, const char *index_pat
 		.shards = (unsigned)fl->shards,
 		.has_prev = pl->prev >= 0,
 		.prev = pl->prev,
+		.pdf = pl->pdf,
 		.progress = progress,
 		.arg = &start,
 	};
@@ -329,7 +336,9 @@ int main(int argc, char **argv)
 		buf_addf(&index_path, "%s/index.json", out);
 	if (fl.threads == 0)
 		fl.threads = processors();
-	rc = places_open(&fl, &pl, &err);
+	rc = fl.pdf ? rag_pdf_start(fl.pdf, &pl.pdf, &err) : 0;
+	if (rc == 0)
+		rc = places_open(&fl, &pl, &err);
 	if (rc == 0)
 		rc = build(&fl, fl.root ? root : NULL, buf_str(&index_path), &pl, &built, &err);
 	buf_release(&index_path);

@@ -19,6 +19,8 @@ enum {
 	RAG_MODE_TERM_BYTES = 255, /* of a term */
 };
 
+struct rag_pdf;
+
 struct rag_piece {
 	const char *title; /* the headings above it, or empty; valid UTF-8 */
 	size_t title_len;
@@ -43,6 +45,7 @@ struct rag_mode {
 					*/
 	const char *spec;	       /* of the manifest: "rag-bm25-1" or "kolm-2" */
 	double k1, b;
+	struct rag_pdf *pdf; /* borrowed; NULL: PDF is not read */
 	/* what one thread needs (stemmers), or NULL */
 	void *(*open)(const struct rag_mode *mode);
 	void (*close)(void *state);

@@ -8,12 +8,13 @@
 #include "analyze.h"
 #include "bm25.h"
 #include "chunk.h"
+#include "pdf.h"
 
 /* one thread's */
 struct state {
 	struct rag_analyzer an;
 	struct rag_extract ex;
-	struct buf field;
+	struct buf field, pages;
 	const char *path;
 	const struct rag_sink *sink;
 	uint32_t words; /* of the piece being made */
@@ -100,19 +101,32 @@ static int make_piece(void *arg, const struct rag_chunk *ck)
 	return rc < 0 ? rc : st->sink->piece(st->sink->arg, &pc);
 }
 
+/* pages, by a helper; all else here */
+static int extract(const struct rag_mode *mode, struct state *st, const char *data, size_t len)
+{
+	enum rag_kind kind = rag_kind_of(st->path);
+	int rc;
+
+	if (kind != RAG_KIND_PDF)
+		return rag_extract(kind, data, len, &st->ex);
+	buf_reset(&st->pages);
+	rc = mode->pdf ? rag_pdf_text(mode->pdf, data, len, &st->pages) : -ENODATA;
+	return rc < 0 ? rc : rag_extract(kind, buf_str(&st->pages), st->pages.len, &st->ex);
+}
+
 static int split(const struct rag_mode *mode, void *state, const char *path, const char *data,
 	size_t len, const struct rag_sink *sink)
 {
 	struct state *st = state;
-	int rc = rag_extract(rag_kind_of(path), data, len, &st->ex);
+	int rc;
 
-	(void)mode;
+	st->path = path;
+	st->sink = sink;
+	rc = extract(mode, st, data, len);
 	if (rc == -EFBIG)
 		return -ENODATA;
 	if (rc < 0)
 		return rc;
-	st->path = path;
-	st->sink = sink;
 	return rag_chunks(&st->ex, make_piece, st);
 }
 
@@ -125,6 +139,7 @@ static void close_state(void *state)
 	rag_analyzer_release(&st->an);
 	rag_extract_release(&st->ex);
 	buf_release(&st->field);
+	buf_release(&st->pages);
 	free(st);
 }
 

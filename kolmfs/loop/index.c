@@ -173,7 +173,7 @@ enum { ARGS_MAX = 24 + 2 * RAG_PARTS_MAX, NUMBER_BYTES = 24 };
 
 /* the command line of one indexer, and what it may read */
 struct command {
-	const char *argv[ARGS_MAX + 1], *reads[RAG_PARTS_MAX + 3];
+	const char *argv[ARGS_MAX + 1], *reads[RAG_PARTS_MAX + 5];
 	size_t n, n_reads;
 	char index_path[STORE_PATH_BYTES + 120], prev[STORE_PATH_BYTES + 120];
 	char max[NUMBER_BYTES], mem[NUMBER_BYTES];
@@ -197,6 +197,18 @@ static void put_parts(struct command *cm, const char *parts)
 			cm->reads[cm->n_reads++] = p;
 		put_flag(cm, "--part", p);
 	}
+}
+
+/* PDF is read where poppler's program is there: it may be run, and read its tables of characters */
+static void put_pdf(struct command *cm)
+{
+	static const char program[] = "/usr/bin/pdftotext", tables[] = "/usr/share/poppler";
+
+	if (access(program, X_OK) < 0)
+		return;
+	put_flag(cm, "--pdf", program);
+	cm->reads[cm->n_reads++] = program;
+	cm->reads[cm->n_reads++] = tables;
 }
 
 static void make_command(
@@ -224,6 +236,8 @@ static void make_command(
 		put_flag(cm, "--prev", cm->prev);
 		cm->reads[cm->n_reads++] = cm->prev;
 	}
+	if (o->parts[0] == '\0' && strcmp(o->mode, "kolm-2") == 0)
+		put_pdf(cm);
 	put_flag(cm, "--max-bytes", cm->max);
 	put_flag(cm, "--mem", cm->mem);
 	put_flag(cm, "--mode", o->mode);
