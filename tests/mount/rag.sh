@@ -165,6 +165,15 @@ ln -s /etc/passwd "$T/plain.kolm.rag.json"
 echo "index $T/docs name=docs" >"$R/ctl" && cat "$R/wait" >/dev/null
 poke "$C" ELOOP "attach docs" "$T/plain.kolm.rag.json" # J17
 rm "$T/plain.kolm.rag.json"
+mkdir "$T/ro" && cp "$T/plain.kolm" "$T/ro/"
+if mount --bind "$T/ro" "$T/ro" 2>/dev/null && mount -o remount,ro,bind "$T/ro"; then
+	out=$(KOLM_HOME=$S "$BUILD/bin/kolm" rag attach "$T/ro/plain.kolm" --index docs 2>&1) && fail "attached beside a read-only artifact"
+	has "J17 read-only" "$out" "folder '$T/ro/' is read-only"
+	no test -e "$T/ro/plain.kolm.rag.json"
+	umount "$T/ro"
+else
+	echo "ran: J17's EROFS not tried: no right to mount"
+fi
 poke "$C" - "attach docs" ok
 same "again" '["cat.txt"]' "$(ask plain "cat" | jq -c .)"
 poke "$C" - detach ok

@@ -2,6 +2,9 @@
  * cannot be indexed. */
 #include "rag_common.h"
 
+#include <poll.h>
+#include <sys/wait.h>
+
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -334,4 +337,72 @@ Test(rag_build, excerpts_come_from_the_text_of_the_same_generation)
 	buf_release(&text);
 	sweep(dir);
 	sweep(store);
+}
+
+/* files that vanish, grow, shrink and come back, until the pipe closes */
+static void stir(const char *dir, int stop)
+{
+	struct pollfd pf = {.fd = stop, .events = POLLIN};
+	char path[4200], text[2048];
+
+	memset(text, 'w', sizeof(text));
+	for (unsigned i = 0; poll(&pf, 1, 0) == 0; i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/%u.md", dir, i * 7 % 100);
+		if (i % 3 == 0)
+			unlink(path);
+		fd = open(path, O_WRONLY | O_CREAT | (i % 3 == 1 ? O_APPEND : O_TRUNC), 0600);
+		if (fd < 0 || write(fd, "some words ", 11) < 0 ||
+			write(fd, text, i * 31 % sizeof(text)) < 0)
+			_exit(1);
+		close(fd);
+	}
+	_exit(0);
+}
+
+Test(rag_build, files_change_under_the_build) /* J08 */
+{
+	char *dir = scratch(), *store = scratch(), name[16];
+	int stop[2], status;
+	pid_t pid;
+
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "%d.md", i);
+		put_text(dir, name, "some words to begin with");
+	}
+	cr_assert_eq(pipe2(stop, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(stop[1]);
+		stir(dir, stop[0]);
+	}
+	for (int i = 0; i < 40; i++) {
+		struct rag_build opt = {.name = "docs",
+			.root = dir,
+			.created_at = FIXED_TIME,
+			.threads = 2,
+			.mode = i % 2 ? "kolm-2" : NULL};
+		struct err err = ERR_NONE;
+		struct rag_index *ix = NULL;
+		struct rag_built built;
+		char *answer;
+
+		cr_assert_eq(build_with(dir, store, &opt, &built, &err), 0, "%s", err.text);
+		cr_assert_eq(open_index(store, "docs", &ix, &err), 0, "%s", err.text);
+		cr_assert_eq(rag_check(ix, &err), 0, "%s", err.text);
+		answer = ask(ix, "some words", 1000, RAG_RESULT);
+		cr_assert_leq(built.docs + built.skipped_empty + built.skipped_unreadable, 101);
+		cr_assert_geq(built.docs, 50);
+		free(answer);
+		rag_close(ix);
+		sweep(store);
+		store = scratch();
+	}
+	close(stop[1]);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	close(stop[0]);
+	sweep(store);
+	sweep(dir);
 }
