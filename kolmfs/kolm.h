@@ -218,6 +218,9 @@ int kolm_receipt_keep(struct kolm *k, const char *text, size_t len, const char *
 /* kolm_status(k, slug, out): PROTOCOLS section 5, "key value" lines. loop_status_json():
  * FORMATS 9.4. */
 int kolm_status(struct kolm *k, const char *slug, struct buf *out, struct err *err);
+/* kolm_walls(k, out): "walls in force" and a line a wall, wall_netns in force; -ENOMEM. Does not
+ * wait: "walls unknown" until the first canary has reported. */
+int kolm_walls(struct kolm *k, struct buf *out);
 int loop_status_json(struct kolm *k, const char *slug, struct buf *out, struct err *err);
 
 /* jobs of a slug; slug NULL: of rag */

@@ -262,18 +262,23 @@ int spawner_unmount(struct spawner *sp, const char *mountpoint, struct err *err)
 	return simple(sp, WIRE_UNMOUNT, 0, 0, mountpoint, NULL, &reply, &fd, err);
 }
 
+bool spawner_walls_known(struct spawner *sp, struct buf *out)
+{
+	bool is_known;
+
+	pthread_mutex_lock(&sp->lock);
+	is_known = sp->walls.len > 0 && buf_add(out, sp->walls.data, sp->walls.len) == 0;
+	pthread_mutex_unlock(&sp->lock);
+	return is_known;
+}
+
 int spawner_walls(struct spawner *sp, struct buf *out, struct err *err)
 {
 	struct wire_reply reply;
-	int fd, rc = 0;
+	int fd, rc;
 
-	pthread_mutex_lock(&sp->lock);
-	if (sp->walls.len > 0) {
-		rc = buf_add(out, sp->walls.data, sp->walls.len);
-		pthread_mutex_unlock(&sp->lock);
-		return rc < 0 ? err_nomem(err) : 0;
-	}
-	pthread_mutex_unlock(&sp->lock);
+	if (spawner_walls_known(sp, out))
+		return 0;
 	rc = simple(sp, WIRE_WALLS, 0, 0, "", NULL, &reply, &fd, err);
 	if (rc < 0)
 		return rc;

@@ -139,6 +139,8 @@ RENDERER(root_status)
 		(int)getpid(), time_text(sv->started_ms, started), sv->st->path, sv->mountpoint);
 	buf_addf(out, "slugs %u\nindexes %u\njobs_running %u\ndisk %s\n", ta.slugs, ta.indexes,
 		ta.jobs, disk_state(sv->st));
+	if (kolm_walls(sv->k, out) < 0)
+		return err_nomem(err);
 	return done(out, err);
 }
 

@@ -41,8 +41,8 @@ static const struct {
 	const char *name, *why, *cure;
 } walls[] = {
 	{"no_new_privs", "a recipe cannot gain rights by starting a privileged program",
-		"it is in every kernel since 3.5; nothing but a very old one lacks it"},
-	{"userns", "a recipe runs as nobody, with rights over nothing",
+		"a kernel newer than 3.5"},
+	{"userns", "a recipe runs as a user of its own that owns nothing",
 		"sysctl user.max_user_namespaces=10000 and, where they exist, "
 		"kernel.unprivileged_userns_clone=1 and "
 		"kernel.apparmor_restrict_unprivileged_userns=0; in a container: --security-opt "
@@ -281,14 +281,16 @@ static void check_kernel(struct doctor *d)
 	char text[120];
 
 	if (abi > 0)
-		(void)snprintf(text, sizeof(text), "version %d%s", abi,
-			abi >= 6   ? ": files, TCP, signals"
-			: abi >= 4 ? ": files, TCP"
-				   : ": files");
+		(void)snprintf(text, sizeof(text), "version %d, fences off %s", abi,
+			abi >= 6   ? "files, TCP and signals"
+			: abi >= 4 ? "files and TCP"
+				   : "files");
 	say(d, abi > 0 ? STATE_OK : STATE_MISSING, "landlock",
 		abi > 0 ? text : "the kernel has none", walls[7].why, walls[7].cure);
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &notify) == 0)
-		say(d, STATE_OK, "seccomp", "filters that record", walls[8].why, "");
+		say(d, STATE_OK, "seccomp",
+			"system calls can be filtered, and what is stopped recorded", walls[8].why,
+			"");
 	else
 		say(d, STATE_MISSING, "seccomp", strerror(errno), walls[8].why, walls[8].cure);
 }
@@ -354,9 +356,12 @@ static int conclude(struct doctor *d, const struct buf *report, struct err *err)
 			     : say_json((struct json_slice){out.data, out.len}, err);
 		buf_release(&out);
 	} else if (d->missing == 0) {
-		puts("Everything kolm needs is here.");
+		puts("Everything kolm needs is here. How to begin: man kolm, under EXAMPLES.");
 	} else {
-		printf("%u of these %s missing.\n", d->missing, d->missing == 1 ? "is" : "are");
+		printf("%u of these %s missing. Above, under each, stands what it is for and how "
+		       "to "
+		       "get it.\n",
+			d->missing, d->missing == 1 ? "is" : "are");
 	}
 	return rc < 0 ? rc : d->missing > 0 ? EXIT_MISSING : EXIT_OK;
 }
@@ -377,9 +382,11 @@ int cmd_doctor(struct cli *c, struct err *err)
 	check_store(&d);
 	check_fuse(&d);
 	check_programs(&d);
-	title(&d, "What the kernel offers");
+	title(&d, "What the kernel offers to build walls with");
 	check_kernel(&d);
-	title(&d, "Walls around every recipe, tried just now");
+	title(&d, "Walls. A recipe is a program of whoever made the artifact: it runs in a process "
+		  "of "
+		  "its own\nbehind each of these, or not at all. They were tried just now:");
 	check_walls(&d, &report);
 	rc = conclude(&d, &report, err);
 	spawner_stop(d.sp);

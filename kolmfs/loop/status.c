@@ -245,29 +245,27 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 		line(out, "damage", f->damage.text);
 }
 
-static void count_slug(void *arg, const char *name)
+int kolm_walls(struct kolm *k, struct buf *out)
 {
-	(void)name;
-	++*(uint64_t *)arg;
-}
+	struct buf report = BUF_INIT, said = BUF_INIT;
+	struct json_slice name, value;
 
-static int root_status(struct kolm *k, struct buf *out, struct err *err)
-{
-	uint64_t slugs = 0, running = 0;
-	int rc = tune_list(&k->st, count_slug, &slugs, err);
-
-	if (rc < 0)
-		return rc;
-	pthread_mutex_lock(&k->lock);
-	for (const struct job *jb = k->jobs; jb != NULL; jb = jb->next)
-		running += jb->rec.state != JOB_DONE;
-	pthread_mutex_unlock(&k->lock);
-	count(out, "pid", (uint64_t)getpid());
-	line(out, "store", k->st.path);
-	count(out, "slugs", slugs);
-	count(out, "jobs_running", running);
+	/* a canary takes its time: the watch asked for it when the server began */
+	if (k->sp == NULL || !spawner_walls_known(k->sp, &report)) {
+		line(out, "walls", "unknown");
+		return out->failed ? -ENOMEM : 0;
+	}
 	put_walls(k, out);
-	return out->failed ? err_nomem(err) : 0;
+	for (size_t pos = 0;
+		json_next((struct json_slice){report.data, report.len}, &pos, &name, &value);) {
+		buf_reset(&said);
+		(void)json_string(value, &said);
+		(void)buf_addf(
+			out, "wall_%.*s %s\n", (int)(name.len - 2), name.text + 1, buf_str(&said));
+	}
+	buf_release(&report);
+	buf_release(&said);
+	return out->failed ? -ENOMEM : 0;
 }
 
 int kolm_status(struct kolm *k, const char *slug, struct buf *out, struct err *err)
@@ -276,8 +274,6 @@ int kolm_status(struct kolm *k, const char *slug, struct buf *out, struct err *e
 	struct tune tn;
 	int rc;
 
-	if (slug == NULL)
-		return root_status(k, out, err);
 	rc = tune_open(&k->st, slug, &tn, err);
 	if (rc < 0)
 		return rc;

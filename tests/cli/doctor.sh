@@ -24,7 +24,7 @@ poorer() {
 	for part; do says "$part"; done
 	says "why it matters: "
 	says "how to get it: "
-	says "missing."
+	says " missing. Above"
 }
 if unshare -Urm true 2>/dev/null; then
 	poorer "echo 0 >/proc/sys/user/max_user_namespaces" "MISSING  cell" "namespaces unavailable" "recipes will not be run" "sysctl user.max_user_namespaces"

@@ -17,6 +17,8 @@ same "the store's own layout" v1 "$(cat "$M/tune/one/HEAD")"
 has version "$(cat "$M/version")" "kolmfs "
 has README "$(cat "$M/README")" "<slug>/captures.jsonl"
 has status "$(cat "$M/status")" "slugs 2"
+soon grep -qx 'walls in force' "$M/status"
+for wall in no_new_privs userns netns pidns mountns identity rlimits landlock seccomp probes; do ok grep -qx "wall_$wall in force" "$M/status"; done
 for f in wait follow; do ok test -e "$M/one/$f"; done
 
 # every listed file has the size of what a read returns
