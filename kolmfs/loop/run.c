@@ -184,9 +184,10 @@ out:
 static int call_warm(struct kolm *k, const char *slug, const char *artifact,
 	const struct buf *request, struct buf *answer, struct err *err)
 {
+	bool is_gone = true;
 	int rc = -EIO;
 
-	for (int try = 0; try < 2 && rc == -EIO; try++) {
+	for (int try = 0; try < 2 && is_gone; try++) {
 		struct runner *rn = runner_take(k, slug, artifact, err);
 
 		if (rn == NULL)
@@ -196,7 +197,9 @@ static int call_warm(struct kolm *k, const char *slug, const char *artifact,
 		rc = runner_call(rn, request->data, request->len, NULL, NULL, answer, err);
 		if (rc == -EPIPE)
 			rc = -EIO;
-		runner_give(k, rn, rc == -EIO);
+		/* one that answers EIO is there, and says of its cell that it died (D16) */
+		is_gone = rc == -EIO && answer->len == 0;
+		runner_give(k, rn, is_gone);
 	}
 	return rc;
 }

@@ -70,6 +70,34 @@ run compile --spec net.spec.json --out net.kolm; ends 0
 fails 4 'egress attempt' run net.kolm net
 fails 4 'stopped after 1000 ms' run net.kolm spin
 errs KOLM_E_RECIPE_TIMEOUT
+# D16: an engine that crashes under a recipe. Its code is overwritten from outside: a cell is the first process of its namespace and takes no signal but SIGKILL
+crash() { # COMMAND OF kolm...: the one cell of it
+	"$BUILD/bin/kolm" "$@" >"$T/.out" 2>"$T/.err" </dev/null &
+	python3 - $! <<-'END'
+	import os, re, sys, time
+	def below(pid, name):
+	    for _ in range(1000):
+	        for child in open('/proc/%d/task/%d/children' % (pid, pid)).read().split():
+	            if open('/proc/%s/comm' % child).read() == name + '\n':
+	                return int(child)
+	        time.sleep(0.005)
+	cell = below(below(int(sys.argv[1]), 'kolm-spawner'), 'kolm-cell')
+	ticks = lambda: sum(map(int, open('/proc/%d/stat' % cell).read().rsplit(') ', 1)[1].split()[11:13]))
+	while ticks() < 20:  # until it computes
+	    time.sleep(0.005)
+	with open('/proc/%d/maps' % cell) as f:
+	    places = [[int(x, 16) for x in line.split()[0].split('-')] for line in f if re.search(r' r-xp .*javascriptcore', line)]
+	mem = os.open('/proc/%d/mem' % cell, os.O_WRONLY)
+	for a, b in places:  # hlt, which only a kernel may
+	    os.pwrite(mem, b'\xf4' * (b - a), a)
+	END
+	wait $!
+	RC=$? OUT=$(cat "$T/.out") ERR=$(cat "$T/.err") LAST="kolm $*, its engine crashed"
+}
+if [ "$(id -u)" = 0 ]; then
+	crash run net.kolm spin
+	ends 4; errs 'recipe cell died (signal 11)'
+fi
 echo '{"input":"x","expected":"x"}' >net.jsonl; echo '{"input":"net","expected":"net"}' >>net.jsonl
 fails 4 'egress attempt' eval net.kolm --examples net.jsonl
 sed 's/"input":"x","expected":"x"/"input":"net","expected":"net"/' net.spec.json >net2.spec.json
