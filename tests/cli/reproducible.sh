@@ -28,6 +28,22 @@ for seeds in '' '--seeds seeds.jsonl'; do
 	done
 done
 works 'verdict:' verify "$T/one/deep/out.kolm" --strict
+# as near to another machine as one machine comes: another host name and user, another file system, one processor, other programs' folder
+if [ "$(id -u)" = 0 ] && unshare --uts true 2>/dev/null; then
+	far=$(mktemp -d /dev/shm/kolm-far.XXXXXX) && trap 'rm -rf "$T" "$far"' EXIT
+	cp spec.json seeds.jsonl shout.js key.pem "$far/" && cp -r "$BUILD/bin" "$far/programs" && chown -R 65534:65534 "$far"
+	for seeds in '' '--seeds seeds.jsonl'; do
+		# shellcheck disable=SC2016
+		env -i PATH="$PATH" HOME="$far/home" RECIPE_RECEIPT_SECRET=the-same-secret KOLM_ED25519_PRIVATE_KEY_PATH="$far/key.pem" SOURCE_DATE_EPOCH=1700000000 KOLM_KERNEL=portable \
+			unshare --uts sh -c 'hostname elsewhere && cd "$1" && mkdir -p home && chown 65534 home && shift &&
+			exec setpriv --reuid 65534 --regid 65534 --clear-groups taskset -c 0 ./programs/kolm compile --spec spec.json --out out.kolm "$@"' sh "$far" $seeds >.out 2>.err </dev/null
+		RC=$? OUT=$(cat .out) ERR=$(cat .err) LAST="compile as another user on another host"
+		ends 0
+		cmp "$T/one${seeds:+seeds}/deep/out.kolm" "$far/out.kolm" || bad "elsewhere${seeds:+seeds} differs"
+	done
+else
+	echo "ran: not as another user: this is not root"
+fi
 # another moment and another secret are other bytes
 SOURCE_DATE_EPOCH=1700000001 build later
 cmp -s one/deep/out.kolm later/deep/out.kolm && bad "the time is not in it"
