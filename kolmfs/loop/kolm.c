@@ -77,24 +77,37 @@ static void free_index(struct index_ref *ref)
 	free(ref);
 }
 
-void kolm_close(struct kolm *k)
+/* under k->lock */
+static void stop_jobs(struct kolm *k)
 {
-	if (k == NULL)
-		return;
-	pthread_mutex_lock(&k->lock);
-	k->closing = true;
 	for (struct job *jb = k->jobs; jb != NULL; jb = jb->next) {
+		/* asked to end already: by us, or by somebody who does not want it to go on */
+		if (jb->cancel)
+			continue;
 		jb->cancel = true;
 		jb->stop_keeps = true;
 		if (jb->worker > 0)
 			(void)spawner_kill(k->sp, jb->worker, SIGTERM, NULL);
 	}
 	pthread_cond_broadcast(&k->wake);
+}
+
+void kolm_close(struct kolm *k)
+{
+	if (k == NULL)
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->closing = true;
+	stop_jobs(k);
+	pthread_mutex_unlock(&k->lock);
+	/* the watch may be about to accept one more, and goes first */
+	if (k->has_watch)
+		pthread_join(k->watch, NULL);
+	pthread_mutex_lock(&k->lock);
+	stop_jobs(k);
 	while (k->jobs != NULL)
 		pthread_cond_wait(&k->wake, &k->lock);
 	pthread_mutex_unlock(&k->lock);
-	if (k->has_watch)
-		pthread_join(k->watch, NULL);
 	runners_end(k);
 	for (struct index_ref *ref = k->indexes, *next; ref != NULL; ref = next) {
 		next = ref->next;

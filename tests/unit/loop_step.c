@@ -229,6 +229,16 @@ Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
 	cr_expect_not(store_has(&r, "tune/redactor/jobs/1/out"));
 
+	/* nor does the end of the server, right behind it, make it one to go on with */
+	works(step(&r, "epochs=1000", &job));
+	(void)training(&r, job);
+	works(loop_cancel(r.k, "redactor", job, &r.by, &r.err));
+	kolm_close(r.k);
+	works(kolm_open(r.store, false, r.sp, &r.k, &r.err));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(jr.outcome, JOB_CANCELLED, "%d %s", jr.outcome, jr.error);
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/2/out"));
+
 	works(step(&r, "epochs=1000", &job));
 	pid = training(&r, job);
 	cr_assert_gt(pid, 1);
@@ -237,14 +247,14 @@ Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 	cr_expect_eq(jr.outcome, JOB_CRASHED);
 	cr_expect_eq(jr.signal, SIGKILL);
 	cr_expect_str_eq(jr.error, "trainer was killed (signal 9)");
-	cr_expect_not(store_has(&r, "tune/redactor/revisions/v2"));
-	cr_expect_not(store_has(&r, "tune/redactor/jobs/2/out"));
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v3"));
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/3/out"));
 	cr_expect_eq(in_log(&r, "\"step_failed\",\"error\":\"trainer was killed (signal 9)\""), 1);
 
-	/* neither number is used again */
+	/* no number is used again */
 	works(step(&r, "epochs=1", &job));
 	jr = good_end(&r, job);
-	cr_expect_str_eq(jr.rev, "v3");
+	cr_expect_str_eq(jr.rev, "v4");
 
 	/* what the log could not be told of is not there: no revision of a failed step */
 	works(renameat(r.k->st.logs, "tune.jsonl", r.k->st.logs, "elsewhere"));
@@ -252,8 +262,8 @@ Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 	jr = job_end(&r, "redactor", job);
 	cr_expect_eq(jr.outcome, JOB_FAILED);
 	cr_expect_not_null(strstr(jr.error, "audit log was cut"), "%s", jr.error);
-	cr_expect_not(store_has(&r, "tune/redactor/revisions/v4"));
-	cr_expect_not(store_has(&r, "tune/redactor/jobs/4/out"));
+	cr_expect_not(store_has(&r, "tune/redactor/revisions/v5"));
+	cr_expect_not(store_has(&r, "tune/redactor/jobs/5/out"));
 	rig_close(&r);
 }
 
