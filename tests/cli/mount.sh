@@ -14,7 +14,7 @@ works 'ok wrote skeleton v0' tune init --artifact shout.kolm --base "$MODEL"
 # without a server the watch is a loop of its own
 "$BUILD/bin/kolm" tune watch --artifact shout.kolm --interval 200 >watch.out 2>&1 &
 pid=$!
-for _ in $(seq 50); do grep -q watch_started watch.out && break; sleep 0.1; done
+for _ in $(seq 200); do grep -q watch_started watch.out && break; sleep 0.1; done
 kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch, interrupted'
 ends 0; says 'watching shout: 0 rows to train on, a step at 200'; says '"event":"watch_started"'
 
@@ -28,9 +28,8 @@ echo 'capture off' >"$M/shout/ctl"
 works '"captures_on": false' tune status --artifact shout.kolm
 "$BUILD/bin/kolm" tune watch --artifact shout.kolm --interval 100 >watch.out 2>&1 &
 pid=$!
-sleep 0.5
-echo 'capture on' >"$M/shout/ctl"
-for _ in $(seq 50); do grep -q '"event":"capture' watch.out && break; sleep 0.1; done
+# it follows from its own start on, whenever that is
+for _ in $(seq 100); do echo 'capture on' >"$M/shout/ctl"; sleep 0.1; grep -q '"event":"capture' watch.out && break; done
 kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch beside a server'
 ends 0; says 'a server runs on this store'; says '"event":"capture'
 exec 5<"$M/shout/HEAD"

@@ -54,7 +54,7 @@ server_pid() { awk '$1 == "pid" { print $2 }' "${1:-$M}/status"; }
 # gone PID: wait until a process has ended (a zombie has)
 gone() {
 	local i state
-	for i in $(seq 100); do
+	for i in $(seq 600); do
 		state=$(awk '{ print $3 }' "/proc/$1/stat" 2>/dev/null)
 		[ -z "$state" ] || [ "$state" = Z ] && return 0
 		sleep 0.05
@@ -125,10 +125,13 @@ poke() {
 	[ "$2" = - ] || has "error after '${3:0:60}'" "${got[2]}" "$4"
 }
 
-# soon COMMAND...: becomes true within two seconds
+# holds PID FILE: it has it open
+holds() { ls -l "/proc/$1/fd" 2>/dev/null | grep -q -- "$2\$"; }
+
+# soon COMMAND...: becomes true within ten seconds; what another process did is looked at once a second
 soon() {
 	local i
-	for i in $(seq 100); do
+	for i in $(seq 500); do
 		"$@" >/dev/null 2>&1 && return 0
 		sleep 0.02
 	done

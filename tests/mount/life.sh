@@ -110,7 +110,7 @@ pid=$(server_pid)
 cat "$M/one/follow" >"$T/follow" 2>&1 &
 reader=$!
 exec 4<"$M/one/HEAD"
-sleep 0.3
+soon holds $reader /one/follow
 kill -TERM "$pid"
 gone "$pid" || fail "SIGTERM does not end it"
 wait $reader

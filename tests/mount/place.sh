@@ -117,7 +117,7 @@ wait $reader || fail "a reader of a stopped server: $(cat "$T/out")"
 same "answered afterwards" v0 "$(cat "$T/out")"
 cat "$M/one/follow" >"$T/followed" 2>&1 &
 follower=$!
-sleep 0.3
+soon holds $follower /one/follow
 kill -STOP "$pid" && sleep 0.5 && kill -CONT "$pid"
 echo 'capture on' >"$M/one/ctl"
 soon grep -q captures_on "$T/followed"

@@ -112,9 +112,9 @@ END
 	node "$T/read.js" "${files[@]}" >"$T/sums.node" 2>"$T/err" || fail "node: $(head -n 3 "$T/err")"
 	same "node" "" "$(diff "$T/sums" "$T/sums.node")"
 	# fs.watch hears of a change
-	timeout 20 node -e 'const w = require("fs").watch(process.argv[1], () => { console.log("changed"); process.exit(); }); setTimeout(() => process.exit(1), 15000)' "$M/one/HEAD" >"$T/watched" &
+	timeout 20 node -e 'const w = require("fs").watch(process.argv[1], () => { console.log("changed"); process.exit(); }); require("fs").writeFileSync(process.argv[2], ""); setTimeout(() => process.exit(1), 15000)' "$M/one/HEAD" "$T/watching" >"$T/watched" &
 	watcher=$!
-	sleep 1
+	soon test -e "$T/watching"
 	echo rollback >"$M/one/ctl"
 	wait $watcher
 	same "node fs.watch" changed "$(cat "$T/watched")"
