@@ -70,7 +70,7 @@ same "after a kill" v1 "$(cat "$M/one/HEAD")"
 # killed while it changes files and touches them for inotify, so that a thread of it waits in its own mount, and while its spawner is inside the first status' canary; also when the
 # mount was taken away before, and no path leads to it any more: everything ends
 threads() { ls "/proc/$1/task" 2>/dev/null | wc -l; }
-for how in mounted detached mounted detached; do
+for how in mounted detached; do
 	pid=$(server_pid)
 	cat "$M/one/HEAD" "$M/one/status" >/dev/null 2>&1 &
 	(while echo rollback >"$M/one/ctl"; do :; done) 2>/dev/null &
@@ -117,5 +117,18 @@ wait $reader
 same "a parked reader sees the end" 0 $?
 exec 4<&-
 no mountpoint -q "$M"
+# SIGTERM in the middle of head changes: one is done or it is not, never half (K17)
+for pause in 0.01 0.05 0.15; do
+	start
+	pid=$(server_pid)
+	(while echo rollback >"$M/one/ctl"; do echo >>"$T/acked"; done) 2>/dev/null &
+	sleep $pause
+	kill -TERM "$pid"
+	gone "$pid" || fail "SIGTERM during rollbacks does not end it"
+	wait
+	has "HEAD and head.prev after SIGTERM" "v0 v1 v0" "$(cat "$S/tune/one/HEAD") $(cat "$S/tune/one/head.prev")"
+	same "what lies about after SIGTERM" "" "$(cd "$S/tune/one" && ls -A | grep -E 'next|tmp')"
+done
+[ "$(grep -c '"event":"rolled_back"' "$S/logs/tune.jsonl")" -ge "$(wc -l <"$T/acked")" ] || fail "fewer rollbacks in the log than were acknowledged"
 [ -z "$(pgrep -f "$T/store" | grep -v $$)" ] || fail "a process is left: $(pgrep -af "$T/store")"
 finish

@@ -120,4 +120,19 @@ mv "$M/one/head.prev" "$M/one/HEAD" || fail "mv back"
 same "and back" "$before" "$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ')"
 has "the audit log" "$(tail -n 1 "$M/one/events")" '"slug":"one"'
 ok grep -q . "$M/logs/tune.jsonl"
+# taken away while a file is open: the server still takes commands, and what now lies at its files' paths is somebody's; it is not touched
+cat "$M/one/HEAD" "$M/one/status" >/dev/null
+exec 4<>"$M/one/ctl"
+before=$(awk '$1 == "head" { print $2 }' "$M/one/status")
+umount -l "$M" || fail "umount -l"
+mkdir "$M/one" "$M/logs"
+for f in one/HEAD one/head.prev one/status one/events one/error logs/tune.jsonl status; do echo precious >"$M/$f"; done
+echo rollback >&4 || fail "a command on an open descriptor"
+[ "$(cat "$S/tune/one/HEAD")" != "$before" ] || fail "no rollback"
+sleep 0.3 # a touch comes at most 40 ms after the change
+for f in one/HEAD one/head.prev one/status one/events one/error logs/tune.jsonl status; do
+	same "a file at the path of $f" precious "$(cat "$M/$f")"
+done
+exec 4>&-
+soon bash -c '[ -z "$(pgrep -f "$1")" ]' - "$KOLMFS.* $M\$"
 finish
