@@ -104,13 +104,14 @@ for kind in (t + '/notify', '\0kolmfs-test-%d' % os.getpid()):
     assert p.wait(20) == 0
 END
 
-# stopped for a while: whoever asks waits, and is answered when it goes on
+# stopped for a while (check-fault: a minute): whoever asks waits, and is answered when it goes on
+STOP_SEC=${STOP_SEC:-2}
 start
 pid=$(server_pid)
 kill -STOP "$pid"
-timeout 20 cat "$M/one/HEAD" >"$T/out" 2>&1 &
+timeout $((STOP_SEC + 20)) cat "$M/one/HEAD" >"$T/out" 2>&1 &
 reader=$!
-sleep 2
+sleep "$STOP_SEC"
 [ -s "$T/out" ] && fail "a stopped server answered"
 kill -CONT "$pid"
 wait $reader || fail "a reader of a stopped server: $(cat "$T/out")"
