@@ -37,7 +37,7 @@
 #include "replies.h"
 #include "work.h"
 
-enum { WORK_END_SEC = 3, RUN_END_SEC = 35, LAST_CLOSE_SEC = 2 };
+enum { WORK_END_SEC = 3, RUN_END_SEC = 35, LAST_CLOSE_SEC = 2, BIG_BLOCK_BYTES = 128 << 10 };
 
 static int exit_status(int no)
 {
@@ -294,6 +294,10 @@ static int server_main(const struct options *op)
 	umask(077);
 	/* every thread that comes and goes would leave a heap of its own behind, full of holes */
 	mallopt(M_ARENA_MAX, 2);
+	/* a limit that stays: by default the first big block that is freed raises it, and what the
+	 * next ones leave in the heap never goes back */
+	mallopt(M_MMAP_THRESHOLD, BIG_BLOCK_BYTES);
+	mallopt(M_TRIM_THRESHOLD, BIG_BLOCK_BYTES);
 	sv.manager = manager_open();
 	sem_init(&sv.served, 0, 0);
 	prepare_signals();
