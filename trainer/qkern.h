@@ -9,6 +9,7 @@
  * Packed weights: groups of 8 rows; per group one record for every 32 columns: 32 or 64 bytes of
  * scales, then the weights of each kind's name:
  *   nibbles: 4 x 32 bytes; byte 4r+i of vector v is row r, column 4v+i (low), 16+4v+i (high)
+ *   fives:   nibbles, and 32 bytes; bit v of byte 4r+i is the fifth bit of row r, column 4v+i
  *   bytes:   8 x 32 bytes; byte 4r+i of vector v is row r, column 4v+i
  * and with dot = sum of q x over the block, dot0, dot1 over its halves, sum0, sum1 those of x
  * alone: NIBBLES, BYTES            8 half d, 8 half m;    w = d q + m WIDE_NIBBLES, WIDE_BYTES  8
@@ -38,13 +39,16 @@ enum {
 	QK_NARROW = 32, /* bytes of scales in a record */
 	QK_WIDE = 64,
 	QK_NIBBLES_BYTES = 4 * 32, /* of weights */
+	QK_FIVES_BYTES = 5 * 32,
 	QK_BYTES_BYTES = 8 * 32
 };
 
 enum qk_kind {
 	QK_NIBBLES,
+	QK_FIVES,
 	QK_BYTES,
 	QK_WIDE_NIBBLES,
+	QK_WIDE_FIVES,
 	QK_WIDE_BYTES,
 	QK_TWO_NIBBLES,
 	QK_TWO_BYTES,

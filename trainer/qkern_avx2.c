@@ -3,8 +3,9 @@
  * sums are exact, so both give the portable kernel's bits.
  *
  * Nibbles: unsigned 0..15 times signed 7-bit, pairs of pairs summed in 16 bits: 8 x 2 x 15 x 127 =
- * 30480 fits. Signed bytes: |x| times w with x's sign: 2 x 127 x 127 = 32258 fits; widened to 32
- * bits at once. TWO_BYTES: 2 x 2 x 63 x 127 = 32004 fits.
+ * 30480 fits. Fives: half of that, 4 x 2 x 31 x 127 = 31496. Signed bytes: |x| times w with x's
+ * sign: 2 x 127 x 127 = 32258 fits; widened to 32 bits at once. TWO_BYTES: 2 x 2 x 63 x 127 = 32004
+ * fits.
  */
 #include "trainer/qkern.h"
 
@@ -85,6 +86,21 @@ INLINE void unpack_nibbles(const uint8_t *at, __m256i w[8])
 
 		w[v] = _mm256_and_si256(both, low);
 		w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+	}
+}
+
+INLINE void unpack_fives(const uint8_t *at, __m256i w[8])
+{
+	const __m256i high = _mm256_loadu_si256((const __m256i *)(at + QK_NIBBLES_BYTES)),
+		      fifth = _mm256_set1_epi8(16);
+
+	unpack_nibbles(at, w);
+	UNROLL
+	for (int v = 0; v < 8; v++) {
+		__m256i moved =
+			v < 4 ? _mm256_slli_epi16(high, 4 - v) : _mm256_srli_epi16(high, v - 4);
+
+		w[v] = _mm256_or_si256(w[v], _mm256_and_si256(moved, fifth));
 	}
 }
 
@@ -199,14 +215,13 @@ INLINE void sum_blocks(const uint8_t *at, long header, long weights, load_fn *lo
 	}
 
 /* all kinds of a family, from its unpack and add functions; ${end} of the names */
+#define BOTH_WIDTHS(name, weights, unpack, add)                                                    \
+	KERNEL(name, QK_NARROW, weights, load_narrow, unpack, add)                                 \
+	KERNEL(wide_##name, QK_WIDE, weights, load_wide, unpack, add)
 #define KERNELS(end, unpack_signed)                                                                \
-	KERNEL(nibbles##end, QK_NARROW, QK_NIBBLES_BYTES, load_narrow, unpack_nibbles,             \
-		add_unsigned##end)                                                                 \
-	KERNEL(bytes##end, QK_NARROW, QK_BYTES_BYTES, load_narrow, unpack_signed, add_signed##end) \
-	KERNEL(wide_nibbles##end, QK_WIDE, QK_NIBBLES_BYTES, load_wide, unpack_nibbles,            \
-		add_unsigned##end)                                                                 \
-	KERNEL(wide_bytes##end, QK_WIDE, QK_BYTES_BYTES, load_wide, unpack_signed,                 \
-		add_signed##end)                                                                   \
+	BOTH_WIDTHS(nibbles##end, QK_NIBBLES_BYTES, unpack_nibbles, add_unsigned##end)             \
+	BOTH_WIDTHS(fives##end, QK_FIVES_BYTES, unpack_fives, add_fives##end)                      \
+	BOTH_WIDTHS(bytes##end, QK_BYTES_BYTES, unpack_signed, add_signed##end)                    \
 	KERNEL(two_nibbles##end, QK_WIDE, QK_NIBBLES_BYTES, load_two_nibbles, unpack_nibbles,      \
 		add_two_nibbles##end)                                                              \
 	KERNEL(two_bytes##end, QK_NARROW, QK_BYTES_BYTES, load_two_bytes, unpack_bytes,            \
@@ -230,6 +245,16 @@ INLINE __m256 add_unsigned(__m256 y, const __m256i w[8], const struct scales *sc
 		last = _mm256_add_epi16(pairs_of(w + 4, x.q + 16), pairs_of(w + 6, x.q + 24));
 
 	return accumulate_both(y, _mm256_madd_epi16(_mm256_add_epi16(first, last), ones()), sc, x);
+}
+
+INLINE __m256 add_fives(__m256 y, const __m256i w[8], const struct scales *sc, struct block x)
+{
+	__m256i first = _mm256_add_epi16(pairs_of(w, x.q), pairs_of(w + 2, x.q + 8)),
+		last = _mm256_add_epi16(pairs_of(w + 4, x.q + 16), pairs_of(w + 6, x.q + 24));
+
+	return accumulate_both(y,
+		_mm256_add_epi32(_mm256_madd_epi16(first, ones()), _mm256_madd_epi16(last, ones())),
+		sc, x);
 }
 
 INLINE __m256 add_signed(__m256 y, const __m256i w[8], const struct scales *sc, struct block x)
@@ -285,97 +310,7 @@ INLINE __m256 add_two_bytes(__m256 y, const __m256i w[8], const struct scales *s
 
 KERNELS(, unpack_bytes)
 
-/* 16 float weights of a row from column c */
-struct lanes {
-	__m256 low;
-	__m256 high;
-};
-
-typedef struct lanes load_row_fn(const uint8_t *row, long c);
-
-INLINE struct lanes load_f32(const uint8_t *row, long c)
-{
-	const float *at = (const float *)(const void *)(row + 4 * c);
-
-	return (struct lanes){_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)};
-}
-
-INLINE struct lanes load_f16(const uint8_t *row, long c)
-{
-	return (struct lanes){load_halves(row + 2 * c), load_halves(row + 2 * c + 16)};
-}
-
-INLINE __m256 load_brains(const uint8_t *at)
-{
-	__m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at));
-
-	return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
-}
-
-INLINE struct lanes load_bf16(const uint8_t *row, long c)
-{
-	return (struct lanes){load_brains(row + 2 * c), load_brains(row + 2 * c + 16)};
-}
-
-/* ${rows} x ${n} sums, few enough for the registers */
-INLINE void sum_lanes(load_row_fn *load, const uint8_t *w, size_t row_bytes, int rows,
-	const float *x, long cols, int n, float (*out)[QK_WIDTH])
-{
-	struct lanes y[4][2] = {0};
-	const long size = (long)row_bytes / cols;
-
-	for (long c = 0; c < cols; c += QK_LANES) {
-		UNROLL
-		for (int r = 0; r < rows; r++) {
-			const uint8_t *row = w + (size_t)r * row_bytes;
-			const struct lanes v = load(row, c);
-
-			if (n == 1) /* the next rows, for which the processor does not guess */
-				_mm_prefetch(
-					row + (size_t)rows * row_bytes + size * c, _MM_HINT_T0);
-			UNROLL
-			for (int k = 0; k < n; k++) {
-				const float *at = x + k * cols + c;
-
-				y[r][k].low =
-					_mm256_fmadd_ps(v.low, _mm256_loadu_ps(at), y[r][k].low);
-				y[r][k].high = _mm256_fmadd_ps(
-					v.high, _mm256_loadu_ps(at + 8), y[r][k].high);
-			}
-		}
-	}
-	UNROLL
-	for (int i = 0; i < rows * n; i++)
-		out[i % n][i / n] =
-			SUM8((vec)_mm256_add_ps(y[i / n][i % n].low, y[i / n][i % n].high));
-}
-
-INLINE void sum_rows(load_row_fn *load, const uint8_t *w, size_t row_bytes, int rows, int step,
-	const float *x, long cols, int n, float (*out)[QK_WIDTH])
-{
-	int r = 0;
-
-	for (; r + step <= rows; r += step, w += (size_t)step * row_bytes)
-		sum_lanes(load, w, row_bytes, step, x, cols, n, (float(*)[QK_WIDTH])(out[0] + r));
-	for (; r < rows; r++, w += row_bytes)
-		sum_lanes(load, w, row_bytes, 1, x, cols, n, (float(*)[QK_WIDTH])(out[0] + r));
-}
-
-/* two tokens at a time with two rows, one with four */
-#define FLOATS(name, load)                                                                         \
-	static void name(const uint8_t *group, size_t group_bytes, int rows,                       \
-		const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])            \
-	{                                                                                          \
-		const float *at = x->x + t * x->cols;                                              \
-		int k = 0;                                                                         \
-                                                                                                   \
-		for (; k + 2 <= n; k += 2)                                                         \
-			sum_rows(load, group, group_bytes / QK_ROWS, rows, 2, at + k * x->cols,    \
-				x->cols, 2, out + k);                                              \
-		if (k < n)                                                                         \
-			sum_rows(load, group, group_bytes / QK_ROWS, rows, 4, at + k * x->cols,    \
-				x->cols, 1, out + k);                                              \
-	}
+#include "trainer/qkern_avx2_rows.h"
 
 FLOATS(floats, load_f32)
 FLOATS(halves, load_f16)
@@ -448,6 +383,7 @@ INLINE __m256 add_two_bytes_vnni(
 	return finish_bytes(y, dot_two_vnni(w, sc, x), sc, x);
 }
 
+#define add_fives_vnni add_unsigned_vnni
 KERNELS(_vnni, unpack_flipped)
 
 #pragma GCC pop_options

@@ -89,6 +89,20 @@ INLINE void unpack_nibbles(const uint8_t *at, size_t next, __m512i w[8])
 	}
 }
 
+INLINE void unpack_fives(const uint8_t *at, size_t next, __m512i w[8])
+{
+	const __m512i high = load_both(at + QK_NIBBLES_BYTES, next), fifth = _mm512_set1_epi8(16);
+
+	unpack_nibbles(at, next, w);
+	UNROLL
+	for (int v = 0; v < 8; v++) {
+		__m512i moved =
+			v < 4 ? _mm512_slli_epi16(high, 4 - v) : _mm512_srli_epi16(high, v - 4);
+
+		w[v] = _mm512_or_si512(w[v], _mm512_and_si512(moved, fifth));
+	}
+}
+
 INLINE void unpack_bytes(const uint8_t *at, size_t next, __m512i w[8])
 {
 	UNROLL
@@ -249,8 +263,10 @@ INLINE void sum_blocks(const uint8_t *at, size_t next, long header, long weights
 	}
 
 KERNEL(nibbles, QK_NARROW, QK_NIBBLES_BYTES, load_narrow, unpack_nibbles, add_unsigned)
+KERNEL(fives, QK_NARROW, QK_FIVES_BYTES, load_narrow, unpack_fives, add_unsigned)
 KERNEL(bytes, QK_NARROW, QK_BYTES_BYTES, load_narrow, unpack_flipped, add_signed)
 KERNEL(wide_nibbles, QK_WIDE, QK_NIBBLES_BYTES, load_wide, unpack_nibbles, add_unsigned)
+KERNEL(wide_fives, QK_WIDE, QK_FIVES_BYTES, load_wide, unpack_fives, add_unsigned)
 KERNEL(wide_bytes, QK_WIDE, QK_BYTES_BYTES, load_wide, unpack_flipped, add_signed)
 KERNEL(two_nibbles, QK_WIDE, QK_NIBBLES_BYTES, load_two_nibbles, unpack_nibbles, add_two_nibbles)
 KERNEL(two_bytes, QK_NARROW, QK_BYTES_BYTES, load_two_bytes, unpack_bytes, add_two_bytes)

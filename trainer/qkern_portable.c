@@ -32,16 +32,30 @@ INLINE bool is_nibbles(enum qk_kind kind)
 	return kind == QK_NIBBLES || kind == QK_WIDE_NIBBLES || kind == QK_TWO_NIBBLES;
 }
 
+INLINE bool is_fives(enum qk_kind kind)
+{
+	return kind == QK_FIVES || kind == QK_WIDE_FIVES;
+}
+
 INLINE long scale_bytes(enum qk_kind kind)
 {
-	return kind == QK_NIBBLES || kind == QK_BYTES || kind == QK_TWO_BYTES ? QK_NARROW : QK_WIDE;
+	return kind == QK_NIBBLES || kind == QK_FIVES || kind == QK_BYTES || kind == QK_TWO_BYTES
+		       ? QK_NARROW
+		       : QK_WIDE;
+}
+
+INLINE long weight_bytes(enum qk_kind kind)
+{
+	return is_nibbles(kind) ? QK_NIBBLES_BYTES
+	       : is_fives(kind) ? QK_FIVES_BYTES
+				: QK_BYTES_BYTES;
 }
 
 INLINE struct scales load_scales(enum qk_kind kind, const uint8_t *at, int r)
 {
 	struct scales sc = {0};
 
-	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_BYTES) {
+	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_FIVES || kind == QK_WIDE_BYTES) {
 		memcpy(&sc.d, at + 4 * r, sizeof(sc.d));
 		memcpy(&sc.m, at + 32 + 4 * r, sizeof(sc.m));
 		return sc;
@@ -69,6 +83,11 @@ INLINE void dot_halves(enum qk_kind kind, const uint8_t *at, int r, const int8_t
 		if (is_nibbles(kind)) {
 			dot[0] += (*w & 15) * q[i];
 			dot[1] += (*w >> 4) * q[i + 16];
+		} else if (is_fives(kind)) {
+			const uint8_t high = at[QK_NIBBLES_BYTES + r * 4 + i % 4];
+
+			dot[0] += ((*w & 15) | (high >> i / 4 & 1) << 4) * q[i];
+			dot[1] += (*w >> 4 | (high >> (4 + i / 4) & 1) << 4) * q[i + 16];
 		} else {
 			dot[0] += (int8_t)w[0] * q[i];
 			dot[1] += (int8_t)w[128] * q[i + 16];
@@ -94,8 +113,7 @@ INLINE float accumulate(enum qk_kind kind, const int32_t dot[2], struct scales s
 INLINE void sum_blocks(enum qk_kind kind, const uint8_t *group, size_t group_bytes, int rows,
 	const struct qk_rows *x, long t, int n, float out[QK_TOKENS][QK_WIDTH])
 {
-	const long header = scale_bytes(kind),
-		   record = header + (is_nibbles(kind) ? QK_NIBBLES_BYTES : QK_BYTES_BYTES);
+	const long header = scale_bytes(kind), record = header + weight_bytes(kind);
 
 	for (int i = 0; i < n * rows; i++) {
 		const int k = i / rows, r = i % rows;
@@ -123,8 +141,10 @@ INLINE void sum_blocks(enum qk_kind kind, const uint8_t *group, size_t group_byt
 	}
 
 KERNEL(nibbles, QK_NIBBLES)
+KERNEL(fives, QK_FIVES)
 KERNEL(bytes, QK_BYTES)
 KERNEL(wide_nibbles, QK_WIDE_NIBBLES)
+KERNEL(wide_fives, QK_WIDE_FIVES)
 KERNEL(wide_bytes, QK_WIDE_BYTES)
 KERNEL(two_nibbles, QK_TWO_NIBBLES)
 KERNEL(two_bytes, QK_TWO_BYTES)

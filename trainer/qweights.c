@@ -34,13 +34,13 @@ static uint16_t load16(const uint8_t *at)
 	return h;
 }
 
-/* -8 times a half, exact; false when it leaves the range */
-static bool times_minus_8(uint16_t h, uint16_t *out)
+/* -2^n times a half, exact; false when it leaves the range */
+static bool times_minus(int n, uint16_t h, uint16_t *out)
 {
 	uint16_t sign = (uint16_t)((h & 0x8000) ^ 0x8000);
 
 	h &= 0x7fff;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < n; i++) {
 		if (h >= 0x7800) /* the next would be infinity, or is already */
 			return false;
 		h = (uint16_t)(h < 0x400 ? h << 1 : h + 0x400);
@@ -70,10 +70,10 @@ static void iq4_nibbles(const uint8_t *at, int8_t *q)
 	}
 }
 
-static void add_fifth_bits(const uint8_t *at, int8_t *q, int offset)
+static void add_fifth_bits(const uint8_t *at, int8_t *q)
 {
 	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)(q[i] + ((at[i / 8] >> i % 8 & 1) << 4) - offset);
+		q[i] = (int8_t)(q[i] + ((at[i / 8] >> i % 8 & 1) << 4));
 }
 
 /* false: no packed form */
@@ -84,19 +84,19 @@ static bool read_block(enum tensor_type type, const uint8_t *at, struct block *b
 	switch (type) {
 	case TENSOR_Q4_0:
 		nibbles(at + 2, bk->q);
-		return times_minus_8(bk->d, &bk->m);
+		return times_minus(3, bk->d, &bk->m);
 	case TENSOR_Q4_1:
 		bk->m = load16(at + 2);
 		nibbles(at + 4, bk->q);
 		return true;
 	case TENSOR_Q5_0:
 		nibbles(at + 6, bk->q);
-		add_fifth_bits(at + 2, bk->q, 16);
-		return true;
+		add_fifth_bits(at + 2, bk->q);
+		return times_minus(4, bk->d, &bk->m);
 	case TENSOR_Q5_1:
 		bk->m = load16(at + 2);
 		nibbles(at + 8, bk->q);
-		add_fifth_bits(at + 4, bk->q, 0);
+		add_fifth_bits(at + 4, bk->q);
 		return true;
 	case TENSOR_IQ4_NL:
 		iq4_nibbles(at + 2, bk->q);
@@ -205,7 +205,7 @@ static void read_super(enum tensor_type type, const uint8_t *at, int b, struct b
 
 static void put_scales(enum qk_kind kind, uint8_t *record, int r, const struct block *bk)
 {
-	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_BYTES) {
+	if (kind == QK_WIDE_NIBBLES || kind == QK_WIDE_FIVES || kind == QK_WIDE_BYTES) {
 		memcpy(record + 4 * r, &bk->wide_d, 4);
 		memcpy(record + 32 + 4 * r, &bk->wide_m, 4);
 		return;
@@ -224,12 +224,19 @@ static void put_scales(enum qk_kind kind, uint8_t *record, int r, const struct b
 
 static void put_weights(int bytes, uint8_t *to, const struct block *bk)
 {
-	if (bytes == QK_NIBBLES_BYTES) {
-		for (int i = 0; i < 16; i++)
-			to[i / 4 * 32 + i % 4] = (uint8_t)(bk->q[i] | bk->q[i + 16] << 4);
-	} else {
+	if (bytes == QK_BYTES_BYTES) {
 		for (int i = 0; i < QK_BLOCK; i++)
 			to[i / 4 * 32 + i % 4] = (uint8_t)bk->q[i];
+		return;
+	}
+	for (int i = 0; i < 16; i++)
+		to[i / 4 * 32 + i % 4] = (uint8_t)((bk->q[i] & 15) | bk->q[i + 16] << 4);
+	for (int i = 0; bytes == QK_FIVES_BYTES && i < 4; i++) {
+		int high = 0;
+
+		for (int v = 0; v < 8; v++)
+			high |= (bk->q[4 * v + i] >> 4 & 1) << v;
+		to[QK_NIBBLES_BYTES + i] = (uint8_t)high;
 	}
 }
 
@@ -244,13 +251,13 @@ static const struct form nothing,
 	forms[] = {
 		[TENSOR_Q4_0] = {QK_NIBBLES, QK_NARROW, QK_NIBBLES_BYTES},
 		[TENSOR_Q4_1] = {QK_NIBBLES, QK_NARROW, QK_NIBBLES_BYTES},
-		[TENSOR_Q5_0] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
-		[TENSOR_Q5_1] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
+		[TENSOR_Q5_0] = {QK_FIVES, QK_NARROW, QK_FIVES_BYTES},
+		[TENSOR_Q5_1] = {QK_FIVES, QK_NARROW, QK_FIVES_BYTES},
 		[TENSOR_Q8_0] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
 		[TENSOR_Q2_K] = {QK_TWO_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
 		[TENSOR_Q3_K] = {QK_TWO_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
 		[TENSOR_Q4_K] = {QK_WIDE_NIBBLES, QK_WIDE, QK_NIBBLES_BYTES},
-		[TENSOR_Q5_K] = {QK_WIDE_BYTES, QK_WIDE, QK_BYTES_BYTES},
+		[TENSOR_Q5_K] = {QK_WIDE_FIVES, QK_WIDE, QK_FIVES_BYTES},
 		[TENSOR_Q6_K] = {QK_TWO_BYTES, QK_NARROW, QK_BYTES_BYTES},
 		[TENSOR_IQ4_NL] = {QK_BYTES, QK_NARROW, QK_BYTES_BYTES},
 		[TENSOR_IQ4_XS] = {QK_WIDE_BYTES, QK_WIDE, QK_BYTES_BYTES},

@@ -1,6 +1,7 @@
 /*
  * qweights - a weight matrix repacked for the kernels of qkern.h, the same values as in the file:
- * Q4_0, Q4_1, Q4_K, Q2_K, Q3_K as nibbles, all other quantised types as bytes.
+ * Q4_0, Q4_1, Q4_K, Q2_K, Q3_K as nibbles, Q5_0, Q5_1, Q5_K with a fifth bit, all other quantised
+ * types as bytes.
  */
 #ifndef KOLM_QWEIGHTS_H
 #define KOLM_QWEIGHTS_H
