@@ -14,8 +14,8 @@
 #include "trainer/quant.h"
 
 enum {
-	PANEL_FLOATS = 96 * 320, /* one packed panel, on the stack of its thread */
-	DEPTH_MAX = 288,
+	PANEL_FLOATS = 96 * 576, /* one packed panel, on the stack of its thread */
+	DEPTH_MAX = 576,
 	ROWS_BLOCK = 96,    /* rows of x that stay in cache while the strips pass */
 	ROWS_AHEAD = 4,	    /* rows of W asked for before they are unpacked */
 	COLUMNS_AHEAD = 16, /* the same where only a few columns of each are */

@@ -180,7 +180,8 @@ static AVX512 void pack_rows(
 			memset(row[j] + have, 0, (size_t)(steps * STEP - have) * sizeof(float));
 			if (!have)
 				continue;
-			gemm_row_ahead(p, c0 + s + j + AHEAD, k, depth);
+			if (depth < p->sum) /* else it lies right behind this one */
+				gemm_row_ahead(p, c0 + s + j + AHEAD, k, depth);
 			gemm_unpack(p->kn, p->w, c0 + s + j, k, depth, row[j]);
 		}
 		for (long l = 0; l < steps; l++, panel += t->pieces * PLANE)
