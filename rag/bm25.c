@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "mode.h"
+
 /*
  * x = 2^k * (1 + f) with sqrt(2)/2 < 1 + f < sqrt(2); with s = f / (2 + f),
  *   log(1 + f) = f - f*f/2 + s*(f*f/2 + R(s*s))
@@ -75,4 +77,10 @@ double rag_weight(const struct rag_bm25 *bm, double idf, uint32_t tf, uint32_t l
 	double denom = (double)tf + rag_norm(bm, len);
 
 	return idf * ((double)tf * (bm->k1 + 1)) / denom;
+}
+
+void rag_mode_bm25(struct rag_mode *out)
+{
+	*out = (struct rag_mode){
+		.analyser = "rag-bm25-1", .spec = "rag-bm25-1", .k1 = RAG_K1, .b = RAG_B};
 }

@@ -371,9 +371,8 @@ int rag_compat(struct rag_index *ix, const char *text, size_t len, struct err *e
 	root.text = text + strspn(text, " \t\r\n");
 	root.len = len - (size_t)(root.text - text);
 	ix->is_live = true;
-	rc = rag_mode_find(NULL, NULL, &mode, err);
-	if (rc == 0)
-		rc = read_head(&src, root, err);
+	rag_mode_bm25(&mode);
+	rc = read_head(&src, root, err);
 	mode.k1 = src.bm.k1;
 	mode.b = src.bm.b;
 	if (rc == 0)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bm25.h"
 #include "mode_kolm2.h"
 
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err)
@@ -17,8 +16,7 @@ int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, stru
 			err_quote(quoted, name, strlen(name)));
 	if (lang)
 		return err_set(err, EINVAL, "mode rag-bm25-1 has no languages");
-	*out = (struct rag_mode){
-		.analyser = "rag-bm25-1", .spec = "rag-bm25-1", .k1 = RAG_K1, .b = RAG_B};
+	rag_mode_bm25(out);
 	return 0;
 }
 

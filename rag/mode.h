@@ -58,6 +58,10 @@ struct rag_mode {
 		size_t len, const struct rag_sink *sink);
 };
 
+/* rag_mode_bm25(out): rag-bm25-1. In bm25.c: who only reads indexes links nothing of what reads
+ * documents. */
+void rag_mode_bm25(struct rag_mode *out);
+
 /* rag_mode_find(name, lang, out, err): ${name} NULL or "rag-bm25-1", or "kolm-2"; ${lang} NULL:
  * the mode's default. -EINVAL names the modes or languages there are. */
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err);
