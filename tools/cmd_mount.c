@@ -147,11 +147,19 @@ int cmd_umount(struct cli *c, struct err *err)
 
 int cmd_log_verify(struct cli *c, struct err *err)
 {
+	struct log_checkpoint end;
 	uint64_t lines;
-	int rc = log_verify(kolm_store(c->k), &lines, err);
+	int rc = log_verify_signed(kolm_store(c->k), &lines, &end, err);
 
-	if (rc == 0)
-		printf("ok %llu line%s, the chain holds\n", (unsigned long long)lines,
-			lines == 1 ? "" : "s");
-	return rc;
+	if (rc < 0)
+		return rc;
+	printf("ok %llu line%s, the chain holds\n", (unsigned long long)lines,
+		lines == 1 ? "" : "s");
+	if (end.who[0] != '\0')
+		printf("   its end, line %llu, is signed: %s\n", (unsigned long long)end.seq,
+			end.who);
+	else if (lines > 0)
+		printf("   its end is not signed%s: lines cut off there might not be missed\n",
+			end.seq == 0 ? " or noted" : "");
+	return 0;
 }

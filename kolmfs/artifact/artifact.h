@@ -189,6 +189,16 @@ int keys_public(const struct artifact_keys *keys, char fingerprint[FINGERPRINT_B
 /* key_fingerprint(pem, out): of somebody's public key; false when it is none. */
 bool key_fingerprint(const char *pem, char out[FINGERPRINT_BYTES]);
 
+/*
+ * stamp_make(storefd, text, len, out): ${text} signed by this store: its Ed25519 key, else the
+ * secret of its config.json; "-" where it has neither. stamp_check(): 1 it is, and ${who} says by
+ * what; 0 "-"; -EKEYREJECTED it is not, or by somebody else.
+ */
+enum { STAMP_TEXT_BYTES = 300 };
+void stamp_make(int storefd, const char *text, size_t len, char out[STAMP_TEXT_BYTES]);
+int stamp_check(int storefd, const char *stamp, const char *text, size_t len, char who[80],
+	struct err *err);
+
 struct trusted_key {
 	char fingerprint[FINGERPRINT_BYTES];
 	char name[TRUSTED_NAME_BYTES];

@@ -73,7 +73,7 @@ static void pem_write(const char *label, const unsigned char *head, size_t n,
 	sodium_memzero(text, sizeof(text));
 }
 
-static void fingerprint_of(const unsigned char public[RAW_BYTES], char out[FINGERPRINT_BYTES])
+void ed25519_fingerprint(const unsigned char public[RAW_BYTES], char out[FINGERPRINT_BYTES])
 {
 	unsigned char der[SPKI_HEAD + RAW_BYTES];
 	char hex[HASH_HEX_BYTES];
@@ -95,7 +95,7 @@ static int key_from_pem(
 			err, EBADMSG, "%s is not an Ed25519 private key (PKCS#8 PEM)", where);
 	crypto_sign_seed_keypair(key->public, key->secret, seed);
 	sodium_memzero(seed, sizeof(seed));
-	fingerprint_of(key->public, key->fingerprint);
+	ed25519_fingerprint(key->public, key->fingerprint);
 	return 1;
 }
 
@@ -174,6 +174,18 @@ static int key_from_store(const char *dir, bool create, struct ed25519_key *key,
 	}
 	close(dirfd);
 	return rc;
+}
+
+int ed25519_of_store(int storefd, const char *fingerprint, struct ed25519_key *key, struct err *err)
+{
+	char name[64] = "signing-key.pem";
+	int rc;
+
+	memset(key, 0, sizeof(*key));
+	if (fingerprint != NULL)
+		snprintf(name, sizeof(name), "signing-key.%.8s.pem", fingerprint);
+	rc = key_from_file(storefd, name, key, err);
+	return rc < 0 ? rc : 0;
 }
 
 int ed25519_load(
@@ -273,7 +285,7 @@ bool key_fingerprint(const char *pem, char out[FINGERPRINT_BYTES])
 
 	if (!pem_read(pem, "PUBLIC KEY", spki_head, SPKI_HEAD, public))
 		return false;
-	fingerprint_of(public, out);
+	ed25519_fingerprint(public, out);
 	return true;
 }
 
@@ -320,7 +332,7 @@ int ed25519_check(struct json_slice block, const char *message, size_t len,
 		rc = err_set(
 			err, EKEYREJECTED, "Ed25519 signature: 64 bytes in base64url expected");
 	} else {
-		fingerprint_of(public, real);
+		ed25519_fingerprint(public, real);
 		if (print == NULL || strcmp(print, real) != 0)
 			rc = err_set(err, EKEYREJECTED,
 				"Ed25519 signature: key_fingerprint is not that of the key, %s",

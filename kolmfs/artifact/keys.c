@@ -97,6 +97,11 @@ static int secret_from_config(int storefd, bool create, struct artifact_keys *ou
 	return rc;
 }
 
+int secret_of_store(int storefd, struct artifact_keys *out, struct err *err)
+{
+	return secret_from_config(storefd, false, out, err);
+}
+
 int artifact_keys_load(int storefd, const char *store_path, bool create, struct artifact_keys *out,
 	struct err *err)
 {

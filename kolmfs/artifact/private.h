@@ -127,6 +127,13 @@ struct ed25519_key {
 	unsigned char secret[64], public[32];
 	char fingerprint[FINGERPRINT_BYTES];
 };
+/* ed25519_of_store(storefd, fingerprint, key, err): the store's own key (NULL), or one it had
+ * before; whatever the environment says. -ENOENT none. */
+int ed25519_of_store(
+	int storefd, const char *fingerprint, struct ed25519_key *key, struct err *err);
+void ed25519_fingerprint(const unsigned char public[32], char out[FINGERPRINT_BYTES]);
+/* secret_of_store(storefd, out, err): local_receipt_secret of config.json; "" none */
+int secret_of_store(int storefd, struct artifact_keys *out, struct err *err);
 /* ed25519_load(keys, create, key, err): 1 with a key, 0 when switched off (or none and not
  * ${create}). */
 int ed25519_load(

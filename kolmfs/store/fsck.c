@@ -124,9 +124,14 @@ static void check_runs(struct fsck *f)
 static void check_log(struct fsck *f)
 {
 	struct err why = ERR_NONE;
-	uint64_t lines;
+	struct log_checkpoint end;
+	uint64_t lines = 0;
 
-	f->chain_holds = log_verify(f->st, &lines, &why) == 0;
+	f->chain_holds = log_verify_signed(f->st, &lines, &end, &why) == 0;
+	if (f->chain_holds && lines > 0 && end.seq == 0)
+		fsck_tell(f, FSCK_NOTE, "logs/.tune.tip",
+			"the end of the audit log is not noted: lines cut off there would not be "
+			"missed; the next line notes it");
 	/* which of the lines is the true one nobody can know: it is for a person */
 	if (!f->chain_holds)
 		fsck_tell(f, FSCK_DAMAGED, "logs/tune.jsonl", "%.400s", why.text);

@@ -3,7 +3,8 @@
  *
  * Beside tune.jsonl lies .tune.tip: which line was the last one, where it stands and its hash. It
  * is written after the line is durable and never before, so the log may be ahead of it but not
- * behind: a log that is shorter, or holds another line there, was cut or replaced.
+ * behind: a log that is shorter, or holds another line there, was cut or replaced. It bears the
+ * store's signature, so that whoever cuts the log cannot write another one without its key.
  */
 #include "store/private.h"
 
@@ -28,32 +29,44 @@ void tip_read(const struct store *st, struct tip *tip)
 	struct buf text = BUF_INIT;
 	char sha[HASH_HEX_BYTES];
 
-	*tip = (struct tip){.sha = EMPTY_SHA};
+	*tip = (struct tip){.sha = EMPTY_SHA, .stamp = "-"};
 	/* torn by a power cut: as if there were none; the chain itself is still checked by
 	 * log_verify() */
-	if (read_file(st->logs, TIP_NAME, 512, &text, NULL) == 0 &&
-		sscanf(buf_str(&text), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %64[0-9a-f] ok",
-			&tip->seq, &tip->start, &tip->end, sha) == 4 &&
+	if (read_file(st->logs, TIP_NAME, 1024, &text, NULL) == 0 &&
+		sscanf(buf_str(&text), "%" SCNu64 " %" SCNu64 " %" SCNu64 " %64[0-9a-f] %299s",
+			&tip->seq, &tip->start, &tip->end, sha, tip->stamp) == 5 &&
 		strlen(sha) == 64 &&
 		(tip->start < tip->end || (tip->start == 0 && tip->end == 0 && tip->seq > 0)) &&
 		strstr(buf_str(&text), " ok\n") != NULL)
 		memcpy(tip->sha, sha, sizeof(sha));
 	else
-		*tip = (struct tip){.sha = EMPTY_SHA};
+		*tip = (struct tip){.sha = EMPTY_SHA, .stamp = "-"};
+	if (strcmp(tip->stamp, "ok") == 0) /* of a version that did not sign */
+		(void)snprintf(tip->stamp, sizeof(tip->stamp), "-");
 	buf_release(&text);
+}
+
+size_t tip_text(const struct tip *tip, char out[TIP_TEXT_BYTES])
+{
+	return (size_t)snprintf(out, TIP_TEXT_BYTES, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %s",
+		tip->seq, tip->start, tip->end, tip->sha);
 }
 
 /* not fsynced: an old tip is as true as a new one, only weaker */
 static void tip_write(const struct store *st, const struct tip *tip)
 {
-	char text[256];
-	int n = snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu64 " %s ok\n",
-		tip->seq, tip->start, tip->end, tip->sha);
-	int fd = openat(st->logs, TIP_NAME, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	char text[TIP_TEXT_BYTES], stamp[STAMP_TEXT_BYTES],
+		line[TIP_TEXT_BYTES + STAMP_TEXT_BYTES + 8];
+	size_t len = tip_text(tip, text);
+	int n, fd;
+
+	stamp_make(st->dir, text, len, stamp);
+	n = snprintf(line, sizeof(line), "%s %s ok\n", text, stamp);
+	fd = openat(st->logs, TIP_NAME, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return;
-	if (pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n) < 0)
+	if (pwrite(fd, line, (size_t)n, 0) != n || ftruncate(fd, n) < 0)
 		(void)unlinkat(st->logs, TIP_NAME, 0);
 	close(fd);
 }

@@ -37,6 +37,16 @@ int log_slug_back(
  * -EKEYREJECTED "chain breaks at line N" (K16). */
 int log_verify(const struct store *st, uint64_t *lines, struct err *err);
 
+/* the last line that was noted down apart from the log, so that a cut-off tail is seen */
+struct log_checkpoint {
+	uint64_t seq; /* 0 none */
+	char who[80]; /* "ed25519 FINGERPRINT", "hmac-sha256": what signed it; "" nothing */
+};
+/* log_verify_signed(): the same, and what stands at the end. -EKEYREJECTED also when it is signed
+ * by a key that is not this store's. */
+int log_verify_signed(
+	const struct store *st, uint64_t *lines, struct log_checkpoint *end, struct err *err);
+
 /* runs_append(st, line, len, err): one JSON line to logs/runs.jsonl (healed tail, one write, no
  * fsync). */
 int runs_append(const struct store *st, const char *line, size_t len, struct err *err);

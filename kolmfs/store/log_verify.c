@@ -109,7 +109,31 @@ static int check_parts(const struct store *st, struct chain *c, struct err *err)
 	return rc;
 }
 
+/* who signed the tip: 1, 0 nobody */
+static int check_stamp(const struct store *st, struct chain *c, char who[80], struct err *err)
+{
+	char text[TIP_TEXT_BYTES];
+	struct err why = ERR_NONE;
+	size_t len = tip_text(&c->tip, text);
+	int rc = c->tip.seq == 0 ? 0 : stamp_check(st->dir, c->tip.stamp, text, len, who, &why);
+
+	if (rc < 0)
+		return err_set(
+			err, -rc, "the end of the chain cannot be believed: %.300s", why.text);
+	if (rc == 0)
+		who[0] = '\0';
+	return rc;
+}
+
 int log_verify(const struct store *st, uint64_t *lines, struct err *err)
+{
+	struct log_checkpoint end;
+
+	return log_verify_signed(st, lines, &end, err);
+}
+
+int log_verify_signed(
+	const struct store *st, uint64_t *lines, struct log_checkpoint *end, struct err *err)
 {
 	struct chain c = {.last = EMPTY_SHA};
 	int lock, fd, rc;
@@ -119,7 +143,10 @@ int log_verify(const struct store *st, uint64_t *lines, struct err *err)
 		return rc;
 	tip_read(st, &c.tip);
 	c.has_tip = c.tip.seq == 0;
-	rc = check_parts(st, &c, err);
+	end->seq = c.tip.seq;
+	rc = check_stamp(st, &c, end->who, err);
+	if (rc >= 0)
+		rc = check_parts(st, &c, err);
 	if (rc == 0) {
 		rc = fd = log_open(st, err);
 		if (fd >= 0) {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "artifact/artifact.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -95,7 +96,11 @@ struct tip {
 	uint64_t seq;
 	uint64_t start, end; /* its place in tune.jsonl, with its line feed */
 	char sha[HASH_HEX_BYTES];
+	char stamp[STAMP_TEXT_BYTES]; /* the store's signature of the above, "-" none */
 };
+/* tip_text(tip, out): what is signed */
+enum { TIP_TEXT_BYTES = 160 };
+size_t tip_text(const struct tip *tip, char out[TIP_TEXT_BYTES]);
 void tip_read(const struct store *st, struct tip *tip);
 /* log_lock(st, fd, err): freed by close(*fd) */
 int log_lock(const struct store *st, int *fd, struct err *err);

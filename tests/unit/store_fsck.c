@@ -334,6 +334,23 @@ Test(fsck, counts_of_dropped_rows)
 	rig_close(&r);
 }
 
+Test(fsck, the_end_of_the_log)
+{
+	struct log_entry entry = {.event = "e", .slug = "demo"};
+	struct rig r;
+
+	rig_open(&r);
+	works(log_append(&r.st, &entry, &r.err));
+	clean(&r);
+	cr_assert_eq(unlinkat(r.st.logs, ".tune.tip", 0), 0);
+	says(&r, false, "note logs/.tune.tip: the end of the audit log is not noted", false);
+	works(log_append(&r.st, &entry, &r.err));
+	clean(&r);
+	put_text(r.st.logs, ".tune.tip", "2 0 0 " EMPTY_SHA " ed25519:00 ok\n");
+	says(&r, true, "damaged logs/tune.jsonl: the end of the chain cannot be believed", true);
+	rig_close(&r);
+}
+
 Test(fsck, logs_that_turned_over)
 {
 	static const char run[] = "{\"command\":\"run\"}";

@@ -190,6 +190,126 @@ Test(log, many_processes)
 	rig_close(&r);
 }
 
+/* ---- the checkpoint ---- */
+
+static void signed_by(struct rig *r, const char *who, uint64_t seq)
+{
+	struct log_checkpoint end;
+
+	cr_expect_eq(log_verify_signed(&r->st, NULL, &end, &r->err), 0, "%s", r->err.text);
+	cr_expect_eq(strncmp(end.who, who, strlen(who)), 0, "\"%s\"", end.who);
+	cr_expect_eq(end.who[0] == '\0', who[0] == '\0');
+	cr_expect_eq(end.seq, seq);
+}
+
+/* cut a line off, and note the end as it is then, as somebody without the key can */
+static void cut_and_note(struct rig *r, const char *stamp)
+{
+	struct buf text = get(r->st.logs, "tune.jsonl");
+	char sha[HASH_HEX_BYTES], tip[500];
+	char *last, *before;
+
+	text.data[text.len - 1] = '\0';
+	last = strrchr(text.data, '\n');
+	*last = '\0';
+	before = strrchr(text.data, '\n') + 1;
+	sha256_hex(before, (size_t)(last - before), sha);
+	(void)snprintf(tip, sizeof(tip), "2 %zu %zu %s %s ok\n", (size_t)(before - text.data),
+		(size_t)(last - text.data) + 1, sha, stamp);
+	*last = '\n';
+	put(r->st.logs, "tune.jsonl", text.data, (size_t)(last - text.data) + 1);
+	put_text(r->st.logs, ".tune.tip", tip);
+	buf_release(&text);
+}
+
+Test(log, the_checkpoint_is_signed)
+{
+	struct artifact_keys keys = {.secret = ""};
+	char fingerprint[FINGERPRINT_BYTES], who[80];
+	struct rig r;
+
+	rig_open(&r);
+	say(&r, "e", 1);
+	signed_by(&r, "", 1);
+	put_text(r.st.dir, "config.json", "{\"local_receipt_secret\":\"one\"}");
+	say(&r, "e", 2);
+	signed_by(&r, "hmac-sha256", 2);
+	put_text(r.st.dir, "config.json", "{\"local_receipt_secret\":\"two\"}");
+	fails(log_verify(&r.st, NULL, &r.err), EKEYREJECTED, "another text or another secret");
+	(void)snprintf(keys.key_dir, sizeof(keys.key_dir), "%s", r.path);
+	works(keys_generate(&keys, false, fingerprint, &r.err));
+	say(&r, "e", 3);
+	(void)snprintf(who, sizeof(who), "ed25519 %s", fingerprint);
+	signed_by(&r, who, 3);
+	/* a key that was replaced is still the store's */
+	works(keys_generate(&keys, true, fingerprint, &r.err));
+	signed_by(&r, who, 3);
+	say(&r, "e", 4);
+	(void)snprintf(who, sizeof(who), "ed25519 %s", fingerprint);
+	signed_by(&r, who, 4);
+	rig_close(&r);
+}
+
+Test(log, a_cut_tail_is_not_noted_away_without_the_key)
+{
+	struct artifact_keys keys = {.secret = ""};
+	char fingerprint[FINGERPRINT_BYTES], forged[STAMP_TEXT_BYTES];
+	struct rig r, other;
+
+	rig_open(&r);
+	rig_open(&other);
+	(void)snprintf(keys.key_dir, sizeof(keys.key_dir), "%s", r.path);
+	works(keys_generate(&keys, false, fingerprint, &r.err));
+	(void)snprintf(keys.key_dir, sizeof(keys.key_dir), "%s", other.path);
+	works(keys_generate(&keys, false, fingerprint, &r.err));
+	for (int i = 1; i <= 3; i++)
+		say(&r, "e", i);
+	struct buf log = get(r.st.logs, "tune.jsonl"), tip = get(r.st.logs, ".tune.tip");
+
+	/* with the signature of the line that was the last */
+	cut_and_note(&r, strstr(buf_str(&tip), "ed25519:"));
+	fails(log_verify(&r.st, NULL, &r.err), EKEYREJECTED, "the signature is of another text");
+	/* with another store's key */
+	put(r.st.logs, "tune.jsonl", log.data, log.len);
+	stamp_make(other.st.dir, "x", 1, forged);
+	cut_and_note(&r, forged);
+	fails(log_verify(&r.st, NULL, &r.err), EKEYREJECTED, "its key is none of the store's");
+	put(r.st.logs, "tune.jsonl", log.data, log.len);
+	cut_and_note(&r, "ed25519:00");
+	fails(log_verify(&r.st, NULL, &r.err), EKEYREJECTED, "it is cut or changed");
+	/* each character of the note, and the cut alone */
+	put(r.st.logs, "tune.jsonl", log.data, log.len);
+	for (size_t i = 0; i < strcspn(buf_str(&tip), ":") + 100; i++) {
+		char was = tip.data[i];
+
+		tip.data[i] = was == '7' ? '8' : '7';
+		put(r.st.logs, ".tune.tip", tip.data, tip.len);
+		if (log_verify(&r.st, NULL, &r.err) == 0) { /* as if nothing were noted */
+			struct log_checkpoint end;
+
+			works(log_verify_signed(&r.st, NULL, &end, &r.err));
+			cr_expect_eq(end.who[0], '\0', "byte %zu: %s", i, end.who);
+		}
+		tip.data[i] = was;
+	}
+	put(r.st.logs, ".tune.tip", tip.data, tip.len);
+	works(log_verify(&r.st, NULL, &r.err));
+	put(r.st.logs, "tune.jsonl", log.data,
+		(size_t)(strstr(log.data, ",\"n\":3,") - strlen("{\"event\":\"e\"") - log.data));
+	fails(log_verify(&r.st, NULL, &r.err), EKEYREJECTED, "lines are missing at the end");
+	/* an end noted by a version that did not sign is believed, and said to be unsigned */
+	put(r.st.logs, "tune.jsonl", log.data, log.len);
+	char *stamp = strstr(tip.data, "ed25519:");
+
+	(void)strcpy(stamp, "ok\n");
+	put_text(r.st.logs, ".tune.tip", tip.data);
+	signed_by(&r, "", 3);
+	buf_release(&log);
+	buf_release(&tip);
+	rig_close(&other);
+	rig_close(&r);
+}
+
 /* ---- turning over ---- */
 
 static size_t parts_of(const struct rig *r, const char *stem, struct log_parts *ps)
