@@ -86,7 +86,7 @@ bool json_next(
 	if (v.len < 2 || (!object && v.text[0] != '['))
 		return false;
 	at = past_blanks(v, at);
-	if (v.text[at] == ',')
+	if (at < v.len && v.text[at] == ',')
 		at = past_blanks(v, at + 1);
 	if (at >= v.len - 1)
 		return false;
@@ -94,8 +94,12 @@ bool json_next(
 		end = value_end(v.text, v.len, at);
 		k = (struct json_slice){v.text + at, end - at};
 		at = past_blanks(v, past_blanks(v, end) + 1); /* ':' */
+		if (at >= v.len)			      /* only in a text nobody checked */
+			return false;
 	}
 	end = value_end(v.text, v.len, at);
+	if (end == at)
+		return false;
 	*value = (struct json_slice){v.text + at, end - at};
 	if (key != NULL)
 		*key = k;

@@ -346,6 +346,13 @@ static int make_captures(struct train *t, struct err *err)
 					  (size_t)((lf != NULL ? lf : rows.data + rows.len) - p)},
 				  prompt, answer;
 
+		rc = json_check(line.text, line.len, NULL);
+		if (rc < 0) {
+			rc = rc == -ENOMEM
+				     ? err_nomem(err)
+				     : err_set(err, EIO, "the runner wrote rows that are no JSON");
+			break;
+		}
 		if (json_member(line, "prompt", &prompt) && json_member(line, "answer", &answer)) {
 			(void)buf_puts(&out, "{\"input\":");
 			(void)buf_add(&out, prompt.text, prompt.len);

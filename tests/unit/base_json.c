@@ -215,3 +215,28 @@ Test(json, a_value_ends_where_it_ends)
 	buf_release(&out);
 	cr_assert_eq(munmap(map, 2 * page), 0);
 }
+
+/* text that was not checked gives no sense, but nothing behind it either */
+Test(json, a_cut_text_is_not_left)
+{
+	static const char text[] = "{\"a\":{\"b\\\"\":[1,\"c\",{}]},\"d\":\"\\u00e9\\\\\"}";
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *map =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(map, MAP_FAILED);
+	cr_assert_eq(mprotect(map + page, page, PROT_NONE), 0);
+	for (size_t len = 1; len < sizeof(text) - 1; len++) {
+		struct json_slice cut = {map + page - len, len}, key, value;
+		size_t pos = 0;
+
+		memcpy(map + page - len, text, len);
+		for (int i = 0; i < 8 && json_next(cut, &pos, &key, &value); i++) {
+			cr_assert_leq(value.len, len);
+			cr_assert_leq(key.len, len);
+			cr_assert(value.text + value.len <= cut.text + len);
+		}
+		(void)json_member(cut, "d", &value);
+	}
+	cr_assert_eq(munmap(map, 2 * page), 0);
+}
