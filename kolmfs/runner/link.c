@@ -310,12 +310,13 @@ static int told_egress(struct runner *rn, struct json_slice frame, struct err *e
 	return rc;
 }
 
+/* ${left} microseconds are the recipe's own. Its clock stops while the model works, which has a
+ * limit of its own, and never begins anew: a recipe that asks for ever ends. */
 static int converse(struct runner *rn, const struct host *host, struct buf *reply, int64_t left,
 	struct err *err)
 {
-	int64_t whole = left;
-
 	for (;;) {
+		int64_t from;
 		struct json_slice frame;
 		int rc = frame_read(&rn->frame, &left);
 
@@ -327,10 +328,14 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 		if (op_is(frame, "egress"))
 			return told_egress(rn, frame, err);
 		if (op_is(frame, "generate") || op_is(frame, "choose") || op_is(frame, "rag")) {
+			bool is_rag = op_is(frame, "rag");
+
+			from = clock_us();
 			rc = answer_question(rn, host, frame, err);
 			if (rc < 0)
 				return rc;
-			left = whole; /* the cell's own limit is armed anew after each answer */
+			if (is_rag)
+				left -= clock_us() - from;
 			continue;
 		}
 		buf_reset(reply);

@@ -22,5 +22,12 @@ fails 4 '' rag attach look.kolm --index nowhere; sees c.txt
 rm -r "$S/rag/two"; fails 4 'index "two" not found' run look.kolm fee --force
 echo '{"spec":"rag-attach-1","index_name":"../../etc","attached_at":"x"}' >look.kolm.rag.json; run run look.kolm fee --force; [ "$OUT" != a.txt ] || bad "a sidecar led out of the store"
 run rag attach look.kolm --index one; ends 0; sees a.txt
+# a recipe that asks for ever has its second like any other, however long the answers take
+mkdir many; for i in $(seq 300); do echo "the fee of place $i is $i euro" >"many/$i.txt"; done
+run rag index "$T/many" --name many; ends 0
+sed 's/"source":".*"}\]/"source":"function generate(q, lib) { for (;;) lib.rag.query(q, 1000); }"}]/; s/job_look/job_ever/' look.spec.json >ever.spec.json
+run compile --spec ever.spec.json --out ever.kolm --allow-below-gate; ends 0
+run rag attach ever.kolm --index many; ends 0
+SECONDS=0; fails 4 'recipe stopped after 1000 ms' run ever.kolm fee --force; [ $SECONDS -lt 8 ] || bad "it ran for $SECONDS s"
 run rag detach look.kolm; ends 0; sees 'no index'; [ ! -e look.kolm.rag.json ] || bad "the sidecar is left"
 finish
