@@ -59,6 +59,9 @@ bool json_next(
  * surrogates become U+FFFD. */
 int json_string(struct json_slice value, struct buf *out);
 
+/* json_true(value): it is `true`, and nothing else. */
+bool json_true(struct json_slice value);
+
 /* json_double(value): the number of a checked number value. */
 double json_double(struct json_slice value);
 

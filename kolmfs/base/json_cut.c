@@ -193,6 +193,11 @@ int json_string(struct json_slice value, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
+bool json_true(struct json_slice value)
+{
+	return value.len == 4 && memcmp(value.text, "true", 4) == 0;
+}
+
 double json_double(struct json_slice value)
 {
 	struct json_slice v = trim(value);

@@ -259,7 +259,7 @@ int runner_call(struct runner *rn, const char *request, size_t len,
 		}
 		text = (struct json_slice){line.data, line.len};
 		if (json_member(text, "ok", &v)) {
-			if (v.len == 4)
+			if (json_true(v))
 				rc = buf_add(answer, line.data, line.len) < 0 ? err_nomem(err) : 0;
 			else
 				rc = failure(text, err);

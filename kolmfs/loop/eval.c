@@ -133,13 +133,16 @@ static void said(struct eval *ev, struct json_slice answer)
 static int prove_walls(struct eval *ev, struct runner *rn, struct err *err)
 {
 	static const char request[] = "{\"id\":1,\"op\":\"check\"}";
-	struct json_slice name, value, walls = {"{}", 2};
+	struct json_slice name, value, walls = {0};
 	char quoted[ERR_QUOTE_BYTES + 8];
 	struct buf answer = BUF_INIT;
 	int rc = runner_call(rn, request, sizeof(request) - 1, NULL, NULL, &answer, err);
 
-	if (rc == 0)
-		(void)json_member((struct json_slice){answer.data, answer.len}, "walls", &walls);
+	if (rc == 0 &&
+		(!json_member((struct json_slice){answer.data, answer.len}, "walls", &walls) ||
+			json_kind_of(walls) != JSON_OBJECT || walls.len <= 2))
+		rc = err_set(err, EOPNOTSUPP,
+			"sandbox: no report of the walls; recipes will not be run");
 	for (size_t pos = 0; rc == 0 && json_next(walls, &pos, &name, &value);)
 		if (value.len != 10 || memcmp(value.text, "\"in force\"", 10) != 0)
 			rc = err_set(err, EOPNOTSUPP,

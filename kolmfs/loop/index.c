@@ -158,7 +158,7 @@ static int indexer_verdict(
 		return err_set(err, EIO, "indexer was killed (signal %d)%s%s", ex->status,
 			ex->egress[0] != '\0' ? ": " : "", ex->egress);
 	}
-	if (ex->status == 0 && result->len > 0 && json_member(line, "ok", &v) && v.len == 4)
+	if (ex->status == 0 && result->len > 0 && json_member(line, "ok", &v) && json_true(v))
 		return 0;
 	if (result->len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);

@@ -10,7 +10,7 @@ static bool is_true(struct json_slice object, const char *key)
 {
 	struct json_slice v;
 
-	return json_member(object, key, &v) && v.len == 4 && memcmp(v.text, "true", 4) == 0;
+	return json_member(object, key, &v) && json_true(v);
 }
 
 int measured_add(struct measured *m, struct json_slice object)

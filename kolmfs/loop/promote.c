@@ -116,7 +116,7 @@ static int check_fresh(struct gate *g, struct err *err)
 	if (!json_member(g->rd.root, "settings", &settings) ||
 		number_of(settings, "gate_k_min") != g->cf.k_min ||
 		!json_member(settings, "gate_require_improvement", &v) ||
-		(v.len == 4) != g->cf.require_improvement)
+		json_true(v) != g->cf.require_improvement)
 		return err_set(err, ESTALE,
 			"eval is out of date: the gate settings changed; eval %s again", g->rev);
 	return 0;

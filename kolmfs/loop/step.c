@@ -313,7 +313,7 @@ static int make_rows(struct train *t, struct err *err)
 	if (rc == 0) {
 		line = (struct json_slice){answer.data, answer.len};
 		t->rows = json_member(line, "rows", &v) ? (uint64_t)json_double(v) : 0;
-		t->fixed = json_member(line, "fixed", &v) && v.len == 4;
+		t->fixed = json_member(line, "fixed", &v) && json_true(v);
 		if (json_member(line, "skipped", &v)) {
 			struct json_slice n;
 

@@ -100,7 +100,7 @@ static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct e
 {
 	struct json_slice line = {t->result.data, t->result.len}, v;
 	struct buf text = BUF_INIT;
-	bool ok = t->result.len > 0 && json_member(line, "ok", &v) && v.len == 4;
+	bool ok = t->result.len > 0 && json_member(line, "ok", &v) && json_true(v);
 
 	if (t->jb->cancel)
 		return err_set(err, ECANCELED, "cancelled");

@@ -256,7 +256,7 @@ int op_export(struct runner *rn, struct json_slice request, struct err *err)
 	    adapter = (int)member_whole(request, "adapter", -1),
 	    out = (int)member_whole(request, "out", -1), rc;
 	struct json_slice v;
-	bool merged = json_member(request, "merged", &v) && v.len == 4;
+	bool merged = json_member(request, "merged", &v) && json_true(v);
 
 	if (base < 3 || adapter < 3 || out < 3)
 		return err_set(err, EINVAL, "export: base, adapter and out are descriptors");

@@ -72,7 +72,7 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 		rc = model_use(rn, name, err);
 	}
 	if (rc == 0)
-		rc = program_ready(rn, json_member(request, "eval", &rev) && rev.len == 4, err);
+		rc = program_ready(rn, json_member(request, "eval", &rev) && json_true(rev), err);
 	if (rc == 0)
 		rc = program_call(rn, input, params, &host, &oc, err);
 	if (rc == 0) {

@@ -433,32 +433,51 @@ Test(loop_step, a_worker_that_reads_no_absolute_path_is_refused)
 	rig_close(&r);
 }
 
-/* BAD-INPUTS I18 */
-Test(loop_step, what_a_worker_leaves_must_be_plain_files)
+/* a step on two rows by a worker that is this shell script; it finds its out-dir in $2 */
+static struct job_record step_by_script(struct rig *r, const char *script)
 {
-	static const char script[] = "while [ \"$1\" != --out-dir ]; do shift; done\n"
-				     "mkdir \"$2/adapter_model.safetensors\"\n"
-				     "ln -s /etc/passwd \"$2/adapter_config.json\"\n"
-				     "echo "
-				     "'{\"ok\":true,\"revision_dir\":\"/"
-				     "etc\",\"captures_trained_on\":2,\"epochs\":1}'\n";
-	struct job_record jr;
-	struct rig r;
 	char path[200], command[240];
 	FILE *f;
 
-	start(&r);
-	capture_example(&r, "redactor", "redactor", 0, 2);
-	(void)snprintf(path, sizeof(path), "%s/worker.sh", r.path);
+	capture_example(r, "redactor", "redactor", 0, 2);
+	(void)snprintf(path, sizeof(path), "%s/worker.sh", r->path);
 	f = fopen(path, "w");
 	cr_assert_not_null(f);
-	fputs(script, f);
+	fprintf(f, "while [ \"$1\" != --out-dir ]; do shift; done\n%s", script);
 	fclose(f);
 	(void)snprintf(command, sizeof(command), "/bin/sh %s", path);
-	jr = step_with(&r, command, path);
+	return step_with(r, command, path);
+}
+
+/* BAD-INPUTS I18 */
+Test(loop_step, what_a_worker_leaves_must_be_plain_files)
+{
+	struct job_record jr;
+	struct rig r;
+
+	start(&r);
+	jr = step_by_script(&r,
+		"mkdir \"$2/adapter_model.safetensors\"\n"
+		"ln -s /etc/passwd \"$2/adapter_config.json\"\n"
+		"echo '{\"ok\":true,\"revision_dir\":\"/etc\",\"captures_trained_on\":2,"
+		"\"epochs\":1}'\n");
 	cr_expect_eq(jr.outcome, JOB_FAILED);
 	cr_expect(strstr(jr.error, "trainer named a path outside") != NULL, "%s", jr.error);
 	cr_expect_not(store_has(&r, "tune/redactor/revisions/v1"));
+	rig_close(&r);
+}
+
+/* `true` is the only success */
+Test(loop_step, a_worker_that_is_not_sure_has_failed)
+{
+	struct job_record jr;
+	struct rig r;
+
+	start(&r);
+	jr = step_by_script(
+		&r, "echo '{\"ok\":null,\"error\":\"not sure\",\"revision_dir\":\"/etc\"}'\n");
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect(strstr(jr.error, "not sure") != NULL, "%s", jr.error);
 	rig_close(&r);
 }
 
