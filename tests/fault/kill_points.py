@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 POINTS, SEED, DIR = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 BUILD, MODEL = os.environ["BUILD"], os.environ.get("MODEL", "")
@@ -82,7 +83,11 @@ def state():
 
 
 def restore():
-    shutil.rmtree(STORE, ignore_errors=True)
+    for _ in range(500):  # the worker of a killed step ends with it, not before it
+        shutil.rmtree(STORE, ignore_errors=True)
+        if not os.path.exists(STORE):
+            break
+        time.sleep(0.01)
     shutil.copytree(KEPT + "/store", STORE, symlinks=True)
     if os.path.exists(SIDE):
         os.unlink(SIDE)
@@ -121,6 +126,15 @@ def revision(n):
     json.dump(files, open(to + "/files.json", "w"))
 
 
+WORKER = """while [ $# -gt 1 ]; do
+	[ "$1" = --out-dir ] && out=$2
+	shift
+done
+cp {dir}/v0/adapter_config.json {dir}/v0/adapter_model.safetensors "$out" || exit 1
+echo '{{"ok":true,"captures_trained_on":3,"epochs":1}}'
+"""
+
+
 def light_v0():
     """v0's 4 MB are copied at every point: a few bytes do"""
     revision(9)
@@ -141,6 +155,7 @@ CHANGES = [  # name, command, what to run before
     ("append", ("run", ART, "one more"), [("tune", "capture-on", *A)]),
     ("confirm", ("captures", "confirm", *A, "--all"), None),
     ("drop", ("captures", "drop", *A, "--all"), None),
+    ("step", ("tune", "step", *A), "worker"),
     ("index", ("rag", "index", DIR + "/docs", "--name", "docs"), None),
     ("index again", ("rag", "index", DIR + "/docs", "--name", "docs"), [("rag", "index", DIR + "/docs", "--name", "docs")]),
     ("attach", ("rag", "attach", ART, "--index", "docs"), [("rag", "index", DIR + "/docs", "--name", "docs")]),
@@ -168,6 +183,9 @@ def prepare():
     restore_points["init"] = KEPT + ".init"
     shutil.copytree(KEPT, KEPT + ".init")
     run("tune", "init", *A, "--base", MODEL)
+    shutil.copytree(SLUG + "/revisions/v0", DIR + "/v0")
+    with open(DIR + "/worker.sh", "w") as f:
+        f.write(WORKER.format(dir=DIR))
     light_v0()
     for n in (1, 2):
         revision(n)
@@ -184,6 +202,12 @@ def start_of(name, before):
     restore()
     if before == "wreck":
         wreck()
+    if before == "worker":  # rows a person wrote, and a trainer that is quick: it gives v0's own adapter
+        with open(SLUG + "/captures.jsonl", "a") as f:
+            f.writelines(json.dumps({"input": f"row {n}", "output": f"ROW {n}"}) + "\n" for n in range(3))
+        config = json.load(open(STORE + "/config.json"))
+        worker = {"command": f"/bin/sh {DIR}/worker.sh", "reads": [DIR + "/worker.sh", DIR + "/v0"]}
+        json.dump(dict(config, workers={"shout": worker}), open(STORE + "/config.json", "w"))
     if before == "long":  # the log turns over at its next line
         for _ in range(12):
             run("tune", "capture-on", *A)
@@ -233,6 +257,8 @@ for name, words, before in CHANGES:
 for name, words, before, old, new, calls in plan:
     start_of(name, before)
     share = POINTS * calls // total + 1 if POINTS else calls
+    if before == "worker" and POINTS:  # a second each
+        share = min(share, POINTS // 16 + 1)
     points = list(range(1, calls + 1)) * (share // calls) + RNG.sample(range(1, calls + 1), share % calls)
     for at in points:
         doubles += one(name, words, at, old, new)
