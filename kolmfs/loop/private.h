@@ -90,6 +90,10 @@ int base_identify(
 int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out,
 	struct err *err); /* revisions/<rev>/<name> */
 
+/* job_read.c */
+/* job_home(k, slug, err): the folder jobs.jsonl and jobs/ stand in; slug NULL or "": of rag */
+int job_home(struct kolm *k, const char *slug, struct err *err);
+
 /* job.c */
 /* job_accept(k, jb, verb, err): takes ownership of the malloc'ed ${jb}, reserves its number, starts
  * its thread. On failure ${jb} is freed. */
