@@ -629,6 +629,46 @@ Test(loop_gate, not_while_a_job_of_the_slug_runs)
 	gate_end(&g);
 }
 
+/* gc keeps the newest, HEAD and head.prev, and whatever a job may need: while one runs it is
+ * refused. So is remove. */
+Test(loop_gate, what_is_thrown_away)
+{
+	struct gate_rig g;
+	struct tune tn;
+	long *list;
+	size_t n;
+	int busy;
+
+	gate_start(&g);
+	cr_assert_eq(promote(&g, "v1", true), 0, "%s", g.r.err.text);
+	cr_assert_eq(tune_lock_job(&g.tn, &busy, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_eq(loop_gc(g.r.k, "gated", 1, &g.r.by, &g.r.err), -EBUSY);
+	cr_expect_eq(loop_remove(g.r.k, "gated", "gated", &g.r.by, &g.r.err), -EBUSY);
+	cr_assert_eq(revision_list(&g.tn, &list, &n, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_eq(n, 4);
+	free(list);
+	close(busy);
+	for (int i = 0; i < 2; i++) { /* the second time there is nothing to do, and no line */
+		cr_expect_eq(loop_gc(g.r.k, "gated", 1, &g.r.by, &g.r.err), 0, "%s", g.r.err.text);
+		cr_assert_eq(revision_list(&g.tn, &list, &n, &g.r.err), 0, "%s", g.r.err.text);
+		cr_expect(n == 3 && list[0] == 0 && list[1] == 1 && list[2] == 3, "%zu left", n);
+		free(list);
+	}
+	cr_expect_eq(in_log(&g.r, "\"event\":\"collected\",\"revisions\":1,\"keep\":1,"), 1);
+	expect_head(&g, "v1", "v0");
+	cr_expect_eq(loop_remove(g.r.k, "gated", "other", &g.r.by, &g.r.err), -EINVAL);
+	cr_expect_not_null(strstr(g.r.err.text, "repeat the name \"gated\""));
+	cr_expect_eq(tune_open(&g.r.k->st, "gated", &tn, &g.r.err), 0, "%s", g.r.err.text);
+	tune_close(&tn);
+	cr_expect_eq(
+		loop_remove(g.r.k, "gated", "gated", &g.r.by, &g.r.err), 0, "%s", g.r.err.text);
+	cr_expect_eq(tune_open(&g.r.k->st, "gated", &tn, &g.r.err), -ENOENT);
+	cr_expect_eq(in_log(&g.r, "\"event\":\"removed\","), 1);
+	cr_expect_eq(access(g.r.artifact, R_OK), 0, "the artifact is not the store's");
+	cr_expect_eq(loop_remove(g.r.k, "gated", "gated", &g.r.by, &g.r.err), -ENOENT);
+	gate_end(&g);
+}
+
 Test(loop_gate, settings_out_of_their_limits)
 {
 	struct gate_rig g;
