@@ -33,13 +33,17 @@ static int open_own_store(struct bench *b, const char *artifact_path, struct err
 {
 	char slug[SLUG_BYTES + 1];
 	struct init_options o;
+	const char *tmp;
 	bool fresh;
-	int rc;
+	int rc, n;
 
-	(void)snprintf(b->dir, sizeof(b->dir), "/tmp/kolm-bench.XXXXXX");
-	if (mkdtemp(b->dir) == NULL) {
+	tmp = getenv("TMPDIR");
+	if (tmp == NULL || tmp[0] != '/')
+		tmp = "/tmp";
+	n = snprintf(b->dir, sizeof(b->dir), "%s/kolm-bench.XXXXXX", tmp);
+	if (n >= (int)sizeof(b->dir) || mkdtemp(b->dir) == NULL) {
 		b->dir[0] = '\0';
-		return err_sys(err, "cannot make a folder below /tmp");
+		return err_sys(err, "cannot make a folder below %.200s", tmp);
 	}
 	rc = kolm_open(b->dir, false, b->c->sp, &b->k, err);
 	if (rc == 0)
