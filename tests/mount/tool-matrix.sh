@@ -5,7 +5,7 @@ slug one
 echo '{"entry":1}' >"$S/tune/one/revisions/v1/eval.json"
 for n in 1 2 3; do echo '{"input":'$n',"output":"row '$n'"}'; done >"$S/tune/one/captures.jsonl"
 mkdir "$T/docs" "$T/out"
-for n in $(seq 400); do echo "text $n about refunds and cats" >"$T/docs/$n.txt"; done
+for n in $(seq 40); do echo "text $n about refunds and cats" >"$T/docs/$n.txt"; done
 start
 echo "index $T/docs name=docs" >"$M/rag/ctl" && timeout 30 cat "$M/rag/wait" >/dev/null || die index
 echo rollback >"$M/one/ctl"
