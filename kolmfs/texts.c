@@ -18,7 +18,6 @@
 #include "rag/kolmrag.h"
 #include "replies.h"
 
-enum { CONFIG_BYTES_MAX = 1 << 20 };
 
 static int done(const struct buf *out, struct err *err)
 {
@@ -219,7 +218,7 @@ RENDERER(config_render)
 
 	if (rc < 0)
 		return rc;
-	rc = read_file(tn.dir, "tune-config.json", CONFIG_BYTES_MAX, out, err);
+	rc = read_file(tn.dir, CONFIG_NAME, CONFIG_BYTES, out, err);
 	tune_close(&tn);
 	return rc < 0 ? rc : done(out, err);
 }

@@ -11,9 +11,6 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-#define CONFIG_NAME "tune-config.json"
-enum { CONFIG_BYTES = 1024 * 1024 };
-
 /* an edit, and the line of the audit log that tells of it; a NULL event: nothing to tell */
 struct edit {
 	int (*change)(struct config *, void *, struct err *);
@@ -23,22 +20,35 @@ struct edit {
 };
 
 /* save and log, or neither: a line that cannot be written takes the change back */
+/* a file as it was read before: its bytes, or that there was none */
+static void put_back(const struct tune *tn, const char *name, int was, const struct buf *text)
+{
+	if (was == 0)
+		(void)replace_file(tn->dir, name, text->data, text->len, 0600, NULL);
+	else if (was == -ENOENT)
+		(void)unlinkat(tn->dir, name, 0);
+}
+
 static int save_logged(
 	const struct tune *tn, struct config *cf, const struct edit *e, struct err *err)
 {
 	struct log_entry entry = {
 		.event = e->event, .fields = e->fields, .slug = tn->slug, .by = e->by};
-	struct buf old = BUF_INIT;
+	struct buf old = BUF_INIT, prev = BUF_INIT;
 	int rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &old, err);
+	int was = read_file(tn->dir, CONFIG_PREV, CONFIG_BYTES, &prev, NULL);
 
 	if (rc == 0)
 		rc = config_save(tn, cf, err);
 	if (rc == 0 && e->event != NULL) {
 		rc = log_append(tn->st, &entry, err);
-		if (rc < 0)
-			(void)replace_file(tn->dir, CONFIG_NAME, old.data, old.len, 0600, NULL);
+		if (rc < 0) { /* what the log was not told of did not happen */
+			put_back(tn, CONFIG_NAME, 0, &old);
+			put_back(tn, CONFIG_PREV, was, &prev);
+		}
 	}
 	buf_release(&old);
+	buf_release(&prev);
 	return rc;
 }
 

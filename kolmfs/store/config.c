@@ -18,9 +18,7 @@
 #include "base/replace.h"
 #include "store/private.h"
 
-enum { CONFIG_BYTES = 1024 * 1024, TARGETS_MAX = 16 };
-#define CONFIG_NAME "tune-config.json"
-#define CONFIG_PREV "tune-config.json.prev"
+enum { TARGETS_MAX = 16 };
 
 enum kind { WHOLE, REAL, SWITCH };
 

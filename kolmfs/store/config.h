@@ -9,6 +9,11 @@
 
 #include "store/store.h"
 
+/* the file, and the one before it */
+#define CONFIG_NAME "tune-config.json"
+#define CONFIG_PREV "tune-config.json.prev"
+enum { CONFIG_BYTES = 1024 * 1024 };
+
 struct config {
 	cJSON *json; /* the whole file, owned */
 	/* borrowed from json, or defaults */

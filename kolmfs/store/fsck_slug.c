@@ -36,8 +36,6 @@ static const char *path_of(const struct tune *tn, const char *name, char out[PAT
 
 /* ---- config ---- */
 
-#define CONFIG_NAME "tune-config.json"
-#define CONFIG_PREV "tune-config.json.prev"
 
 /* the last good copy becomes the config again; what stood there is in .lost/ */
 static int config_restore(const struct tune *tn, struct buf *text, char lost[300], struct err *err)

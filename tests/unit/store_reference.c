@@ -145,9 +145,8 @@ Test(reference, ours_stays_readable_for_it)
 	cr_expect_eq(text.data[text.len - 1], '\n');
 	buf_release(&text);
 	text = get(r.st.logs, "tune.jsonl");
-	cr_expect_eq(strncmp(text.data, EVENTS "{\"event\":\"rolled_back\",\"revision\":\"v0\",",
-			     strlen(EVENTS) + 40),
-		0);
+	cr_expect_eq(text.data,
+		strstr(text.data, EVENTS "{\"event\":\"rolled_back\",\"revision\":\"v0\","));
 	buf_release(&text);
 	works(log_verify(&r.st, &lines, &r.err));
 	cr_expect_eq(lines, 3);
