@@ -150,8 +150,8 @@ else
 	missing+=(go)
 fi
 
-# whole-tree tools, each within ten seconds, while jobs run
-(while :; do echo "index $T/docs name=docs" >"$M/rag/ctl" && cat "$M/rag/wait"; done) >/dev/null 2>&1 &
+# whole-tree tools, each within ten seconds, while jobs run; without the pause, twenty indexers a second leave the tools no core to run on
+(while sleep 0.2; do echo "index $T/docs name=docs" >"$M/rag/ctl" && cat "$M/rag/wait"; done) >/dev/null 2>&1 &
 busy=$!
 whole() {
 	local name=$1
