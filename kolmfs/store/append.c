@@ -123,12 +123,13 @@ int append_line(
 	if (fd < 0)
 		return fd;
 	rc = write_line(fd, st.st_size, line, len, err);
-	if (rc == 0 && sync && fdatasync(fd) < 0) {
+	if (rc == 0 && sync && fdatasync(fd) < 0)
 		rc = err_sys(err, "could not make it durable; not counted as done");
-		(void)ftruncate(fd, st.st_size);
-	}
+	/* the first line of a file is there when its name is */
 	if (rc == 0 && st.st_size == 0)
 		rc = dir_sync(dirfd, err);
+	if (rc < 0) /* what did not become durable is taken back */
+		(void)ftruncate(fd, st.st_size);
 	close(fd);
 	return rc;
 }
