@@ -122,15 +122,11 @@ static char *artifact_path(struct server *sv, const char *slug)
 {
 	char *path = NULL;
 	struct config cf;
-	struct tune tn;
 
-	if (tune_open(sv->st, slug, &tn, NULL) < 0)
+	if (config_of(sv->st, slug, &cf, NULL) < 0)
 		return NULL;
-	if (config_load(&tn, &cf, NULL) == 0) {
-		path = cf.artifact_path ? strdup(cf.artifact_path) : NULL;
-		config_release(&cf);
-	}
-	tune_close(&tn);
+	path = cf.artifact_path ? strdup(cf.artifact_path) : NULL;
+	config_release(&cf);
 	return path;
 }
 
@@ -154,8 +150,8 @@ static struct known *known_of(struct fresh *fr, const char *slug)
 
 STAMPER(status_stamp)
 {
-	static const char *const names[] = {
-		"", "HEAD", "head.prev", "captures.jsonl", ".dropped", "jobs.jsonl", "revisions", NULL};
+	static const char *const names[] = {"", "HEAD", "head.prev", "captures.jsonl", ".dropped",
+		"jobs.jsonl", "revisions", NULL};
 	char config_path[SLUG_BYTES + 32];
 	struct known *kn;
 	uint64_t config, sum;

@@ -403,14 +403,9 @@ RENDERER(entry_render)
 STAMPER(entry_stamp)
 {
 	struct config cf;
-	struct tune tn;
 	struct stat st;
-	int rc = tune_open(sv->st, at->slug, &tn, err);
+	int rc = config_of(sv->st, at->slug, &cf, err);
 
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
 	if (rc < 0)
 		return rc;
 	if (!cf.artifact_path || lstat(cf.artifact_path, &st) < 0)

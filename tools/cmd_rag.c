@@ -259,16 +259,12 @@ int cmd_rag_query(struct cli *c, struct err *err)
 static void slug_at(const struct cli *c, const char *path, char slug[SLUG_BYTES + 1])
 {
 	struct config cf;
-	struct tune tn;
 	bool same = false;
 
 	if (slug_of_path(path, slug, NULL) == 0 &&
-		tune_open(kolm_store(c->k), slug, &tn, NULL) == 0) {
-		if (config_load(&tn, &cf, NULL) == 0) {
-			same = cf.artifact_path != NULL && strcmp(cf.artifact_path, path) == 0;
-			config_release(&cf);
-		}
-		tune_close(&tn);
+		config_of(kolm_store(c->k), slug, &cf, NULL) == 0) {
+		same = cf.artifact_path != NULL && strcmp(cf.artifact_path, path) == 0;
+		config_release(&cf);
 	}
 	if (!same)
 		slug[0] = '\0';

@@ -191,13 +191,8 @@ int cmd_step(struct cli *c, struct err *err)
 static int gate_of(struct cli *c, const char *slug, double *k_min, struct err *err)
 {
 	struct config cf;
-	struct tune tn;
-	int rc = tune_open(kolm_store(c->k), slug, &tn, err);
+	int rc = config_of(kolm_store(c->k), slug, &cf, err);
 
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
 	if (rc < 0)
 		return rc;
 	*k_min = cf.k_min;

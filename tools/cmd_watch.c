@@ -88,13 +88,8 @@ static bool server_runs(const struct store *st)
 static int threshold_of(struct watch *w, int *rows, bool *on, struct err *err)
 {
 	struct config cf;
-	struct tune tn;
-	int rc = tune_open(kolm_store(w->c->k), w->slug, &tn, err);
+	int rc = config_of(kolm_store(w->c->k), w->slug, &cf, err);
 
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
 	if (rc < 0)
 		return rc;
 	*rows = cf.threshold_rows;
@@ -163,8 +158,8 @@ int cmd_watch(struct cli *c, struct err *err)
 	struct watch w = {.c = c, .interval_ms = INTERVAL_MS};
 	const char *given = flag_value(c, "--interval");
 	uint64_t fresh, rows;
-	int threshold, rc;
-	bool on;
+	int threshold = 0, rc;
+	bool on = false;
 
 	if (given != NULL && range_whole("interval", given, INTERVAL_MS_MIN, INTERVAL_MS_MAX,
 				     &w.interval_ms, err) < 0)

@@ -108,13 +108,9 @@ static int same_artifact(const struct cli *c, const char *slug, const char *path
 {
 	char sha[HASH_HEX_BYTES], quoted[ERR_QUOTE_BYTES + 8];
 	struct config cf;
-	struct tune tn;
 	int fd, rc;
 
-	if (tune_open(kolm_store(c->k), slug, &tn, NULL) < 0)
-		return 0;
-	rc = config_load(&tn, &cf, NULL);
-	tune_close(&tn);
+	rc = config_of(kolm_store(c->k), slug, &cf, NULL);
 	if (rc < 0)
 		return 0;
 	if (cf.artifact_path != NULL && cf.artifact_sha256 != NULL &&
@@ -162,20 +158,15 @@ void path_same_slug(
 {
 	const char *given = flag_value(c, "--slug");
 	struct config cf;
-	struct tune tn;
 	bool same = false;
 
 	if (given != NULL && slug_check(given, strlen(given), NULL) == 0)
 		(void)snprintf(slug, SLUG_BYTES + 1, "%s", given);
 	else if (slug_of_path(artifact, slug, NULL) < 0)
 		slug[0] = '\0';
-	if (slug[0] != '\0' && tune_open(kolm_store(c->k), slug, &tn, NULL) == 0) {
-		if (config_load(&tn, &cf, NULL) == 0) {
-			same = cf.artifact_sha256 != NULL &&
-			       strcmp(cf.artifact_sha256, sha256) == 0;
-			config_release(&cf);
-		}
-		tune_close(&tn);
+	if (slug[0] != '\0' && config_of(kolm_store(c->k), slug, &cf, NULL) == 0) {
+		same = cf.artifact_sha256 != NULL && strcmp(cf.artifact_sha256, sha256) == 0;
+		config_release(&cf);
 	}
 	if (!same)
 		slug[0] = '\0';

@@ -296,7 +296,6 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 	struct runner *rn, *stale = NULL;
 	char id[80], base[STORE_PATH_BYTES] = "";
 	struct config cf;
-	struct tune tn;
 
 	artifact_identity(artifact, id);
 	pthread_mutex_lock(&k->lock);
@@ -324,13 +323,10 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 	runner_end(stale, false);
 	if (rn != NULL)
 		return rn;
-	if (slug != NULL && tune_open(&k->st, slug, &tn, NULL) == 0) {
-		if (config_load(&tn, &cf, NULL) == 0) {
-			if (cf.base_path != NULL)
-				(void)snprintf(base, sizeof(base), "%s", cf.base_path);
-			config_release(&cf);
-		}
-		tune_close(&tn);
+	if (slug != NULL && config_of(&k->st, slug, &cf, NULL) == 0) {
+		if (cf.base_path != NULL)
+			(void)snprintf(base, sizeof(base), "%s", cf.base_path);
+		config_release(&cf);
 	}
 	rs.base = base[0] != '\0' ? base : NULL;
 	if (runner_start(k, &rs, &rn, err) < 0)

@@ -368,18 +368,13 @@ static int sidecar_place(struct kolm *k, const char *slug, const char *artifact,
 	char name[300], char path[STORE_PATH_BYTES], struct err *err)
 {
 	struct config cf;
-	struct tune tn;
 	size_t n;
 	int rc = 0;
 
 	if (artifact != NULL) {
 		(void)snprintf(path, STORE_PATH_BYTES, "%s", artifact);
 	} else {
-		rc = tune_open(&k->st, slug, &tn, err);
-		if (rc < 0)
-			return rc;
-		rc = config_load(&tn, &cf, err);
-		tune_close(&tn);
+		rc = config_of(&k->st, slug, &cf, err);
 		if (rc < 0)
 			return rc;
 		(void)snprintf(path, STORE_PATH_BYTES, "%s",

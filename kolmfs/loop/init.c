@@ -168,15 +168,10 @@ static int build(struct kolm *k, const struct tune *tn, const struct init_option
 static int already(struct kolm *k, const char *slug, const struct artifact *af, struct err *err)
 {
 	struct config cf;
-	struct tune tn;
-	int rc = tune_open(&k->st, slug, &tn, err);
+	int rc = config_of(&k->st, slug, &cf, err);
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
-	if (rc < 0)
-		return rc;
 	if (cf.artifact_sha256 == NULL || strcmp(cf.artifact_sha256, artifact_sha256(af)) != 0)
 		rc = err_set(err, EEXIST,
 			"slug already belongs to another artifact: \"%s\" is %s; choose one with "

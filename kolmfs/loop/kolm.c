@@ -198,14 +198,9 @@ int kolm_artifact_open(struct kolm *k, const char *slug, struct artifact **out, 
 {
 	struct artifact *af;
 	struct config cf;
-	struct tune tn;
 	int rc;
 
-	rc = tune_open(&k->st, slug, &tn, err);
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
+	rc = config_of(&k->st, slug, &cf, err);
 	if (rc < 0)
 		return rc;
 	if (cf.artifact_path == NULL) {

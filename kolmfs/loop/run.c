@@ -209,7 +209,6 @@ static int artifact_of(
 {
 	struct artifact *af;
 	struct config cf;
-	struct tune tn;
 	int rc;
 
 	if (rq->artifact != NULL && strlen(rq->artifact) < STORE_PATH_BYTES) {
@@ -221,11 +220,7 @@ static int artifact_of(
 	if (rc < 0)
 		return rc;
 	artifact_free(af);
-	rc = tune_open(&k->st, rq->slug, &tn, err);
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
+	rc = config_of(&k->st, rq->slug, &cf, err);
 	if (rc < 0)
 		return rc;
 	(void)snprintf(out, STORE_PATH_BYTES, "%s", cf.artifact_path);

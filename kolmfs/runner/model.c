@@ -59,11 +59,7 @@ int model_open_base(struct runner *rn, struct err *err)
 
 	if (rn->base_path != NULL)
 		return 0;
-	rc = tune_open(&rn->st, rn->slug, &tn, err);
-	if (rc < 0)
-		return rc;
-	rc = config_load(&tn, &cf, err);
-	tune_close(&tn);
+	rc = config_of(&rn->st, rn->slug, &cf, err);
 	if (rc < 0)
 		return rc;
 	rn->base_path = strdup(cf.base_path != NULL ? cf.base_path : cf.base_model);

@@ -39,6 +39,9 @@ struct config {
 /* config_load(tn, out, err): G01-G04: -EUCLEAN "tune-config.json is damaged: ... last good copy
  * from ..." (kept as tune-config.json.prev), -ERANGE. */
 int config_load(const struct tune *tn, struct config *out, struct err *err);
+
+/* config_of(st, slug, out, err): the same of a slug that is not open; errors of tune_open() too. */
+int config_of(const struct store *st, const char *slug, struct config *out, struct err *err);
 void config_release(struct config *cf);
 
 /* config_save(tn, cf, err): generation + 1, replace, the old file kept as .prev. -ESTALE when the

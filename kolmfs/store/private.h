@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "store/config.h"
 #include "store/head.h"
 #include "store/log.h"
 #include "store/store.h"
@@ -170,6 +171,10 @@ void reserve_make(const struct store *st);
 /* reserve_free(): true when there is a megabyte more than before. The next store_open() makes it
  * again, once there is room. */
 bool reserve_free(const struct store *st);
+
+/* config_parse(text, len, out, err): -EBADMSG when the text is no JSON object: the caller says what
+ * that means. */
+int config_parse(const char *text, size_t len, struct config *out, struct err *err);
 
 /* tune_foreign(tn): the store was made by the reference implementation: its config has no
  * artifact_sha256. */
