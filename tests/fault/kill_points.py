@@ -256,8 +256,8 @@ for name, words, before in CHANGES:
     total += calls
 for name, words, before, old, new, calls in plan:
     start_of(name, before)
-    share = POINTS * calls // total + 1 if POINTS else calls
-    if before == "worker" and POINTS:  # a second each
+    share = POINTS * calls // total + 1
+    if before == "worker":  # a second each
         share = min(share, POINTS // 16 + 1)
     points = list(range(1, calls + 1)) * (share // calls) + RNG.sample(range(1, calls + 1), share % calls)
     for at in points:
