@@ -289,6 +289,22 @@ static void *job_main(void *arg)
 	return NULL;
 }
 
+/* a slug has one job, and ${jb} holds its lock; index jobs have none of their own */
+static int take_number(struct job *jb, int home, struct err *err)
+{
+	int lock = -1, rc = 0;
+
+	if (jb->resumed)
+		return journal_append(home, &jb->rec, err);
+	if (jb->kind == JOB_INDEX)
+		rc = store_lock_index_number(&jb->k->st, &lock, err);
+	if (rc == 0)
+		rc = journal_new(home, &jb->rec, err);
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
 static int reserve(struct job *jb, struct err *err)
 {
 	char name[24];
@@ -297,10 +313,7 @@ static int reserve(struct job *jb, struct err *err)
 	home = job_home(jb->k, jb->slug, err);
 	if (home < 0)
 		return home;
-	if (jb->resumed)
-		rc = journal_append(home, &jb->rec, err);
-	else
-		rc = journal_new(home, &jb->rec, err);
+	rc = take_number(jb, home, err);
 	if (rc == 0) {
 		rc = jobs = dir_make(home, "jobs", err);
 		if (rc >= 0) {

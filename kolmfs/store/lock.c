@@ -119,3 +119,8 @@ int store_lock_index(const struct store *st, int *fd, struct err *err)
 {
 	return lock_take(st->rag, ".job.lock", LOCK_SH, fd, err);
 }
+
+int store_lock_index_number(const struct store *st, int *fd, struct err *err)
+{
+	return lock_take(st->rag, ".number.lock", LOCK_EX, fd, err);
+}

@@ -64,6 +64,9 @@ int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd
 /* store_lock_index(st, fd, err): shared, held by every index job, so that a start does not take it
  * for a dead one. */
 int store_lock_index(const struct store *st, int *fd, struct err *err);
+/* store_lock_index_number(st, fd, err): waits; held while an index job is given its number, since
+ * any number of them may be accepted at once. */
+int store_lock_index_number(const struct store *st, int *fd, struct err *err);
 
 /* slug_check(name, len, err): B01-B04: [A-Za-z0-9_][A-Za-z0-9_-]*, at most 64, and none of the
  * root's own names. slug_of_path(): FORMATS section 3. */

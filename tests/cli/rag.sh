@@ -68,6 +68,14 @@ fails 4 "nothing" rag index nothing
 fails 4 'bad index name' rag index docs --name ../x
 fails 4 'index "x" not found' rag query x y
 [ -z "$(find "$S/rag" -mindepth 1 -maxdepth 1 -type d -name '.[!j]*')" ] || bad "a failed index left a folder: $(ls -A "$S/rag")"
+# many commands at once, one name: each job has a number, and so a folder, of its own
+for round in 1 2 3 4; do
+	for i in 1 2 3 4 5 6; do "$BUILD/bin/kolm" rag index docs --name crowd >"$T/crowd.$i" 2>&1 || touch "$T/crowd.bad" & done
+	wait
+done
+[ ! -e "$T/crowd.bad" ] || bad "one of many indexers of one name failed: $(grep -h error: "$T"/crowd.* | head -2)"
+twice=$(grep '"queued"' "$S/rag/jobs.jsonl" | grep -o '"job":[0-9]*' | sort | uniq -d)
+[ -z "$twice" ] || bad "a number was given to two jobs: $twice"
 
 cat >ask.spec.json <<'END'
 {"job_id":"job_ask","task":"ask","base_model":"none","recipes":[{"id":"rcp_ask","name":"ask",
