@@ -24,6 +24,7 @@ enum { LOOK_MS = 1000, LIST_ROUNDS = 10 };
 struct watched {
 	struct watched *next;
 	char slug[SLUG_BYTES + 1];
+	bool is_wanted; /* its config said so when it was last read */
 	struct watch_state state;
 	struct capture_cache rows;
 	struct stat files[2]; /* its config and its captures when it was last looked at */
@@ -277,13 +278,16 @@ static void one_slug(void *arg, const char *slug)
 	struct config cf;
 	struct tune tn;
 
-	if (w != NULL && is_still(r->k, w) && !w->state.on)
+	/* one that is wanted and has not begun waits for a job to end, or to be tried again */
+	if (w != NULL && is_still(r->k, w) && !w->is_wanted)
 		return;
 	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
 		return;
 	if (config_load(&tn, &cf, NULL) == 0) {
-		if (w != NULL)
+		if (w != NULL) {
+			w->is_wanted = cf.watch_on;
 			check_rows(r, w, &tn);
+		}
 		if (w != NULL && cf.watch_on)
 			look(r, w, &tn, &cf);
 		else if (w != NULL)

@@ -58,6 +58,16 @@ has "watch_started" "$(tail -n 1 "$E")" '{"event":"watch_started","captures":25,
 poke "$C" - "watch off" ok
 has "watch_stopped" "$(tail -n 1 "$E")" '{"event":"watch_stopped",'
 same "nothing more was fired" 1 "$(events step_triggered)"
+
+# switched on while a job runs: it begins when that is over, though no row and no setting changes any more
+poke "$C" - "step rows=all" "job 2"
+poke "$C" - "watch on" ok
+sleep 2.5 # two looks
+same "not while it runs" 3 "$(events watch_started)"
+poke "$C" - "cancel" ok
+timeout "${PATIENCE:-100}" cat "$M/mood/wait" >/dev/null
+within 10 seen watch_started 4
+poke "$C" - "watch off" ok
 same "idle" "idle off" "$(value mood state) $(value mood watch)"
 
 # what keeps it from counting is told, once, with the reason
