@@ -54,7 +54,6 @@ static int open_path(struct runner *rn, const char *path, bool headers_only, str
 int model_open_base(struct runner *rn, struct err *err)
 {
 	struct config cf;
-	struct tune tn;
 	int rc;
 
 	if (rn->base_path != NULL)
