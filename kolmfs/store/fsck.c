@@ -81,7 +81,7 @@ static void each_stale(void *arg, const char *path, const char *text)
 	if (f->repair)
 		fsck_tell(f, FSCK_REPAIRED, path, "%s; put right as a start does", text);
 	else
-		fsck_tell(f, FSCK_DAMAGED, path, "%s; the next start puts it right", text);
+		fsck_tell(f, FSCK_DAMAGED, path, "%s; fsck --repair puts it right", text);
 }
 
 /* ---- logs ---- */
@@ -258,12 +258,10 @@ int store_fsck(const struct store *st, bool repair, fsck_say *say, void *arg, un
 		return rc;
 	store_stale(st, each_stale, &f);
 	if (repair)
-		rc = store_recover(st, err);
-	if (rc == 0) {
-		check_log(&f);
-		check_indexes(&f);
-		rc = tune_list(st, one_slug, &f, err);
-	}
+		store_recover_every(st);
+	check_log(&f);
+	check_indexes(&f);
+	rc = tune_list(st, one_slug, &f, err);
 	if (lock >= 0)
 		close(lock);
 	*damaged = f.damaged;

@@ -182,7 +182,9 @@ bool tune_foreign(const struct tune *tn);
 
 /* ---- recover.c ---- */
 typedef void stale_found(void *arg, const char *path, const char *text);
-/* store_stale(st, found, arg): tell what store_recover() would do, and do nothing */
+/* store_recover_every(st): store_recover(), and temporary names in every revision go too. */
+void store_recover_every(const struct store *st);
+/* store_stale(st, found, arg): tell what store_recover_every() would do, and do nothing */
 void store_stale(const struct store *st, stale_found *found, void *arg);
 
 /* name_is_temporary(name): a file or folder being made (".NAME.tmp.PID", ".NAME.tmp.PID.N") or

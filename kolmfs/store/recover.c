@@ -30,12 +30,15 @@ struct recovery {
 	void *arg;
 	char at[STORE_PATH_BYTES / 8]; /* the folder looked at, below the store */
 	unsigned removed;
+	bool every;		       /* look into every revision */
+	const struct job_record *jobs; /* of the slug at hand, borrowed */
+	size_t njobs;
 };
 
 typedef void each_name(void *arg, int dirfd, const char *name);
 
-/* not readdir(): a start looks into every revision, and what opendir() asks besides costs more than
- * the list */
+/* not readdir(): a start lists many folders, and what opendir() asks besides costs more than the
+ * list */
 static void for_names(int dirfd, const char *sub, each_name *each, void *arg)
 {
 	int fd = openat(dirfd, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -94,13 +97,28 @@ static void take_temporary(void *arg, int dirfd, const char *name)
 		take(arg, dirfd, name, "left by a process that died");
 }
 
+/* is ${rev} one that a job which died may have been writing into? */
+static bool is_unfinished(const struct recovery *r, const char *rev)
+{
+	for (size_t i = 0; i < r->njobs; i++)
+		if (strcmp(r->jobs[i].rev, rev) == 0 &&
+			(r->jobs[i].state != JOB_DONE || r->jobs[i].outcome == JOB_INTERRUPTED))
+			return true;
+	return false;
+}
+
+/*
+ * A revision is born whole, and from then on only an eval writes into it: a start opens the ones
+ * that a job which died had to do with. To open ten thousand takes it longer than all the rest;
+ * `kolm fsck` does.
+ */
 static void take_in_revision(void *arg, int dirfd, const char *name)
 {
 	struct recovery *r = arg;
 	size_t n = strlen(r->at);
 
 	take_temporary(arg, dirfd, name);
-	if (rev_number(name) < 0)
+	if (rev_number(name) < 0 || !(r->every || is_unfinished(r, name)))
 		return;
 	(void)snprintf(r->at + n, sizeof(r->at) - n, "/%s", name);
 	for_names(dirfd, name, take_temporary, arg);
@@ -127,14 +145,11 @@ static void say_removed(struct recovery *r, const char *slug)
 }
 
 /* jobs nobody runs any more */
-static void end_jobs(struct recovery *r, int dirfd, const char *slug)
+static void end_jobs(
+	struct recovery *r, int dirfd, const char *slug, struct job_record *list, size_t n)
 {
-	struct job_record *list;
 	struct by by = by_self();
-	size_t n;
 
-	if (journal_load(dirfd, &list, &n, NULL) < 0)
-		return;
 	for (size_t i = 0; i < n; i++) {
 		struct job_record *jr = &list[i];
 		struct log_entry entry = {.event = "recovered",
@@ -161,6 +176,24 @@ static void end_jobs(struct recovery *r, int dirfd, const char *slug)
 		if (journal_append(dirfd, jr, NULL) == 0)
 			(void)log_append(r->st, &entry, NULL);
 	}
+}
+
+/* under the job lock */
+static void recover_jobs(struct recovery *r, const char *at, const struct tune *tn)
+{
+	char revisions[SLUG_BYTES + 32];
+	struct job_record *list = NULL;
+	size_t n = 0;
+
+	if (journal_load(tn->dir, &list, &n, NULL) < 0)
+		n = 0;
+	end_jobs(r, tn->dir, tn->slug, list, n);
+	(void)snprintf(revisions, sizeof(revisions), "%s/revisions", at);
+	r->jobs = list;
+	r->njobs = n;
+	in_folder(r, revisions, tn->dir, "revisions", take_in_revision);
+	r->jobs = NULL;
+	r->njobs = 0;
 	free(list);
 }
 
@@ -209,9 +242,7 @@ static void recover_slug(void *arg, int dirfd, const char *name)
 	recover_head(r, &tn);
 	in_folder(r, at, r->st->tune, name, take_temporary);
 	if (tune_lock_job(&tn, &job, NULL) == 0) {
-		end_jobs(r, tn.dir, name);
-		(void)snprintf(at + strlen(at), sizeof(at) - strlen(at), "/revisions");
-		in_folder(r, at, tn.dir, "revisions", take_in_revision);
+		recover_jobs(r, at, &tn);
 		close(job);
 	}
 	say_removed(r, name);
@@ -234,6 +265,17 @@ static void take_half_index(void *arg, int dirfd, const char *name)
 		take(arg, dirfd, name, "an index whose builder died");
 }
 
+static void recover_rag(struct recovery *r, const struct store *st)
+{
+	struct job_record *list = NULL;
+	size_t n;
+
+	in_folder(r, "rag", st->rag, ".", take_half_index);
+	if (journal_load(st->rag, &list, &n, NULL) == 0)
+		end_jobs(r, st->rag, NULL, list, n);
+	free(list);
+}
+
 static void recover_all(struct recovery *r)
 {
 	const struct store *st = r->st;
@@ -246,10 +288,8 @@ static void recover_all(struct recovery *r)
 	in_folder(r, "tune", st->tune, ".", recover_slug);
 	/* index jobs hold it shared: store_lock_index() */
 	lock = lock_open(st->rag, ".job.lock", NULL);
-	if (lock >= 0 && flock_wait(lock, LOCK_EX | LOCK_NB, NULL) == 0) {
-		in_folder(r, "rag", st->rag, ".", take_half_index);
-		end_jobs(r, st->rag, NULL);
-	}
+	if (lock >= 0 && flock_wait(lock, LOCK_EX | LOCK_NB, NULL) == 0)
+		recover_rag(r, st);
 	if (lock >= 0)
 		close(lock);
 	say_removed(r, NULL);
@@ -264,9 +304,16 @@ int store_recover(const struct store *st, struct err *err)
 	return 0;
 }
 
+void store_recover_every(const struct store *st)
+{
+	struct recovery r = {.st = st, .every = true};
+
+	recover_all(&r);
+}
+
 void store_stale(const struct store *st, stale_found *found, void *arg)
 {
-	struct recovery r = {.st = st, .found = found, .arg = arg};
+	struct recovery r = {.st = st, .found = found, .arg = arg, .every = true};
 
 	recover_all(&r);
 }

@@ -94,8 +94,9 @@ int tune_lock_job(const struct tune *tn, int *fd, struct err *err);
 /*
  * store_recover(st, err): what a start does before it serves (reliability.md 9): finish or undo
  * promotions, jobs found running become "interrupted", our own temporary names (".NAME.tmp.PID.N",
- * files and folders) vanish; one "recovered" audit line per repair. Idempotent, may be killed at
- * any point. Under the server lock; a slug whose lock or job lock another process holds is left to
+ * files and folders) vanish; one "recovered" audit line per repair. Of the revisions it opens those
+ * that a job which died had to do with; `kolm fsck` opens all. Idempotent, may be killed at any
+ * point. Under the server lock; a slug whose lock or job lock another process holds is left to
  * that process. What cannot be repaired is left as it is and reported by whoever uses it: the
  * answer is 0 unless there is no memory.
  */

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "store/fsck.h"
 #include "store/private.h"
 #include "store_rig.h"
 
@@ -18,6 +19,7 @@ Test(recover, jobs_and_temporary_names)
 	works(journal_new(r.tn.dir, &jr, &r.err));
 	jr.state = JOB_RUNNING;
 	jr.started_ms = time_now() + 1000LL * 3600 * 24 * 365; /* the clock was a year ahead */
+	(void)snprintf(jr.rev, sizeof(jr.rev), "v1");
 	works(journal_append(r.tn.dir, &jr, &r.err));
 	works(journal_new(r.st.rag, &jr, &r.err));
 	put_text(r.tn.dir, ".tune-config.json.tmp.999999.3", "{");
@@ -69,6 +71,58 @@ Test(recover, jobs_and_temporary_names)
 
 	works(store_recover(&r.st, &r.err)); /* a second one changes nothing */
 	cr_assert_eq(in_log(&r, "\n"), lines);
+	rig_close(&r);
+}
+
+static void leave(struct rig *r, const char *rev)
+{
+	char path[80];
+
+	(void)snprintf(path, sizeof(path), "revisions/%s", rev);
+	if (!is_there(r->tn.dir, path))
+		cr_assert_eq(mkdirat(r->tn.dir, path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "revisions/%s/.eval.json.tmp.999999.0", rev);
+	put_text(r->tn.dir, path, "{");
+}
+
+static void count_stale(void *arg, enum fsck_kind kind, const char *path, const char *text)
+{
+	unsigned *stale = arg;
+
+	(void)kind;
+	(void)text;
+	*stale += strstr(path, ".eval.json.tmp.") != NULL;
+}
+
+/* a start opens the revisions of jobs that died, however long ago that was found out; fsck all */
+Test(recover, revisions_of_jobs_that_died)
+{
+	struct job_record jr = {.verb = "eval v1", .k = NAN, .rev = "v1"};
+	unsigned damaged, stale = 0;
+	struct rig r;
+
+	rig_open(&r);
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	works(store_recover(&r.st, &r.err)); /* and was killed before it came to the revisions */
+	works(journal_get(r.tn.dir, 1, &jr, &r.err));
+	cr_assert_eq(jr.outcome, JOB_INTERRUPTED);
+	jr = (struct job_record){.verb = "eval v2", .k = NAN, .rev = "v2"};
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_DONE;
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	leave(&r, "v1");
+	leave(&r, "v2");
+	leave(&r, "v3");
+	works(store_recover(&r.st, &r.err));
+	cr_assert_not(is_there(r.tn.dir, "revisions/v1/.eval.json.tmp.999999.0"));
+	cr_assert(is_there(r.tn.dir, "revisions/v2/.eval.json.tmp.999999.0"));
+	cr_assert(is_there(r.tn.dir, "revisions/v3/.eval.json.tmp.999999.0"));
+	works(store_fsck(&r.st, false, count_stale, &stale, &damaged, &r.err));
+	cr_assert_eq(stale, 2);
+	cr_assert(is_there(r.tn.dir, "revisions/v3/.eval.json.tmp.999999.0"));
+	works(store_fsck(&r.st, true, count_stale, &stale, &damaged, &r.err));
+	cr_assert_not(is_there(r.tn.dir, "revisions/v2/.eval.json.tmp.999999.0") ||
+		      is_there(r.tn.dir, "revisions/v3/.eval.json.tmp.999999.0"));
 	rig_close(&r);
 }
 
