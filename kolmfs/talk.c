@@ -201,6 +201,16 @@ void config_flush(struct open *o, bool is_last)
 
 /* ---- run, query ---- */
 
+/* what was written before is no input without this piece: it is not answered, also at the last
+ * close. With o->lock. */
+static void refuse_input(struct open *o, int no)
+{
+	buf_release(&o->in);
+	buf_reset(&o->out);
+	o->out_no = no;
+	o->talk = TALK_DONE;
+}
+
 ssize_t input_write(struct server *sv, struct open *o, const char *data, size_t len,
 	const struct by *by, struct err *err)
 {
@@ -212,9 +222,10 @@ ssize_t input_write(struct server *sv, struct open *o, const char *data, size_t 
 		rc = err_set(err, EBUSY, "the last input is still being answered");
 	} else if (o->in.len + len > INPUT_BYTES_MAX) {
 		rc = err_set(err, EMSGSIZE, "input larger than %d bytes", INPUT_BYTES_MAX);
-		buf_release(&o->in);
+		refuse_input(o, EMSGSIZE);
 	} else if (buf_add(&o->in, data, len) < 0) {
 		rc = err_nomem(err);
+		refuse_input(o, ENOMEM);
 	} else {
 		o->talk = TALK_WRITTEN;
 		o->by = *by;

@@ -91,6 +91,30 @@ same "failures" "" "$(cat "$T/out")"
 same "F12: no row of a failure" "" "$(tail -n +$((rows + 1)) "$M/plain/captures.jsonl" | jq -r '.input | objects | .do' | sort -u | grep -vx 'map\|spoil')"
 same "error is ok again" ok "$(cat "$M/plain/error")"
 
+# ---- an input that is refused half way is no input: nothing is run, and nothing captured ----
+rows=$(wc -l <"$M/plain/captures.jsonl")
+ran=$(wc -l <"$M/logs/runs.jsonl")
+head -c 5000000 /dev/zero | tr '\0' a 2>/dev/null >"$M/plain/run" && fail "five megabytes were taken"
+has "its sentence" "$(cat "$M/plain/error")" "input larger than 4194304 bytes"
+same "a read says it too" EMSGSIZE "$(python3 - "$M/plain/run" <<'END'
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+try:
+    for _ in range(5):
+        os.write(fd, b'a' * (1 << 20))
+except OSError:
+    pass
+try:
+    print(os.read(fd, 100))
+except OSError as e:
+    print(errno.errorcode[e.errno])
+os.write(fd, b'{"do":"map"}') # and the open is good for another one
+assert os.read(fd, 100).split() == [b'[', b'2,', b'3', b']']
+END
+)"
+same "one row, of the good one" $((rows + 1)) "$(wc -l <"$M/plain/captures.jsonl")"
+same "one run" $((ran + 1)) "$(wc -l <"$M/logs/runs.jsonl")"
+
 # ---- the run log ----
 python3 - "$M/logs/runs.jsonl" "$T/plain.kolm" <<'END' || fail "runs.jsonl"
 import json, sys
