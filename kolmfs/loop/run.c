@@ -164,7 +164,7 @@ static int capture_run(
 	if (cf.captures_on) {
 		rc = capture_render(&cp, &line, id);
 		if (rc == 0)
-			rc = captures_append(&tn, line.data, line.len, err);
+			rc = captures_append_run(&tn, &line, err);
 		if (rc == 0)
 			note_unsynced(k, slug);
 		if (rc == -EMSGSIZE) /* F03: the run itself succeeded */

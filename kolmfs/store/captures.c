@@ -149,14 +149,11 @@ int capture_render(const struct capture *cp, struct buf *out, char id[33])
 
 /* ---- writing ---- */
 
-int captures_append(const struct tune *tn, const char *line, size_t len, struct err *err)
+static int append(const struct tune *tn, const char *line, size_t len, struct err *err)
 {
 	struct stat st;
 	bool quiet = true;
-	int rc = capture_check(line, len, err);
 
-	if (rc < 0)
-		return rc;
 	if (fstatat(tn->dir, CAPTURES_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		int64_t since = time_now() -
 				((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
@@ -164,6 +161,20 @@ int captures_append(const struct tune *tn, const char *line, size_t len, struct 
 		quiet = since < 0 || since >= QUIET_MS;
 	}
 	return append_line(tn->dir, CAPTURES_NAME, line, len, quiet, err);
+}
+
+int captures_append(const struct tune *tn, const char *line, size_t len, struct err *err)
+{
+	int rc = capture_check(line, len, err);
+
+	return rc < 0 ? rc : append(tn, line, len, err);
+}
+
+int captures_append_run(const struct tune *tn, const struct buf *line, struct err *err)
+{
+	if (line->len > CAPTURE_LINE_BYTES)
+		return err_set(err, EMSGSIZE, "capture larger than %d bytes", CAPTURE_LINE_BYTES);
+	return append(tn, line->data, line->len, err);
 }
 
 int captures_open(const struct tune *tn, struct err *err)

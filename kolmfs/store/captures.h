@@ -18,6 +18,9 @@ int capture_check(const char *line, size_t len, struct err *err);
 /* captures_append(tn, line, len, err): checked and appended, healed at the tail, under the file's
  * lock. */
 int captures_append(const struct tune *tn, const char *line, size_t len, struct err *err);
+/* captures_append_run(tn, line, err): the same for a line of capture_render(), of which only the
+ * length is looked at: a recipe that returned nothing makes a row without output (FORMATS 6). */
+int captures_append_run(const struct tune *tn, const struct buf *line, struct err *err);
 
 /* captures_row(...): render a row with ts, id and crc. */
 struct capture {

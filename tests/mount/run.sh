@@ -16,6 +16,7 @@ function generate(input, lib) {
 	if (what === "spoil") { Object.getPrototypeOf([]).map = () => "spoilt"; JSON.stringify = () => "spoilt"; return "done"; }
 	if (what === "map") return [1, 2].map((x) => x + 1);
 	if (what === "lm") return typeof lib.lm.generate;
+	if (what === "nothing") return undefined;
 	return input;
 }
 END
@@ -37,6 +38,8 @@ same "a number is a text" '5' "$(ask plain 5)"
 same "a JSON string" 'x "y"' "$(ask plain '"x \"y\""')"
 same "no JSON after all" '{oops' "$(ask plain '{oops')"
 same "captured" '{"a":[1,"é"]} {"a":1} "just words" "5" "x \"y\"" "{oops"' "$(jq -c .input "$M/plain/captures.jsonl" | tr '\n' ' ' | sed 's/ $//')"
+same "nothing returned" undefined "$(ask plain '{"do":"nothing"}')"
+same "its row has no output" "ts input recipe latency_us id crc" "$(tail -n 1 "$M/plain/captures.jsonl" | jq -r 'keys_unsorted | join(" ")')"
 same "by rules alone: no rev" 0 "$(grep -c '"rev"' "$M/plain/captures.jsonl")"
 same "a second question on one open" "one two" "$(exec 5<>"$M/plain/run"; printf one >&5; read -r a <&5; printf two >&5; read -r b <&5; echo "$a $b")"
 same "lib.lm is there" function "$(ask plain '{"do":"lm"}')"
