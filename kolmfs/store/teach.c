@@ -129,6 +129,8 @@ static void decide(const struct teach_options *opt, struct entry *list, size_t n
 			why = &out->model;
 		else if (last != NULL && en != last)
 			why = &out->superseded;
+		else if (en->drop) /* with a rev: no person's word, and nothing to learn */
+			why = &out->dropped;
 		if (why == NULL)
 			en->mark = en->fresh ? MARK_FRESH : MARK_OLD;
 		else if (en->fresh)

@@ -102,6 +102,25 @@ Test(teach, table)
 	rig_close(&r);
 }
 
+/* a row that drops and says the model answered decides nothing, and has no output to teach */
+Test(teach, drop_with_a_rev_teaches_nothing)
+{
+	struct teach_options opt = {.end = UINT64_MAX, .all = true};
+	struct want want = {"1:20 ", 1, .dropped = 2};
+	struct rig r;
+
+	rig_open(&r);
+	put_text(r.tn.dir, "captures.jsonl",
+		"{\"input\":1,\"rev\":\"v1\",\"drop\":true}\n"
+		"{\"input\":2,\"output\":20,\"rev\":\"v1\"}\n"
+		"{\"input\":3,\"output\":30,\"rev\":\"v1\",\"drop\":true}\n");
+	check("all", &r, &opt, &want);
+	opt.all = false;
+	want = (struct want){"", 0, .model = 3};
+	check("teach", &r, &opt, &want);
+	rig_close(&r);
+}
+
 Test(teach, raw_values_of_salvaged_and_padded_rows)
 {
 	struct teach_options opt = {.end = UINT64_MAX};
