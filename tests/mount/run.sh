@@ -118,6 +118,11 @@ END
 same "one row, of the good one" $((rows + 1)) "$(wc -l <"$M/plain/captures.jsonl")"
 same "one run" $((ran + 1)) "$(wc -l <"$M/logs/runs.jsonl")"
 
+# ---- a row that is too long is counted, and the run succeeds (F03), also when the count is damaged ----
+echo "no numbers" >"$S/tune/plain/.dropped"
+same "a run whose row is too long" 999991 "$(ask plain "$(head -c 999990 /dev/zero | tr '\0' a)" | wc -c)"
+rm "$S/tune/plain/.dropped"
+
 # ---- the run log ----
 python3 - "$M/logs/runs.jsonl" "$T/plain.kolm" <<'END' || fail "runs.jsonl"
 import json, sys
