@@ -6,53 +6,73 @@
 #include "answer.h"
 #include "base/guard.h"
 
+enum { PAGE_MAX = 1 << 16 }; /* pieces that are asked for at once */
+
 /* hits of which each is of another file; a file is as good as its best piece */
 struct files {
 	struct rag_hit *at; /* owned */
 	size_t n, max;
+	uint64_t *seen; /* owned: the places of their paths, plus one, which the pieces of a file
+			   share; open addressing, ${slots} a power of two */
+	size_t slots;
 };
 
-static int is_listed(const struct files *fs, const struct rag_bin *bin, uint32_t doc)
+static int files_init(struct files *fs, size_t max)
 {
-	const char *path, *other;
-	size_t len, n;
+	*fs = (struct files){.max = max, .slots = 16};
+	while (fs->slots < 2 * (max + 1))
+		fs->slots *= 2;
+	fs->at = calloc(max + 1, sizeof(*fs->at));
+	fs->seen = calloc(fs->slots, sizeof(*fs->seen));
+	return fs->at && fs->seen ? 0 : -ENOMEM;
+}
+
+/* 1: a file that was not there yet, and is now; 0; -EUCLEAN */
+static int see(struct files *fs, const struct rag_bin *bin, uint32_t doc)
+{
+	const char *path;
+	size_t len, slot;
+	uint64_t place;
 	int rc = rag_bin_path(bin, doc, &path, &len);
 
-	for (size_t i = 0; rc == 0 && i < fs->n; i++) {
-		rc = rag_bin_path(bin, fs->at[i].doc, &other, &n);
-		if (rc == 0 && n == len && memcmp(path, other, len) == 0)
-			return 1;
-	}
-	return rc;
+	if (rc < 0)
+		return rc;
+	place = bin->docs[doc].path + 1;
+	for (slot = (size_t)(place * 0x9e3779b97f4a7c15 >> 32) & (fs->slots - 1); fs->seen[slot];
+		slot = (slot + 1) & (fs->slots - 1))
+		if (fs->seen[slot] == place)
+			return 0;
+	fs->seen[slot] = place;
+	return 1;
 }
 
 static int add_files(
 	struct files *fs, const struct rag_bin *bin, const struct rag_hit *hits, size_t n)
 {
 	for (size_t i = 0; i < n && fs->n < fs->max; i++) {
-		int rc = is_listed(fs, bin, hits[i].doc);
+		int rc = see(fs, bin, hits[i].doc);
 
 		if (rc < 0)
 			return rc;
-		if (rc == 0)
+		if (rc == 1)
 			fs->at[fs->n++] = hits[i];
 	}
 	return 0;
 }
 
-/* the best ${max} files, by asking for pieces until there are enough */
+/* the best ${max} files, by asking for pieces until there are enough; for more each time, since a
+ * file may have a hundred thousand and every time walks the lists again */
 static int rank_files(struct rag_plan *pl, size_t max, struct files *fs)
 {
 	size_t page = 2 * max + 8, n = page;
 	struct rag_hit last;
-	int rc = 0;
+	int rc = files_init(fs, max);
 
-	*fs = (struct files){.max = max, .at = calloc(max + 1, sizeof(*fs->at))};
-	if (!fs->at)
-		return -ENOMEM;
 	for (bool is_first = true; rc == 0 && fs->n < max && n == page; is_first = false) {
 		struct rag_hit *hits;
 
+		if (!is_first && page < PAGE_MAX)
+			page = 4 * page < PAGE_MAX ? 4 * page : PAGE_MAX;
 		rc = rag_plan_rank(pl, page, is_first ? NULL : &last, &hits, &n);
 		if (rc == 0)
 			rc = add_files(fs, &pl->ix->bin, hits, n);
@@ -60,6 +80,8 @@ static int rank_files(struct rag_plan *pl, size_t max, struct files *fs)
 			last = hits[n - 1];
 		free(hits);
 	}
+	free(fs->seen);
+	fs->seen = NULL;
 	return rc;
 }
 

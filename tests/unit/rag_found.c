@@ -6,6 +6,8 @@
  */
 #include "rag_common.h"
 
+#include <time.h>
+
 enum { DOCS = 400, QUESTIONS = 200, TOP = 5, WORDS = 1500, PARTS_MAX = 4 };
 
 static uint64_t state;
@@ -248,4 +250,49 @@ Test(rag_found, parts_of_identifiers)
 	fprintf(stderr, "parts of identifiers: recall@%d %.4f\n", TOP, sum / QUESTIONS);
 	cr_assert_geq(sum / QUESTIONS, 0.98, "recall %.4f", sum / QUESTIONS);
 	set_release(&st);
+}
+
+/* ---- one large file among others ---- */
+
+enum { RECORDS = 40000 };
+
+static double seconds_to_ask(const struct rag_index *ix, size_t k, const char *want)
+{
+	clock_t from = clock();
+	char *answer = ask(ix, "alpha", k, RAG_PATHS);
+
+	cr_expect_str_eq(answer, want);
+	free(answer);
+	return (double)(clock() - from) / CLOCKS_PER_SEC;
+}
+
+/* every record of records.json has the word: files enough for the answer are looked for behind all
+ * of them, which must not mean thousands of walks */
+Test(rag_found, a_file_of_many_pieces_does_not_hide_the_others_nor_cost_a_walk_for_each)
+{
+	struct rag_build opt = {.name = "docs", .created_at = FIXED_TIME, .mode = "kolm-2"};
+	char *dir = scratch(), *store = scratch();
+	struct buf records = BUF_INIT;
+	struct err err = ERR_NONE;
+	struct rag_index *ix = NULL;
+	struct rag_built built;
+	double once, all;
+
+	for (int i = 0; i < RECORDS; i++)
+		buf_addf(&records, "%c\"alpha %d\"", i ? ',' : '[', i);
+	buf_puts(&records, "]");
+	put_bytes(dir, "records.json", records.data, records.len);
+	put_text(dir, "z.md", "a long text in which alpha stands once, and behind all the others");
+	opt.root = dir;
+	cr_assert_eq(build_with(dir, store, &opt, &built, &err), 0, "%s", err.text);
+	cr_assert_eq(built.docs, RECORDS + 1);
+	cr_assert_eq(open_index(store, "docs", &ix, &err), 0, "%s", err.text);
+	once = seconds_to_ask(ix, 1, "records.json\n");
+	all = seconds_to_ask(ix, 5, "records.json\nz.md\n");
+	/* seven walks, for ever larger shares; by eighteen pieces each there were 2,223 */
+	cr_expect_lt(all, 100 * once + 0.1, "%f s against %f s", all, once);
+	rag_close(ix);
+	buf_release(&records);
+	sweep(dir);
+	sweep(store);
 }
