@@ -167,9 +167,21 @@ static int write_folded(int fd, const struct put *p, const struct lora *lo, stru
 	return rc;
 }
 
-static int write_file(const struct file *f, const struct lora *lo, struct err *err)
+/* an alignment may be as wide as gguf_parse() lets it be */
+static int write_zeros(int fd, uint64_t n, struct err *err)
 {
 	static const char zeros[4096];
+	int rc = 0;
+
+	for (size_t some; rc == 0 && n > 0; n -= some) {
+		some = n < sizeof(zeros) ? (size_t)n : sizeof(zeros);
+		rc = write_all(fd, zeros, some, err);
+	}
+	return rc;
+}
+
+static int write_file(const struct file *f, const struct lora *lo, struct err *err)
+{
 	int rc = write_header(f, err);
 
 	for (size_t i = 0; rc == 0 && i < f->n; i++) {
@@ -178,7 +190,7 @@ static int write_file(const struct file *f, const struct lora *lo, struct err *e
 		rc = p->data ? write_all(f->fd, p->data, put_bytes(p), err)
 			     : write_folded(f->fd, p, lo, err);
 		if (rc == 0)
-			rc = write_all(f->fd, zeros, padding(f, put_bytes(p)), err);
+			rc = write_zeros(f->fd, padding(f, put_bytes(p)), err);
 	}
 	return rc;
 }
