@@ -276,13 +276,17 @@ static int scan(int fd, uint64_t from, uint64_t end, uint64_t *number, captures_
 		struct capture_row row = {.number = (*number)++,
 			.offset = ln.at + (uint64_t)(text.text - ln.text),
 			.end = ln.next};
-		bool is_row;
+		bool is_whole, is_row;
 
 		counts->bytes = ln.next;
 		if (text.len == 0)
 			continue;
-		is_row = !ln.over && crc_holds(text.text, text.len) &&
-			 json_check(text.text, text.len, NULL) == 0 && row_cut(text, &row);
+		is_whole = !ln.over && crc_holds(text.text, text.len) &&
+			   json_check(text.text, text.len, NULL) == 0;
+		is_row = is_whole && row_cut(text, &row);
+		/* of a run that returned nothing: no row, and nothing is wrong with it */
+		if (is_whole && !is_row && row.input.len > 0 && row.id.len > 0)
+			continue;
 		if (!is_row && salvage(&ln, &row)) {
 			is_row = true;
 			counts->salvaged++;

@@ -19,7 +19,8 @@ int capture_check(const char *line, size_t len, struct err *err);
  * lock. */
 int captures_append(const struct tune *tn, const char *line, size_t len, struct err *err);
 /* captures_append_run(tn, line, err): the same for a line of capture_render(), of which only the
- * length is looked at: a recipe that returned nothing makes a row without output (FORMATS 6). */
+ * length is looked at: a recipe that returned nothing makes a line without output (FORMATS 6),
+ * which is not counted as a row, nor as broken. */
 int captures_append_run(const struct tune *tn, const struct buf *line, struct err *err);
 
 /* captures_row(...): render a row with ts, id and crc. */

@@ -140,6 +140,26 @@ Test(captures, what_may_enter)
 	rig_close(&r);
 }
 
+Test(captures, a_run_that_returned_nothing_is_no_row_and_not_broken)
+{
+	const struct capture cp = {.input = {"1", 1}, .recipe = "r"};
+	struct capture_counts counts;
+	struct buf line = BUF_INIT;
+	struct rig r;
+	char id[33];
+
+	rig_open(&r);
+	cr_assert_eq(capture_render(&cp, &line, id), 0);
+	fails(captures_append(&r.tn, line.data, line.len, &r.err), EINVAL, "input and output");
+	works(captures_append_run(&r.tn, &line, &r.err));
+	works(append(&r, "{\"input\":2,\"output\":2}"));
+	rows_are(UINT64_MAX, "1 2|");
+	cr_assert_eq(counts.rows, 1);
+	cr_assert_eq(counts.torn + counts.broken + counts.salvaged, 0);
+	buf_release(&line);
+	rig_close(&r);
+}
+
 Test(captures, half_a_line_at_the_end_is_healed)
 {
 	struct capture_counts counts;
