@@ -148,17 +148,17 @@ UNIT_loop     := loop store artifact rag spawn base
 UNIT_rag      := rag base
 UNIT_lm       := lm base
 UNIT_runner   := store artifact rag lm base
+UNIT_fs       := fs loop store artifact rag spawn base
 .SECONDEXPANSION:
 $(B)/test/%: tests/unit/%.c $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*)))) $$(UNIT_OBJ_$$*)
 	@mkdir -p $(@D)
 	@echo "  TEST    $@"
 	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< $(UNIT_OBJ_$*) \
-		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $$(pkg-config --libs criterion) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
+		-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $$(pkg-config --libs criterion) $(if $(filter fs_%,$*),$(SYS_fuse)) $(SYS_zip) $(SYS_rag) $(SYS_lm) $(SYS_base)
 
 # fuzz targets: tests/fuzz/AREA_name.c has LLVMFuzzerTestOneInput; tests/fuzz/seeds/AREA_name/ are its inputs, those that once crashed among them.
 # `make fuzz T=60` runs each with clang's libFuzzer; `make check` plays the seeds through the same code with gcc (and SAN=1 under the sanitizers).
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
-UNIT_fs  := fs loop store artifact rag spawn base
 T        ?= 60
 $(B)/fuzz/%: tests/fuzz/%.c $(if $(FUZZ),,tests/fuzz/replay/main.c) $$(call LIB,$$(UNIT_$$(firstword $$(subst _, ,$$*))))
 	@mkdir -p $(@D)

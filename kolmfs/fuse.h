@@ -49,10 +49,10 @@ struct later {
 /*
  * later(req, nd, o, data, len, fn): runs ${fn}, which may take long, with what it needs; takes over
  * both references. A few such requests run in the thread that took them, since waking another one
- * costs more than most of them; the others go to a worker. Answers the request itself when it
- * cannot.
+ * costs more than most of them; the others go to a worker. When it cannot it answers the request
+ * itself and returns -errno.
  */
-void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
+int later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
 	void (*fn)(void *));
 void later_free(struct later *la);
 

@@ -126,10 +126,14 @@ void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	struct open *o = open_of(fi);
 
 	(void)ino;
-	if (open_is_asked(o))
-		later(req, NULL, open_get(o), (const char *)&wt, sizeof(wt), read_later);
-	else
+	if (!open_is_asked(o)) {
 		reply_read(req, o, size, wt.off);
+		return;
+	}
+	open_get(o); /* once it is answered the file may be closed */
+	if (later(req, NULL, open_get(o), (const char *)&wt, sizeof(wt), read_later) < 0)
+		open_not_asked(o);
+	open_put(o);
 }
 
 static void write_later(void *arg)

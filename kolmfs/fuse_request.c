@@ -50,7 +50,7 @@ void later_free(struct later *la)
 	free(la);
 }
 
-void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
+int later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
 	void (*fn)(void *))
 {
 	struct server *sv = server_of(req);
@@ -62,7 +62,7 @@ void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, si
 			node_put(sv, nd);
 		open_put(o);
 		fuse_reply_err(req, ENOMEM);
-		return;
+		return -ENOMEM;
 	}
 	*la = (struct later){.req = req, .sv = sv, .nd = nd, .o = o, .by = by_of(req), .len = len};
 	if (len)
@@ -71,13 +71,14 @@ void later(fuse_req_t req, struct node *nd, struct open *o, const char *data, si
 	if (atomic_fetch_add(&sv->in_place, 1) < IN_PLACE_MAX) {
 		fn(la);
 		atomic_fetch_sub(&sv->in_place, 1);
-		return;
+		return 0;
 	}
 	atomic_fetch_sub(&sv->in_place, 1);
-	if (work_do(sv->work, fn, la, &err) < 0) {
-		fuse_reply_err(req, err.no);
-		later_free(la);
-	}
+	if (work_do(sv->work, fn, la, &err) == 0)
+		return 0;
+	fuse_reply_err(req, err.no);
+	later_free(la);
+	return -err.no;
 }
 
 /* is the group of -o group=G one of the client's? */

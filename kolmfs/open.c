@@ -172,6 +172,7 @@ static void start_answer(struct open *o)
 	o->talk = TALK_DONE;
 	o->out_no = err.no;
 	buf_reset(&o->out);
+	buf_release(&o->in); /* the next write is another question */
 }
 
 bool open_is_asked(struct open *o)
@@ -187,6 +188,15 @@ bool open_is_asked(struct open *o)
 	}
 	pthread_mutex_unlock(&o->lock);
 	return is_asked;
+}
+
+void open_not_asked(struct open *o)
+{
+	pthread_mutex_lock(&o->lock);
+	o->talk = TALK_WRITTEN;
+	pthread_mutex_unlock(&o->lock);
+	/* reads that came meanwhile wait for an answer nobody makes: the first asks again */
+	park_wake(o->sv, o);
 }
 
 void open_say(struct open *o, const char *text)

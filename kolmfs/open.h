@@ -81,8 +81,9 @@ void open_poll(struct open *o, struct fuse_pollhandle *ph);
 void open_tell(struct open *o);
 
 /* open_is_asked(o): is this read the first after a write whose answer is NAME_QUICK? Then the
- * caller makes it. */
+ * caller makes it, or says that it cannot: open_not_asked(o), and the next read asks. */
 bool open_is_asked(struct open *o);
+void open_not_asked(struct open *o);
 
 /* open_answer(o): make the answer to what was written now, in this thread */
 void open_answer(struct open *o);
