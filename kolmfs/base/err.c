@@ -104,7 +104,8 @@ static size_t utf8_one(const char *p, size_t len, unsigned *c)
 	return n;
 }
 
-const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t len)
+/* at most ${room} bytes and a NUL; what is cut ends in dots */
+static void quote(char *out, size_t room, const char *text, size_t len)
 {
 	size_t used = 0;
 
@@ -120,7 +121,7 @@ const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t le
 			m = (size_t)snprintf(piece, sizeof(piece), "\\u{%x}", c);
 		else
 			memcpy(piece, text + i, m = n);
-		if (used + m > ERR_QUOTE_BYTES - 3) {
+		if (used + m > room - 3) {
 			memcpy(out + used, "...", 3);
 			used += 3;
 			break;
@@ -130,7 +131,20 @@ const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t le
 		i += n == 0 ? 1 : n;
 	}
 	out[used] = '\0';
+}
+
+const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t len)
+{
+	quote(out, ERR_QUOTE_BYTES, text, len);
 	return out;
+}
+
+int err_said(struct err *err, int no, const char *text, size_t len)
+{
+	char said[ERR_TEXT_BYTES];
+
+	quote(said, sizeof(said) - 1, text, len);
+	return err_set(err, no, "%s", said);
 }
 
 static const struct {

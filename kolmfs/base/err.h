@@ -44,6 +44,10 @@ int err_nomem(struct err *err);
  */
 const char *err_quote(char out[ERR_QUOTE_BYTES + 8], const char *text, size_t len);
 
+/* err_said(err, no, text, len): a sentence another program said, escaped as by err_quote(), but as
+ * long as a sentence may be; returns -${no}. */
+int err_said(struct err *err, int no, const char *text, size_t len);
+
 /* err_name(no): "EINVAL" for EINVAL; "EIO" for a number without a name. err_number("EINVAL"): the
  * number, EIO if unknown. */
 const char *err_name(int no);

@@ -225,8 +225,10 @@ static int failure(struct json_slice line, struct err *err)
 	if (json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
 	int number = no.len > 0 ? err_number(no.data) : EIO;
-	(void)err_set(
-		err, number, "%s", text.len > 0 ? text.data : "the runner failed without a reason");
+	if (text.len > 0)
+		(void)err_said(err, number, text.data, text.len);
+	else
+		(void)err_set(err, number, "the runner failed without a reason");
 	if (code.len > 0 && err != NULL)
 		(void)err_code(err, code.data);
 	buf_release(&no);

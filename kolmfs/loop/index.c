@@ -162,9 +162,11 @@ static int indexer_verdict(
 		return 0;
 	if (result->len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
-	rc = err_set(err,
-		text.len > 0 && strstr(text.data, "no files matched") != NULL ? ENODATA : EIO, "%s",
-		text.len > 0 ? text.data : "indexer gave no result");
+	if (text.len == 0)
+		rc = err_set(err, EIO, "indexer gave no result");
+	else
+		rc = err_said(err, strstr(text.data, "no files matched") != NULL ? ENODATA : EIO,
+			text.data, text.len);
 	buf_release(&text);
 	return rc;
 }

@@ -119,15 +119,17 @@ static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct e
 		return 0;
 	if (t->result.len > 0 && json_member(line, "error", &v) && json_kind_of(v) == JSON_STRING)
 		(void)json_string(v, &text);
+	const char *said = text.len > 0 ? text.data : "the worker does not say which";
 	int rc;
 
-	if (ex->status == WORKER_NO_LIBRARY)
-		rc = err_set(err, ENOEXEC, "training library missing: %s",
-			text.len > 0 ? text.data : "the worker does not say which");
-	else
-		rc = text.len > 0 ? err_set(err, EIO, "%s", text.data)
+	if (ex->status == WORKER_NO_LIBRARY) {
+		(void)err_said(err, ENOEXEC, said, strlen(said));
+		rc = err_prefix(err, "training library missing: ");
+	} else {
+		rc = text.len > 0 ? err_said(err, EIO, said, strlen(said))
 				  : err_set(err, EIO, "trainer ended with status %d and no result",
 					    ex->status);
+	}
 	buf_release(&text);
 	return rc;
 }

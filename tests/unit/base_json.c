@@ -188,12 +188,17 @@ Test(num, strict_readers)
 Test(err, quotes_for_terminals)
 {
 	char out[ERR_QUOTE_BYTES + 8];
-	char big[400];
+	struct err err = ERR_NONE;
+	char big[1000];
 
 	cr_expect_str_eq(err_quote(out, "a\x1b[2J\r", 6), "a\\x1b[2J\\x0d");
 	cr_expect_str_eq(err_quote(out, "\xc3(\xe2\x80\xae", 5), "\\xc3(\\u{202e}");
 	memset(big, 'v', sizeof(big));
 	cr_expect_eq(strlen(err_quote(out, big, sizeof(big))), (size_t)ERR_QUOTE_BYTES);
+	cr_expect_eq(err_said(&err, EIO, "no\x1b[2J\n\xe2\x80\xae: caf\xc3\xa9", 17), -EIO);
+	cr_expect_str_eq(err.text, "no\\x1b[2J\\x0a\\u{202e}: caf\xc3\xa9");
+	(void)err_said(&err, EIO, big, sizeof(big));
+	cr_expect_eq(strlen(err.text), ERR_TEXT_BYTES - 1);
 }
 
 /* a value is pointer and length: nothing behind it is looked at, here a page that is not there */

@@ -467,6 +467,20 @@ Test(loop_step, what_a_worker_leaves_must_be_plain_files)
 	rig_close(&r);
 }
 
+/* contract 5: nothing from outside goes raw to a log, a terminal or a line of `wait` */
+Test(loop_step, what_a_worker_says_is_escaped)
+{
+	struct job_record jr;
+	struct rig r;
+
+	start(&r);
+	jr = step_by_script(&r, "printf '%s\\n' '{\"ok\":false,\"error\":\"bad\\u001b[2J\\nstate "
+				"idle\"}'\nexit 1\n");
+	cr_expect_eq(jr.outcome, JOB_FAILED);
+	cr_expect_str_eq(jr.error, "bad\\x1b[2J\\x0astate idle");
+	rig_close(&r);
+}
+
 /* `true` is the only success */
 Test(loop_step, a_worker_that_is_not_sure_has_failed)
 {
