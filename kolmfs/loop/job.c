@@ -251,9 +251,10 @@ static void *job_main(void *arg)
 	int model_lock = -1, rc = 0;
 	int64_t begun = time_now();
 
-	if (uses_model(jb) &&
-		(!wait_turn(jb) || store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err) < 0))
+	if (uses_model(jb) && !wait_turn(jb))
 		rc = err_set(&err, ECANCELED, "cancelled before it began");
+	else if (uses_model(jb))
+		rc = store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err);
 	pthread_mutex_lock(&k->lock);
 	begun = time_now();
 	jb->rec.started_ms = begun;

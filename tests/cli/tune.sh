@@ -67,6 +67,10 @@ case $RC in
 2) errs 'K_GATE' ;;
 *) bad "promote: 0 or 2" ;;
 esac
+# why a job cannot begin is said as it is
+mv "$S/jobs.lock" jobs.lock; mkdir "$S/jobs.lock"
+fails 4 "cannot open lock 'jobs.lock'" tune eval --artifact kind.kolm --rev v1
+rmdir "$S/jobs.lock"; mv jobs.lock "$S/"
 # the gate: K as measured is below what is asked for
 sed -i 's/"k_min": *[0-9.]*/"k_min": 1/' "$S/tune/kind/tune-config.json"
 works 'ok K-score' tune eval --artifact kind.kolm --rev v1
