@@ -183,6 +183,16 @@ static int already(struct kolm *k, const char *slug, const struct artifact *af, 
 	return rc;
 }
 
+/* what was not said to be done is not done */
+static void unpublish(struct kolm *k, const char *slug)
+{
+	char tmp[120];
+
+	(void)snprintf(tmp, sizeof(tmp), ".%s.tmp.%d", slug, (int)getpid());
+	if (renameat2(k->st.tune, slug, k->st.tune, tmp, RENAME_NOREPLACE) == 0)
+		(void)dir_remove(k->st.tune, tmp, NULL);
+}
+
 static int publish(struct kolm *k, const struct init_options *o, const char *slug,
 	const struct artifact *af, const struct stat *base, struct err *err)
 {
@@ -206,10 +216,13 @@ static int publish(struct kolm *k, const struct init_options *o, const char *slu
 				       k->st.path, slug)
 			     : err_sys(err, "cannot publish '%s'", slug);
 	close(tn.dir);
-	if (rc < 0)
+	if (rc < 0) {
 		(void)dir_remove(k->st.tune, tmp, NULL);
-	else
-		rc = dir_sync(k->st.tune, err);
+		return rc;
+	}
+	rc = dir_sync(k->st.tune, err);
+	if (rc < 0)
+		unpublish(k, slug);
 	return rc;
 }
 
@@ -235,10 +248,13 @@ int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
 	rc = already(k, slug, af, err);
 	if (rc == 0) {
 		rc = publish(k, o, slug, af, &base, err);
-		if (rc == 0)
+		if (rc == 0) {
 			rc = log_event(k, slug, 0, by, err, "initialised",
 				"\"revision\":\"v0\",\"artifact_sha256\":\"%s\"",
 				artifact_sha256(af));
+			if (rc < 0)
+				unpublish(k, slug);
+		}
 		*fresh = rc == 0;
 	} else if (rc == 1) {
 		rc = 0;

@@ -71,6 +71,10 @@ esac
 mv "$S/jobs.lock" jobs.lock; mkdir "$S/jobs.lock"
 fails 4 "cannot open lock 'jobs.lock'" tune eval --artifact kind.kolm --rev v1
 rmdir "$S/jobs.lock"; mv jobs.lock "$S/"
+# K15: what the log cannot be told of is not there
+mkdir -m 700 bare; mkdir -p bare/logs/tune.jsonl
+fails 4 'audit log was cut' tune init --artifact kind.kolm --base "$MODEL" --store "$T/bare"
+[ -z "$(ls -A bare/tune)" ] || bad "a slug without its line: $(ls -A bare/tune)"
 # the gate: K as measured is below what is asked for
 sed -i 's/"k_min": *[0-9.]*/"k_min": 1/' "$S/tune/kind/tune-config.json"
 works 'ok K-score' tune eval --artifact kind.kolm --rev v1
