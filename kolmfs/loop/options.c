@@ -166,7 +166,10 @@ static int set_lr(void *o, const char *key, const char *value, struct err *err)
 
 static int set_seed(void *o, const char *key, const char *value, struct err *err)
 {
-	return range_whole(key, value, 0, INT64_MAX, &((struct step_options *)o)->seed, err);
+	/* train.json and the requests to a runner carry it as a number of JSON, and a replay reads
+	 * it there: none that a double cannot hold */
+	return range_whole(
+		key, value, 0, INT64_C(9007199254740991), &((struct step_options *)o)->seed, err);
 }
 
 /* bytes, ${least} of them, or a number with M or G behind it (MiB, GiB) */

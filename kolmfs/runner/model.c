@@ -22,7 +22,7 @@ int64_t member_whole(struct json_slice object, const char *key, int64_t fallback
 	if (!json_member(object, key, &v) || json_kind_of(v) != JSON_NUMBER)
 		return fallback;
 	x = json_double(v);
-	return x >= -9e15 && x <= 9e15 ? (int64_t)x : fallback;
+	return x >= -9007199254740991.0 && x <= 9007199254740991.0 ? (int64_t)x : fallback;
 }
 
 static int threads_wanted(void)

@@ -84,6 +84,7 @@ Test(loop_options, whole_numbers)
 		refused(STEP, "epochs", outside[i], ERANGE, "epochs: 1 to 1000");
 	refused(STEP, "batch", "0", ERANGE, "batch: 1 to 1024");
 	refused(STEP, "seed", "-1", ERANGE, "seed: 0 to");
+	refused(STEP, "seed", "9007199254740992", ERANGE, "seed: 0 to 9007199254740991");
 	refused(STEP, "seed", "abc", EINVAL, "seed: whole number expected");
 	refused(STEP, "mem", "x", EINVAL, "mem:");
 	refused(STEP, "mem", "99999999999999999999999999999999999999G", EINVAL, "mem:");
