@@ -284,9 +284,10 @@ static int set_name(void *o, const char *key, const char *value, struct err *err
 {
 	struct index_options *io = o;
 
-	if (*value == '\0') /* J01; left out, the folder's own name is taken */
-		return err_set(err, EINVAL, "bad index name \"\"");
-	return copy_text(io->name, sizeof(io->name), key, value, err);
+	/* J01; left out, the folder's own name is taken */
+	int rc = rag_name_check(value, strlen(value), err);
+
+	return rc < 0 ? rc : copy_text(io->name, sizeof(io->name), key, value, err);
 }
 
 static int set_ext(void *o, const char *key, const char *value, struct err *err)

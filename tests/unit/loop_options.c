@@ -131,6 +131,8 @@ Test(loop_options, words_of_their_own)
 	refused(INIT, "slug", "../x", EINVAL, "bad name");
 	refused(INIT, "slug", "a b", EINVAL, "bad name");
 	memset(longer, 'a', sizeof(longer) - 1);
+	refused(INDEX, "name", longer, ENAMETOOLONG, "bad index name");
+	refused(INDEX, "name", "../x", EINVAL, "bad index name");
 	refused(INIT, "slug", longer, ENAMETOOLONG, "name longer than 64");
 	refused(INIT, "base", longer, ENAMETOOLONG, "base:");
 	refused(STEP, "from", longer, EINVAL, "bad revision");
