@@ -21,11 +21,12 @@ int run_input(const char *text, size_t len, struct buf *out, struct err *err)
 		return err_set(err, EMSGSIZE, "input larger than 1 MiB");
 	if (len > 0 && text[len - 1] == '\n')
 		len--;
-	while (from < len && strchr(" \t\r\n", text[from]) != NULL)
+	while (from < len && text[from] != '\0' && strchr(" \t\r\n", text[from]) != NULL)
 		from++;
 	if (from == len)
 		return buf_puts(out, "null") < 0 ? err_nomem(err) : 0;
-	if (strchr("{[\"", text[from]) != NULL && json_check(text, len, NULL) == 0)
+	if (text[from] != '\0' && strchr("{[\"", text[from]) != NULL &&
+		json_check(text, len, NULL) == 0)
 		return json_compact((struct json_slice){text, len}, out) < 0 ? err_nomem(err) : 0;
 	return json_put_string(out, text, len) < 0 ? err_nomem(err) : 0;
 }

@@ -166,3 +166,16 @@ Test(loop_options, what_is_good_is_taken)
 	cr_expect_eq(init_option(&io, "dropout", "0.05", &seen, &err), 0);
 	cr_expect(io.rank == 512 && io.alpha == 0.5 && io.dropout == 0.05);
 }
+
+/* FORMATS 19.2: a zero byte is no blank */
+Test(loop_options, an_input_of_zero_bytes_is_a_text)
+{
+	struct buf out = BUF_INIT;
+
+	cr_expect_eq(run_input("\0\0", 2, &out, NULL), 0);
+	cr_expect_str_eq(buf_str(&out), "\"\\u0000\\u0000\"");
+	buf_reset(&out);
+	cr_expect_eq(run_input("\0{}", 3, &out, NULL), 0);
+	cr_expect_str_eq(buf_str(&out), "\"\\u0000{}\"");
+	buf_release(&out);
+}
