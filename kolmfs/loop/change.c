@@ -145,7 +145,8 @@ static int edit_whole(struct config *cf, void *arg, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	if (cJSON_HasObjectItem(fresh.json, "generation") && fresh.generation != cf->generation) {
+	if (cJSON_GetObjectItemCaseSensitive(fresh.json, "generation") != NULL &&
+		fresh.generation != cf->generation) {
 		rc = err_set(err, ESTALE, "config is at generation %llu, edit was made on %llu",
 			(unsigned long long)cf->generation, (unsigned long long)fresh.generation);
 		config_release(&fresh);

@@ -557,6 +557,30 @@ Test(loop_gate, a_request_repeated_is_done_once)
 	gate_end(&g);
 }
 
+/* G04: only the key itself is the generation an edit was made on */
+Test(loop_gate, a_key_like_generation_is_unknown_and_kept)
+{
+	struct buf text = BUF_INIT;
+	struct gate_rig g;
+
+	gate_start(&g);
+	cr_assert_eq(read_file(g.tn.dir, "tune-config.json", 1 << 16, &text, NULL), 0);
+	cJSON *json = cJSON_Parse(text.data);
+	cr_assert_not_null(json);
+	cJSON_DeleteItemFromObjectCaseSensitive(json, "generation");
+	cJSON_AddNumberToObject(json, "GENERATION", 77);
+	char *edited = cJSON_Print(json);
+	cr_expect_eq(loop_config_write(g.r.k, "gated", edited, strlen(edited), &g.r.by, &g.r.err),
+		0, "%s", g.r.err.text);
+	buf_reset(&text);
+	cr_assert_eq(read_file(g.tn.dir, "tune-config.json", 1 << 16, &text, NULL), 0);
+	cr_expect_not_null(strstr(text.data, "\"GENERATION\": 77"));
+	cJSON_free(edited);
+	cJSON_Delete(json);
+	buf_release(&text);
+	gate_end(&g);
+}
+
 /* what was dropped stays counted when the process that counted it is gone */
 Test(loop_gate, dropped_rows_stay_counted)
 {
