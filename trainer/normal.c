@@ -26,6 +26,69 @@ int normal_add(
 	return 0;
 }
 
+/* marks of a character in the order of their classes, those of one class as they came. By counting:
+ * a prompt may be one run of marks, and utf8proc_map() takes the square of its length. */
+static void order_run(utf8proc_int32_t *run, size_t n, utf8proc_int32_t *room)
+{
+	size_t at[256] = {0}, from = 0;
+
+	for (size_t i = 0; i < n; i++)
+		at[utf8proc_get_property(run[i])->combining_class]++;
+	for (size_t c = 0; c < 256; c++) {
+		size_t here = at[c];
+
+		at[c] = from;
+		from += here;
+	}
+	for (size_t i = 0; i < n; i++)
+		room[at[utf8proc_get_property(run[i])->combining_class]++] = run[i];
+	memcpy(run, room, n * sizeof(*run));
+}
+
+static int order_marks(utf8proc_int32_t *rune, size_t n)
+{
+	utf8proc_int32_t *room = NULL;
+
+	for (size_t i = 0, end; i < n; i = end + 1) {
+		bool sorted = true;
+
+		for (end = i; end < n && utf8proc_get_property(rune[end])->combining_class; end++)
+			sorted = sorted &&
+				 (end == i ||
+					 utf8proc_get_property(rune[end - 1])->combining_class <=
+						 utf8proc_get_property(rune[end])->combining_class);
+		if (sorted)
+			continue;
+		if (!room && !(room = malloc(n * sizeof(*room))))
+			return -ENOMEM;
+		order_run(rune + i, end - i, room);
+	}
+	free(room);
+	return 0;
+}
+
+/* code points, each taken apart */
+static int take_apart(const char *text, size_t len, utf8proc_option_t options, struct buf *out)
+{
+	enum { APART_MAX = 32 }; /* what one becomes: 18 at most */
+
+	for (size_t at = 0; at < len;) {
+		utf8proc_int32_t rune, apart[APART_MAX];
+		int boundary = 0;
+		utf8proc_ssize_t n = utf8proc_iterate(
+			(const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(len - at), &rune);
+
+		if (n <= 0)
+			return -EILSEQ;
+		at += (size_t)n;
+		n = utf8proc_decompose_char(rune, apart, APART_MAX, options, &boundary);
+		if (n < 0 || n > APART_MAX)
+			return -EILSEQ;
+		buf_add(out, apart, (size_t)n * sizeof(*apart));
+	}
+	return out->failed ? -ENOMEM : 0;
+}
+
 static int compose(
 	enum normal_kind kind, const char *text, size_t len, struct buf *out, struct err *err)
 {
@@ -35,15 +98,22 @@ static int compose(
 		[NORMAL_NFKC] = UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
 		[NORMAL_NFKD] = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
 	};
-	utf8proc_uint8_t *made = NULL;
-	utf8proc_ssize_t n = utf8proc_map(
-		(const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, &made, options[kind]);
+	struct buf runes = BUF_INIT;
+	int rc = take_apart(text, len, options[kind], &runes);
+	utf8proc_int32_t *rune = (utf8proc_int32_t *)(void *)runes.data;
+	utf8proc_ssize_t n = (utf8proc_ssize_t)(runes.len / sizeof(*rune));
 
-	if (n < 0)
-		return err_nomem(err);
-	buf_add(out, made, (size_t)n);
-	free(made);
-	return out->failed ? err_nomem(err) : 0;
+	if (rc == 0)
+		rc = order_marks(rune, (size_t)n);
+	if (rc == 0 && n > 0)
+		n = utf8proc_normalize_utf32(rune, n, options[kind]);
+	for (utf8proc_ssize_t i = 0; rc == 0 && i < n; i++) {
+		utf8proc_uint8_t bytes[4];
+
+		buf_add(out, bytes, (size_t)utf8proc_encode_char(rune[i], bytes));
+	}
+	buf_release(&runes);
+	return rc < 0 || n < 0 || out->failed ? err_nomem(err) : 0;
 }
 
 static int replace(const struct normal_step *st, const char *text, size_t len, struct buf *out,

@@ -304,3 +304,36 @@ Test(lm_tokenizer_families, gguf_of_scores_gives_the_ids_of_sentencepiece)
 	cJSON_Delete(root);
 	cJSON_Delete(texts);
 }
+
+/* a point above and a point below in turn, which NFC puts in order: a run as long as a
+ * prompt */
+Test(lm_tokenizer_families, a_long_run_of_marks_takes_no_square_of_its_length, .timeout = 30)
+{
+	enum { PAIRS = 1 << 18 };
+	cJSON *root = read_golden("qwen2");
+	char *text = cJSON_PrintUnformatted(cJSON_GetObjectItem(root, "tokenizer"));
+	struct buf mixed = BUF_INIT, sorted = BUF_INIT;
+	int *ids = malloc(8 * PAIRS * sizeof(*ids)), *theirs = malloc(8 * PAIRS * sizeof(*ids)), n;
+	struct tokenizer *tk;
+	struct err err = ERR_NONE;
+
+	cr_assert_eq(tokenizer_from_json(text, strlen(text), &tk, &err), 0, "%s", err.text);
+	buf_putc(&mixed, 'x');
+	buf_putc(&sorted, 'x');
+	for (int i = 0; i < PAIRS; i++) {
+		buf_puts(&mixed, "\xcc\x87\xcc\xa3"); /* U+0307 is of class 230, U+0323 of 220 */
+		buf_puts(&sorted, "\xcc\xa3");
+	}
+	for (int i = 0; i < PAIRS; i++)
+		buf_puts(&sorted, "\xcc\x87");
+	n = tokenizer_encode(tk, mixed.data, mixed.len, true, ids, 8 * PAIRS, &err);
+	cr_assert_gt(n, 0, "%s", err.text);
+	cr_assert_eq(
+		tokenizer_encode(tk, sorted.data, sorted.len, true, theirs, 8 * PAIRS, &err), n);
+	cr_assert_eq(memcmp(ids, theirs, (size_t)n * sizeof(*ids)), 0);
+	tokenizer_free(tk);
+	cJSON_Delete(root);
+	free(text), free(ids), free(theirs);
+	buf_release(&mixed);
+	buf_release(&sorted);
+}
