@@ -52,6 +52,13 @@ void nfa_free_edge(struct nfa *f, int from, int to)
 	add_edge(f, from, (struct nfa_edge){.to = to, .is_free = true});
 }
 
+void nfa_read(struct nfa *f, size_t bytes)
+{
+	f->read += bytes;
+	if (!f->failed && f->read > NFA_READ_MAX)
+		f->failed = E2BIG;
+}
+
 static void byte_edge(struct nfa *f, int from, unsigned lo, unsigned hi, int to)
 {
 	add_edge(f, from, (struct nfa_edge){.to = to, .lo = (uint8_t)lo, .hi = (uint8_t)hi});
@@ -350,6 +357,11 @@ int nfa_finish(struct nfa *f, struct err *err)
 	struct back b = {0};
 	int rc = -ENOMEM;
 
+	if (f->failed == E2BIG && f->read > NFA_READ_MAX)
+		return err_set(err, E2BIG,
+			"grammar is too much to read: more than %d MiB with all its copies; "
+			"shorten what is repeated, or required",
+			NFA_READ_MAX >> 20);
 	if (f->failed == E2BIG)
 		return err_set(err, E2BIG,
 			"grammar needs more than %d states; shorten maxLength, maxItems or the "

@@ -30,8 +30,9 @@ struct nfa {
 	struct nfa_edge *edge; /* owned */
 	int edges, edge_cap;
 	int start, accept;
-	int *dist;  /* fewest bytes from a node to ${accept}; made by nfa_finish(), owned */
-	int failed; /* ENOMEM or E2BIG: something was not added */
+	int *dist;   /* fewest bytes from a node to ${accept}; made by nfa_finish(), owned */
+	int failed;  /* ENOMEM or E2BIG: something was not added */
+	size_t read; /* bytes, see nfa_read() */
 };
 
 /* a set of code points as sorted ranges that do not touch; surrogates are never in it */
@@ -48,6 +49,8 @@ void nfa_release(struct nfa *f);
 /* Additions that fail set ${failed} and go on; the builders look before they loop. */
 int nfa_node(struct nfa *f);
 void nfa_free_edge(struct nfa *f, int from, int to);
+/* nfa_read(f, bytes): so many more are going to be read; ${failed} above NFA_READ_MAX. */
+void nfa_read(struct nfa *f, size_t bytes);
 void nfa_bytes(struct nfa *f, int from, const char *text, size_t len, int to);
 /* nfa_set(f, from, set, quoted, to): one character of ${set} in UTF-8; ${quoted}: as it stands
  * inside a JSON string, escaped where it must be. Control characters without a short escape are

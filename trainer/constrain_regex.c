@@ -196,7 +196,7 @@ static int group(struct parser *p, int from, int to)
 	if (next_is(p, "?") && !eat(p, "?:"))
 		return wrong(p, "only (?: ) and ( ) are known");
 	rc = alternatives(p, from, to);
-	if (rc == 0 && !eat(p, ")"))
+	if (rc == 0 && !p->f->failed && !eat(p, ")"))
 		rc = wrong(p, "')' expected");
 	p->depth--;
 	return rc;
@@ -313,6 +313,7 @@ static int piece(struct parser *p, int from, int to)
 		a = nfa_node(p->f);
 		b = nfa_node(p->f);
 		p->at = begin;
+		nfa_read(p->f, end - begin);
 		rc = atom(p, a, b);
 	}
 	p->at = end;

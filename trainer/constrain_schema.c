@@ -201,9 +201,10 @@ static int check_required(
 
 	if (json_kind_of(required) != JSON_ARRAY)
 		return refuse(s, "required: array expected");
-	for (size_t pos = 0; json_next(required, &pos, NULL, &one);) {
+	for (size_t pos = 0; !s->f->failed && json_next(required, &pos, NULL, &one);) {
 		bool found = false;
 
+		nfa_read(s->f, properties.len);
 		for (size_t at = 0; !found && json_next(properties, &at, &key, &v);)
 			found = json_same(one, key);
 		if (!found)
@@ -236,6 +237,7 @@ static int object(struct schema *s, int from, struct json_slice schema, int to)
 		put_mark(s, name, ':', colon);
 		if (rc == 0)
 			rc = part(s, colon, key.text + 1, key.len - 2, v, next);
+		nfa_read(s->f, required.len);
 		if (is_required(required, key))
 			none = -1;
 		else
@@ -385,6 +387,7 @@ static int value(struct schema *s, int from, struct json_slice schema, int to)
 		return refuse(s, "nested deeper than 32");
 	if (json_kind_of(schema) != JSON_OBJECT)
 		return refuse(s, "a schema is an object");
+	nfa_read(s->f, schema.len);
 	rc = check_keywords(s, schema);
 	if (rc < 0)
 		return rc;

@@ -66,6 +66,9 @@ enum {
 	CHARSET_RANGES_MAX = 256,
 	/* copies a repeat makes of its atom, each of which is read again */
 	REPEAT_MAX = 4096,
+	/* bytes of a pattern or schema, each time they are read: copies read again, lists are
+	   compared each with each; a second */
+	NFA_READ_MAX = 16 * 1024 * 1024,
 	/* made while walked, 1 KiB each */
 	DFA_STATES_MAX = 16384,
 	/* nodes in the sets of all states: 16 MiB */

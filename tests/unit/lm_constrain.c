@@ -260,6 +260,7 @@ Test(regex, refused_with_the_place)
 		{"((((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))))",
 			"nested deeper", EINVAL},
 		{"((a{4000}){4000}){4000}", "more than 65536 states", E2BIG},
+		{"(a{4000}b{4000}c){4000}", "more than 65536 states", E2BIG},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -272,6 +273,23 @@ Test(regex, refused_with_the_place)
 			err.text);
 		nfa_release(&m.f);
 	}
+}
+
+/* a repeat reads its atom again for each copy: neither the copies nor the atom alone is too long */
+Test(regex, what_is_read_again_is_bounded, .timeout = 30)
+{
+	struct buf pattern = BUF_INIT;
+	struct machine m = {0};
+	struct err err = ERR_NONE;
+
+	buf_putc(&pattern, '[');
+	for (int i = 0; i < 1 << 20; i++)
+		buf_putc(&pattern, 'a');
+	buf_puts(&pattern, "]{4096}");
+	cr_expect_eq(machine_of_regex(&m, buf_str(&pattern), &err), -E2BIG, "%s", err.text);
+	cr_expect(strstr(err.text, "too much to read") != NULL, "%s", err.text);
+	nfa_release(&m.f);
+	buf_release(&pattern);
 }
 
 Test(regex, the_states_are_bounded)
@@ -451,6 +469,35 @@ Test(schema, refused_with_the_place)
 }
 
 /* without a model: what is held, and another answer */
+/* each of the required is looked for among all properties, and an item is read for each copy */
+Test(schema, what_is_read_again_is_bounded, .timeout = 30)
+{
+	enum { KEYS = 60000 };
+	struct buf schema[2] = {BUF_INIT, BUF_INIT};
+
+	buf_puts(&schema[0], "{\"type\":\"object\",\"required\":[\"z\"");
+	for (int i = 0; i < KEYS; i++)
+		buf_puts(&schema[0], ",\"z\"");
+	buf_puts(&schema[0], "],\"properties\":{");
+	for (int i = 0; i < KEYS; i++)
+		buf_addf(&schema[0], "\"%d\":{\"type\":\"null\"},", i);
+	buf_puts(&schema[0], "\"z\":{\"type\":\"null\"}}}");
+	buf_puts(&schema[1], "{\"type\":\"array\",\"maxItems\":20000,\"items\":{\"title\":\"");
+	for (int i = 0; i < 1 << 20; i++)
+		buf_putc(&schema[1], 'a');
+	buf_puts(&schema[1], "\",\"type\":\"null\"}}");
+	for (int i = 0; i < 2; i++) {
+		struct machine m = {0};
+		struct err err = ERR_NONE;
+
+		cr_expect_eq(
+			machine_of_schema(&m, buf_str(&schema[i]), &err), -E2BIG, "%s", err.text);
+		cr_expect(strstr(err.text, "too much to read") != NULL, "%s", err.text);
+		nfa_release(&m.f);
+		buf_release(&schema[i]);
+	}
+}
+
 Test(grammar, another_answer)
 {
 	static const struct {
