@@ -2,7 +2,14 @@
  * A job is one 64-bit word: which job it is, how many tiles it has, which tile is next. Taking a
  * tile is one compare-and-swap on that word, so a worker that wakes late either takes a tile of the
  * present job (whose function cannot change before that tile is done) or finds nothing; nobody has
- * to wait for sleepers to report. Both sides spin for some microseconds and then sleep on a futex.
+ * to wait for sleepers to report. Both sides spin for about as long as waking a thread takes on a
+ * virtual machine, and then sleep on a futex.
+ *
+ * A pool that has every processor its process may use keeps each worker on one of its own, away
+ * from the caller's. Left to itself a scheduler may put a woken worker behind the thread that woke
+ * it, for longer than a product takes (one that packs idle processors does nearly always): two
+ * threads were then no faster than one. The caller is not bound; when it has moved, the worker that
+ * was there takes the place it left.
  */
 #include "trainer/threads.h"
 
@@ -10,15 +17,17 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { TILE_BITS = 24, SPIN_MAX = 600 };
+enum { TILE_BITS = 24, SPIN_NS = 100000, SPINS_A_LOOK = 32 };
 
 #define TILE_MASK ((UINT64_C(1) << TILE_BITS) - 1)
 
@@ -26,10 +35,12 @@ struct worker {
 	struct threads *pool;
 	pthread_t thread;
 	int index;
+	int cpu; /* it keeps to */
 };
 
 struct threads {
 	int n;
+	int spare; /* the processor no worker keeps to; -1: none keeps to any */
 	threads_fn *fn;
 	void *arg;
 	void *scratch;
@@ -49,6 +60,27 @@ static void relax(void)
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* until ${at} is no longer ${value}, or is it for too long; what it is */
+static uint32_t spin_while(_Atomic uint32_t *at, uint32_t value)
+{
+	uint32_t now = atomic_load(at);
+
+	if (now != value)
+		return now;
+	for (int64_t end = now_ns() + SPIN_NS; now == value && now_ns() < end;)
+		for (int i = 0; (now = atomic_load(at)) == value && i < SPINS_A_LOOK; i++)
+			relax();
+	return now;
 }
 
 static void futex_sleep(_Atomic uint32_t *at, uint32_t value)
@@ -91,11 +123,8 @@ static void *worker_main(void *arg)
 	uint32_t seen = 0;
 
 	while (!atomic_load(&th->stop)) {
-		uint32_t now;
+		uint32_t now = spin_while(&th->posted, seen);
 
-		for (int spin = 0; (now = atomic_load(&th->posted)) == seen && spin < SPIN_MAX;
-			spin++)
-			relax();
 		if (now == seen) {
 			atomic_fetch_add(&th->sleepers, 1);
 			futex_sleep(&th->posted, seen);
@@ -106,6 +135,45 @@ static void *worker_main(void *arg)
 		tiles_run(th, w->index);
 	}
 	return NULL;
+}
+
+static void keep_to(struct worker *w, int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	(void)pthread_setaffinity_np(w->thread, sizeof(one), &one); /* it runs anyhow */
+	w->cpu = cpu;
+}
+
+static void workers_spread(struct threads *th)
+{
+	cpu_set_t may;
+	int own = sched_getcpu(), cpu = -1;
+
+	if (th->n < 2 || sched_getaffinity(0, sizeof(may), &may) < 0 || CPU_COUNT(&may) != th->n ||
+		own < 0 || !CPU_ISSET(own, &may))
+		return;
+	for (int i = 1; i < th->n; i++) {
+		do
+			cpu++;
+		while (cpu == own || !CPU_ISSET(cpu, &may));
+		keep_to(&th->worker[i], cpu);
+	}
+	th->spare = own;
+}
+
+/* the worker whose processor the caller is on now takes the one that is free for it */
+static void workers_make_way(struct threads *th)
+{
+	int cpu = th->spare < 0 ? -1 : sched_getcpu();
+
+	for (int i = 1; cpu != th->spare && i < th->n; i++)
+		if (th->worker[i].cpu == cpu) {
+			keep_to(&th->worker[i], th->spare);
+			th->spare = cpu;
+		}
 }
 
 struct threads *threads_new(int n)
@@ -119,7 +187,8 @@ struct threads *threads_new(int n)
 	th = aligned_alloc(64, (size + 63) / 64 * 64);
 	if (!th)
 		return NULL;
-	*th = (struct threads){.n = 1, .scratch = aligned_alloc(THREADS_SCRATCH, THREADS_SCRATCH)};
+	*th = (struct threads){
+		.n = 1, .spare = -1, .scratch = aligned_alloc(THREADS_SCRATCH, THREADS_SCRATCH)};
 	if (!th->scratch) {
 		free(th);
 		return NULL;
@@ -138,6 +207,7 @@ struct threads *threads_new(int n)
 		threads_free(th);
 		return NULL;
 	}
+	workers_spread(th);
 	return th;
 }
 
@@ -168,8 +238,8 @@ static void wait_done(struct threads *th)
 {
 	uint32_t left;
 
-	for (int spin = 0; (left = atomic_load(&th->left)) != 0 && spin < SPIN_MAX; spin++)
-		relax();
+	while ((left = atomic_load(&th->left)) != 0 && spin_while(&th->left, left) != left)
+		;
 	if (left == 0)
 		return;
 	atomic_store(&th->caller_sleeps, 1);
@@ -191,6 +261,7 @@ void threads_run(struct threads *th, int ntiles, threads_fn *fn, void *arg)
 	uint64_t job =
 		(atomic_load_explicit(&th->word, memory_order_relaxed) >> (2 * TILE_BITS)) + 1;
 
+	workers_make_way(th);
 	th->fn = fn;
 	th->arg = arg;
 	atomic_store(&th->left, (uint32_t)ntiles);

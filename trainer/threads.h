@@ -13,7 +13,8 @@ struct threads;
 typedef void threads_fn(void *arg, int tile, int thread);
 
 /* threads_new(n): a pool of ${n} threads in all, the caller included (n = 1: none is started). NULL
- * when memory is short. */
+ * when memory is short. When that is one for each processor this process may use, the workers keep
+ * to one each. */
 struct threads *threads_new(int n);
 void threads_free(struct threads *th);
 int threads_count(const struct threads *th);

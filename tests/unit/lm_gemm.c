@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,71 @@ Test(lm_gemm, every_tile_runs_once)
 			cr_assert_eq(atomic_exchange(&count[i], 0), 1);
 		if (round % 50 == 0)
 			usleep(3000); /* long enough that the others sleep */
+	}
+	threads_free(th);
+}
+
+struct seats {
+	int n;
+	atomic_int there;
+	cpu_set_t may[256];
+};
+
+/* a tile ends when each thread has one */
+static void seat_tile(void *arg, int tile, int thread)
+{
+	struct seats *st = arg;
+
+	(void)tile;
+	sched_getaffinity(0, sizeof(st->may[thread]), &st->may[thread]);
+	atomic_fetch_add(&st->there, 1);
+	while (atomic_load(&st->there) < st->n)
+		sched_yield();
+}
+
+Test(lm_gemm, workers_keep_to_processors_of_their_own)
+{
+	cpu_set_t all, taken;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	for (int n = CPU_COUNT(&all); n <= CPU_COUNT(&all) + 1; n++) {
+		bool whole = n == CPU_COUNT(&all);
+		struct threads *th = threads_new(n);
+		struct seats st = {.n = n};
+
+		cr_assert_lt(n, 256);
+		CPU_ZERO(&taken);
+		threads_run(th, n, seat_tile, &st);
+		cr_assert(CPU_EQUAL(&st.may[0], &all), "the caller is left alone");
+		for (int i = 1; i < n; i++) {
+			cr_assert_eq(CPU_COUNT(&st.may[i]), whole ? 1 : CPU_COUNT(&all));
+			CPU_AND(&st.may[0], &taken, &st.may[i]);
+			cr_assert(!whole || CPU_COUNT(&st.may[0]) == 0, "two on one processor");
+			CPU_OR(&taken, &taken, &st.may[i]);
+		}
+		threads_free(th);
+	}
+}
+
+/* wherever the caller goes, the worker that was there leaves */
+Test(lm_gemm, a_worker_makes_way_for_its_caller)
+{
+	cpu_set_t all, one;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	struct threads *th = threads_new(CPU_COUNT(&all));
+
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		struct seats st = {.n = CPU_COUNT(&all)};
+
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+		threads_run(th, st.n, seat_tile, &st);
+		for (int i = 1; i < st.n; i++)
+			cr_assert(!CPU_ISSET(cpu, &st.may[i]), "worker %d is in the way", i);
 	}
 	threads_free(th);
 }
