@@ -142,7 +142,7 @@ static void keep_to(struct worker *w, int cpu)
 	cpu_set_t one;
 
 	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
+	CPU_SET((size_t)cpu, &one);
 	(void)pthread_setaffinity_np(w->thread, sizeof(one), &one); /* it runs anyhow */
 	w->cpu = cpu;
 }
@@ -153,12 +153,12 @@ static void workers_spread(struct threads *th)
 	int own = sched_getcpu(), cpu = -1;
 
 	if (th->n < 2 || sched_getaffinity(0, sizeof(may), &may) < 0 || CPU_COUNT(&may) != th->n ||
-		own < 0 || !CPU_ISSET(own, &may))
+		own < 0 || !CPU_ISSET((size_t)own, &may))
 		return;
 	for (int i = 1; i < th->n; i++) {
 		do
 			cpu++;
-		while (cpu == own || !CPU_ISSET(cpu, &may));
+		while (cpu == own || !CPU_ISSET((size_t)cpu, &may));
 		keep_to(&th->worker[i], cpu);
 	}
 	th->spare = own;
