@@ -283,6 +283,14 @@ int cmd_export(struct cli *c, struct err *err)
 	return rc;
 }
 
+/* refused as asked, for another reason than the gate, the id of another request among them; what is
+ * not there or damaged is no such reason */
+static bool is_refusal(int rc, const char *id)
+{
+	return rc == -EALREADY || rc == -ESTALE || rc == -EBUSY || rc == -EPERM ||
+	       (rc == -EINVAL && id != NULL);
+}
+
 int cmd_promote(struct cli *c, struct err *err)
 {
 	const char *rev = flag_value(c, "--rev"), *id = flag_value(c, "--id");
@@ -299,7 +307,7 @@ int cmd_promote(struct cli *c, struct err *err)
 		rc = loop_promote(c->k, slug, rev, flag_on(c, "--force"), id, &c->by, &now, err);
 	if (rc == 0)
 		printf("ok HEAD = %s prev %s snapshotted to head.prev\n", now.head, now.prev);
-	return rc;
+	return is_refusal(rc, id) ? usage_mark(err) : rc;
 }
 
 int cmd_rollback(struct cli *c, struct err *err)

@@ -175,7 +175,7 @@ const struct verb verbs[] = {
 	{ "tune", "export", "", "write a revision for other engines",
 		NEED_SPAWN, EXIT_RUN, 0, 1, cmd_export, export_flags },
 	{ "tune", "promote", "", "make a revision HEAD if its eval passes the gate",
-		NEED_STORE, EXIT_USAGE, 0, 1, cmd_promote, promote_flags },
+		NEED_STORE, 0, 0, 1, cmd_promote, promote_flags },
 	{ "tune", "rollback", "", "exchange HEAD and head.prev",
 		NEED_STORE, EXIT_RUN, 0, 1, cmd_rollback, rollback_flags },
 	{ "tune", "status", "", "the state of an artifact's tuning, as JSON",

@@ -43,7 +43,7 @@ fails 5 'no such artifact' tune init --artifact nothing.kolm --base "$T"
 fails 5 "cannot read 'nothing.json'" compile --spec nothing.json
 fails 4 'not initialised' tune capture-on --artifact nothing.kolm
 fails 4 'not initialised' tune rollback --artifact nothing.kolm
-fails 1 'not initialised' tune promote --artifact nothing.kolm --rev v1
+fails 5 'not initialised' tune promote --artifact nothing.kolm --rev v1
 fails 5 'not initialised' tune eval --artifact nothing.kolm
 run tune status --artifact nothing.kolm; ends 0; says_like '"initialized": ?false'
 fails 4 'index "nothing" not found' rag query nothing word
