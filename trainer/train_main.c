@@ -105,15 +105,18 @@ static int open_all(struct work *wk, struct err *err)
 }
 
 /* the adapter to go on from: the previous revision's weights, or a fresh one of the configuration's
- * shape */
+ * shape. Names the base does not have are an error also where the weights say what they are of. */
 static int start_adapter(struct work *wk, struct err *err)
 {
 	struct lora_shape shape = {.rank = wk->rq.rank,
 		.alpha = (float)wk->rq.alpha,
 		.dropout = (float)wk->rq.dropout};
 	const char *targets = wk->rq.targets ? wk->rq.targets : wk->rq.config_targets;
-	int rc;
+	int rc = lora_targets_parse(
+		targets ? targets : "q_proj,k_proj,v_proj,o_proj", &shape.targets, err);
 
+	if (rc < 0)
+		return rc;
 	if (wk->prev >= 0 && (faccessat(wk->prev, "adapter_model.safetensors", F_OK, 0) == 0 ||
 				     faccessat(wk->prev, "adapter_model.bin", F_OK, 0) == 0)) {
 		rc = lora_load(wk->m, wk->prev, &wk->lo, err);
@@ -122,9 +125,7 @@ static int start_adapter(struct work *wk, struct err *err)
 		wk->lo->dropout = shape.dropout;
 		return 0;
 	}
-	rc = lora_targets_parse(
-		targets ? targets : "q_proj,k_proj,v_proj,o_proj", &shape.targets, err);
-	return rc < 0 ? rc : lora_new(wk->m, &shape, wk->rq.seed, &wk->lo, err);
+	return lora_new(wk->m, &shape, wk->rq.seed, &wk->lo, err);
 }
 
 static int prepare(struct work *wk, struct err *err)
