@@ -6,6 +6,7 @@
  * notices. It runs while the recipe does and stands still while the model works.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,16 +62,50 @@ static int spawner_line(const char *word, char out[SPAWNER_LINE_BYTES], struct e
 	return 0;
 }
 
-static int frame_write(const struct buf *frame, struct err *err)
+/* what poll() waits for; with nothing left it only looks */
+static int wait_ms(int64_t left)
+{
+	return left > 0 ? (int)(left / 1000) + 1 : 0;
+}
+
+/* A cell that takes nothing must not hold us: a pipe that poll() calls writable has room for
+ * PIPE_BUF bytes. -ETIMEDOUT and -EIO without a sentence. */
+static int write_timed(const void *data, size_t len, int64_t *left)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		struct pollfd pf = {.fd = RUNNER_CELL_OUT, .events = POLLOUT};
+		int64_t from = clock_us();
+		int rc = poll(&pf, 1, wait_ms(*left));
+		ssize_t n;
+
+		*left -= clock_us() - from;
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (rc == 0)
+			return -ETIMEDOUT;
+		n = rc > 0 ? write(RUNNER_CELL_OUT, p, len < PIPE_BUF ? len : PIPE_BUF) : -1;
+		if (n <= 0)
+			return -EIO;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* before *left microseconds are used up; a failure but -EMSGSIZE has no sentence yet: silent() */
+static int frame_write(const struct buf *frame, int64_t *left, struct err *err)
 {
 	unsigned char head[4];
+	int rc;
 
 	if (frame->len > CELL_FRAME_BYTES)
 		return err_set(err, EMSGSIZE, "input larger than 1 MiB");
 	for (int i = 0; i < 4; i++)
 		head[i] = (unsigned char)(frame->len >> 8 * i);
-	int rc = write_all(RUNNER_CELL_OUT, head, 4, err);
-	return rc < 0 ? rc : write_all(RUNNER_CELL_OUT, frame->data, frame->len, err);
+	rc = write_timed(head, 4, left);
+	return rc < 0 ? rc : write_timed(frame->data, frame->len, left);
 }
 
 /* exactly len bytes before *left microseconds are used up; -ETIMEDOUT without a sentence */
@@ -81,7 +116,7 @@ static int read_timed(void *data, size_t len, int64_t *left)
 	while (len > 0) {
 		struct pollfd pf = {.fd = RUNNER_CELL_IN, .events = POLLIN};
 		int64_t from = clock_us();
-		int rc = poll(&pf, 1, (int)(*left / 1000) + 1);
+		int rc = poll(&pf, 1, wait_ms(*left));
 		ssize_t n;
 
 		*left -= clock_us() - from;
@@ -191,12 +226,13 @@ int cell_renew(struct runner *rn, struct err *err)
 int cell_last(struct runner *rn, struct err *err)
 {
 	struct buf frame = BUF_INIT;
+	int64_t left = RECIPE_WALL_US;
 	struct ending end;
 	int rc;
 
 	if (buf_puts(&frame, "{\"op\":\"end\"}") < 0)
 		return err_nomem(err);
-	(void)frame_write(&frame, NULL); /* one that is gone already is told of next */
+	(void)frame_write(&frame, &left, NULL); /* one that is gone already is told of next */
 	buf_release(&frame);
 	rc = renew(rn, "last\n", &end, err);
 	if (rc == 0 && end.egress[0] != '\0')
@@ -207,7 +243,7 @@ int cell_last(struct runner *rn, struct err *err)
 	return rc;
 }
 
-/* the cell said nothing (any more): end it and find out why */
+/* the cell said nothing (any more), or cannot be heard to the end: end it and find out why */
 static int silent(struct runner *rn, int why, struct err *err)
 {
 	struct ending end;
@@ -225,6 +261,8 @@ static int silent(struct runner *rn, int why, struct err *err)
 		(void)err_set(err, ETIMEDOUT, "recipe stopped after 1000 ms");
 		return err_code(err, "KOLM_E_RECIPE_TIMEOUT");
 	}
+	if (why == -ENOMEM)
+		return err_nomem(err);
 	if (why == -EPROTO)
 		return err_set(err, EIO, "recipe cell answered no frame");
 	return err_set(err, EIO, "recipe cell died (%s %d)", end.signalled ? "signal" : "exit",
@@ -256,9 +294,8 @@ static int look_up(
 
 /* a question of the recipe; what fails is told to it as an exception */
 static int answer_question(
-	struct runner *rn, const struct host *host, struct json_slice frame, struct err *err)
+	struct runner *rn, const struct host *host, struct json_slice frame, struct buf *out)
 {
-	struct buf answer = BUF_INIT;
 	struct err why = ERR_NONE;
 	struct json_slice v;
 	int rc = -EOPNOTSUPP;
@@ -267,7 +304,7 @@ static int answer_question(
 		struct buf text = BUF_INIT;
 		int64_t k = member_whole(frame, "k", RAG_K_DEFAULT);
 
-		(void)buf_puts(&answer, "{\"result\":");
+		(void)buf_puts(out, "{\"result\":");
 		if (rn->rag == NULL)
 			rc = err_set(&why, ENOENT, "index \"%s\" not found; detach or re-index",
 				rn->rag_name);
@@ -275,21 +312,21 @@ static int answer_question(
 			 json_string(v, &text) < 0)
 			rc = err_set(&why, EINVAL, "lib.rag.query: text expected");
 		else
-			rc = look_up(rn, &text, k, &answer, &why);
-		(void)buf_putc(&answer, '}');
+			rc = look_up(rn, &text, k, out, &why);
+		(void)buf_putc(out, '}');
 		buf_release(&text);
 	} else if (host != NULL && host->lm != NULL) {
-		rc = host->lm(host->arg, frame, op_is(frame, "choose"), &answer, &why);
+		rc = host->lm(host->arg, frame, op_is(frame, "choose"), out, &why);
 	}
+	if (rc >= 0 && out->len > CELL_FRAME_BYTES)
+		rc = err_set(&why, EMSGSIZE, "answer larger than 2 MiB; ask for less");
 	if (rc < 0) {
-		buf_reset(&answer);
-		(void)buf_puts(&answer, "{\"error\":");
-		(void)json_put_text(&answer, why.no != 0 ? why.text : "not available");
-		(void)buf_putc(&answer, '}');
+		buf_reset(out);
+		(void)buf_puts(out, "{\"error\":");
+		(void)json_put_text(out, why.no != 0 ? why.text : "not available");
+		(void)buf_putc(out, '}');
 	}
-	rc = answer.failed ? err_nomem(err) : frame_write(&answer, err);
-	buf_release(&answer);
-	return rc;
+	return out->failed ? -ENOMEM : 0;
 }
 
 /* the traps of the language have spoken; the spawner may know more */
@@ -315,32 +352,35 @@ static int told_egress(struct runner *rn, struct json_slice frame, struct err *e
 static int converse(struct runner *rn, const struct host *host, struct buf *reply, int64_t left,
 	struct err *err)
 {
+	struct buf answer = BUF_INIT;
+	struct json_slice frame;
+	int rc;
+
 	for (;;) {
 		int64_t from;
-		struct json_slice frame;
-		int rc = frame_read(&rn->frame, &left);
 
-		if (rc == -ENOMEM)
-			return err_nomem(err);
-		if (rc < 0)
-			return silent(rn, rc, err);
+		rc = frame_read(&rn->frame, &left);
 		frame = (struct json_slice){rn->frame.data, rn->frame.len};
-		if (op_is(frame, "egress"))
-			return told_egress(rn, frame, err);
-		if (op_is(frame, "generate") || op_is(frame, "choose") || op_is(frame, "rag")) {
-			bool is_rag = op_is(frame, "rag");
-
-			from = clock_us();
-			rc = answer_question(rn, host, frame, err);
-			if (rc < 0)
-				return rc;
-			if (is_rag)
-				left -= clock_us() - from;
-			continue;
-		}
-		buf_reset(reply);
-		return buf_add(reply, frame.text, frame.len) < 0 ? err_nomem(err) : 0;
+		if (rc < 0 || !(op_is(frame, "generate") || op_is(frame, "choose") ||
+				      op_is(frame, "rag")))
+			break;
+		from = clock_us();
+		buf_reset(&answer);
+		rc = answer_question(rn, host, frame, &answer);
+		if (op_is(frame, "rag"))
+			left -= clock_us() - from;
+		if (rc == 0)
+			rc = frame_write(&answer, &left, err);
+		if (rc < 0)
+			break;
 	}
+	buf_release(&answer);
+	if (rc < 0) /* it is in the middle of a call: what it says next is no answer to another */
+		return silent(rn, rc, err);
+	if (op_is(frame, "egress"))
+		return told_egress(rn, frame, err);
+	buf_reset(reply);
+	return buf_add(reply, frame.text, frame.len) < 0 ? err_nomem(err) : 0;
 }
 
 int cell_call(struct runner *rn, const struct buf *frame, const struct host *host,
@@ -348,6 +388,7 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 {
 	char line[SPAWNER_LINE_BYTES];
 	struct json_slice text = {frame->data, frame->len};
+	int64_t left = op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US;
 	int rc = spawner_line("arm\n", line, err);
 
 	if (rc == 0 && strcmp(line, "ok") != 0) { /* it died between two calls */
@@ -355,9 +396,10 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 		return rc < 0 ? rc
 			      : err_set(err, EIO, "recipe cell died between two calls; try again");
 	}
-	if (rc == 0)
-		rc = frame_write(frame, err);
 	if (rc < 0)
 		return rc;
-	return converse(rn, host, reply, op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US, err);
+	rc = frame_write(frame, &left, err);
+	if (rc == -EMSGSIZE) /* nothing of it was written */
+		return rc;
+	return rc < 0 ? silent(rn, rc, err) : converse(rn, host, reply, left, err);
 }

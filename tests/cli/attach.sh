@@ -29,5 +29,14 @@ sed 's/"source":".*"}\]/"source":"function generate(q, lib) { for (;;) lib.rag.q
 run compile --spec ever.spec.json --out ever.kolm --allow-below-gate; ends 0
 run rag attach ever.kolm --index many; ends 0
 SECONDS=0; fails 4 'recipe stopped after 1000 ms' run ever.kolm fee --force; [ $SECONDS -lt 8 ] || bad "it ran for $SECONDS s"
+# an answer too large for a frame is an exception of the recipe, and its cell is not left in the middle of the call: one runner serves both questions
+deep=$(printf 'd%.0s' {1..250}); deep=$T/deep/$deep/$deep/$deep/$deep/$deep/$deep/$deep/$deep/$deep/$deep
+mkdir -p "$deep"; for i in $(seq 1000); do echo "the fee is $i" >"$deep/$i.txt"; done
+run rag index "$T/deep" --name deep; ends 0
+sed 's/"source":".*"}\]/"source":"function generate(q, lib) { try { return lib.rag.query(q, 1000).matches.length } catch (e) { return e.message } }"}]/; s/job_look/job_deep/
+s/{"id":"a",.*"no index"}/{"id":"a","input":"fee","expected":"answer larger than 2 MiB; ask for less"},{"id":"b","input":"nothing","expected":0}/' look.spec.json >deep.spec.json
+run compile --spec deep.spec.json --out deep.kolm --allow-below-gate; ends 0
+run rag attach deep.kolm --index deep; ends 0
+run eval deep.kolm; ends 0; says '2 / 2'
 run rag detach look.kolm; ends 0; sees 'no index'; [ ! -e look.kolm.rag.json ] || bad "the sidecar is left"
 finish

@@ -123,6 +123,20 @@ echo "no numbers" >"$S/tune/plain/.dropped"
 same "a run whose row is too long" 999991 "$(ask plain "$(head -c 999990 /dev/zero | tr '\0' a)" | wc -c)"
 rm "$S/tune/plain/.dropped"
 
+# ---- a cell that takes nothing: an input larger than its pipe does not hold the runner ----
+ask plain warm >/dev/null
+for pid in $(pgrep -P "$(pgrep -P "$(server_pid)" -x kolm-spawner)"); do
+	case $(readlink "/proc/$pid/exe") in */kolm-cell) kill -STOP "$pid" ;; esac
+done
+large=$(head -c 200000 /dev/zero | tr '\0' a)
+exec 5<>"$M/plain/run"
+printf '%s' "$large" >&5
+timeout 20 cat <&5 >/dev/null 2>&1
+[ $? -ne 124 ] || fail "the runner waits for ever"
+exec 5>&-
+has "the sentence" "$(cat "$M/plain/error")" "recipe stopped after 1000 ms"
+same "the next one is served" "$large" "$(ask plain "$large")"
+
 # ---- the run log ----
 python3 - "$M/logs/runs.jsonl" "$T/plain.kolm" <<'END' || fail "runs.jsonl"
 import json, sys
