@@ -4,10 +4,13 @@
 #include "artifact/private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/replace.h"
 
@@ -73,20 +76,35 @@ static int config_store(int storefd, cJSON *config, const char *secret, struct e
 	return rc;
 }
 
-static int secret_from_config(int storefd, bool create, struct artifact_keys *out, struct err *err)
+/* 1 there is one, 0 none */
+static int secret_read(int storefd, cJSON **config, struct artifact_keys *out, struct err *err)
 {
-	unsigned char raw[SECRET_RANDOM_BYTES];
-	char fresh[16 + 2 * SECRET_RANDOM_BYTES] = "kolm-local-";
 	const char *have;
-	cJSON *config;
-	int rc = config_read(storefd, &config, err);
+	int rc = config_read(storefd, config, err);
 
 	if (rc < 0)
 		return rc;
-	have = json_get_string(config, "local_receipt_secret");
-	if (have != NULL && have[0] != '\0') {
-		rc = take(out, have, "config.json", err);
-	} else if (create) {
+	have = json_get_string(*config, "local_receipt_secret");
+	if (have == NULL || have[0] == '\0')
+		return 0;
+	rc = take(out, have, "config.json", err);
+	return rc < 0 ? rc : 1;
+}
+
+/* of the many who find none at once one makes it: what another signed meanwhile with its own would
+ * be by no secret of this machine */
+static int secret_create(int storefd, struct artifact_keys *out, struct err *err)
+{
+	unsigned char raw[SECRET_RANDOM_BYTES];
+	char fresh[16 + 2 * SECRET_RANDOM_BYTES] = "kolm-local-";
+	cJSON *config = NULL;
+	int lock = openat(storefd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		rc = err_sys(err, "cannot lock the store's folder");
+	else
+		rc = secret_read(storefd, &config, out, err);
+	if (rc == 0) {
 		randombytes_buf(raw, sizeof(raw));
 		hex_encode(raw, sizeof(raw), fresh + strlen(fresh));
 		rc = config_store(storefd, config, fresh, err);
@@ -94,7 +112,20 @@ static int secret_from_config(int storefd, bool create, struct artifact_keys *ou
 			rc = take(out, fresh, "config.json", err);
 	}
 	cJSON_Delete(config);
-	return rc;
+	if (lock >= 0)
+		close(lock);
+	return rc < 0 ? rc : 0;
+}
+
+static int secret_from_config(int storefd, bool create, struct artifact_keys *out, struct err *err)
+{
+	cJSON *config = NULL;
+	int rc = secret_read(storefd, &config, out, err);
+
+	cJSON_Delete(config);
+	if (rc == 0 && create)
+		rc = secret_create(storefd, out, err);
+	return rc < 0 ? rc : 0;
 }
 
 int secret_of_store(int storefd, struct artifact_keys *out, struct err *err)

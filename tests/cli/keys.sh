@@ -36,6 +36,12 @@ other verify shout.kolm --strict; ends 4
 rm other/trusted-keys
 same
 
+# a store's first compile, six times at once: one secret, and all are by it
+for i in 1 2 3 4 5 6; do "$BUILD/bin/kolm" --store "$T/fresh" compile --spec shout.spec.json --out "first.$i.kolm" --allow-below-gate >/dev/null 2>&1 || touch fresh.bad & done
+wait
+[ ! -e fresh.bad ] || bad "one of six first compiles failed"
+for i in 1 2 3 4 5 6; do run --store "$T/fresh" verify "first.$i.kolm"; says_like "^  pass  hmac +by this machine's secret$"; says_like "^  pass  ed25519 receipt +ed25519:.*, this machine's key$"; done
+
 # receipts
 run run shout.kolm 'hello there' --force --receipt r.json; ends 0; says 'HELLO THERE'; errs "receipt: $T/r.json"
 works 'verdict: pass' verify-receipt r.json --strict
