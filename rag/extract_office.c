@@ -114,12 +114,23 @@ struct paragraphs {
 	size_t start;	/* of the paragraph */
 };
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 static void paragraph_end(struct paragraphs *pr)
 {
-	size_t len = pr->ex->text.len - pr->start;
+	const char *text = pr->ex->text.data;
+	size_t start = pr->start, end = pr->ex->text.len;
 
-	if (pr->level > 0 && len > 0 && len <= 512)
-		rag_extract_mark(pr->ex, pr->start, len, pr->level);
+	/* those behind it are taken back, and something else stands there then */
+	while (end > start && is_blank(text[end - 1]))
+		end--;
+	while (start < end && is_blank(text[start]))
+		start++;
+	if (pr->level > 0 && end > start && end - start <= 512)
+		rag_extract_mark(pr->ex, start, end - start, pr->level);
 	rag_extract_break(pr->ex, 1);
 	pr->level = 0;
 	pr->start = pr->ex->text.len;

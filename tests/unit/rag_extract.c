@@ -269,6 +269,30 @@ Test(rag_extract, odt)
 	expect_marks("1:Head");
 }
 
+/* blanks around a heading are no part of it, nor is what stands behind it */
+Test(rag_extract, blanks_around_a_heading)
+{
+	expect_archive("a.docx",
+		(const char *[]){"word/document.xml",
+			"<w:document xmlns:w=\"w\"><w:body><w:p><w:pPr><w:pStyle "
+			"w:val=\"Heading1\"/><w:tabs><w:tab/></w:tabs></w:pPr>"
+			"<w:r><w:t>Intro  </w:t><w:br/></w:r></w:p>"
+			"<w:p><w:r><w:t>Hello</w:t></w:r></w:p>"
+			"<w:p><w:pPr><w:pStyle w:val=\"Heading2\"/></w:pPr><w:r><w:t>   "
+			"</w:t></w:r></w:p><w:p><w:pPr><w:pStyle w:val=\"Heading2\"/></w:pPr>"
+			"<w:r><w:t>Last </w:t></w:r></w:p></w:body></w:document>",
+			NULL},
+		0, " Intro\nHello\nLast\n");
+	expect_marks("1:Intro|2:Last");
+	expect_archive("a.odt",
+		(const char *[]){"content.xml",
+			"<d xmlns:text=\"t\"><text:h text:outline-level=\"1\">One<text:s/></text:h>"
+			"<text:p>and more</text:p></d>",
+			NULL},
+		0, "One\nand more\n");
+	expect_marks("1:One");
+}
+
 Test(rag_extract, epub)
 {
 	expect_archive("a.epub",
