@@ -219,7 +219,7 @@ struct book {
 	struct item *items; /* owned */
 	size_t n_items;
 	size_t spine[SPINE_MAX];
-	size_t n_spine;
+	size_t n_spine, n_refs; /* found; looked for */
 };
 
 static void book_release(struct book *bk)
@@ -272,11 +272,12 @@ static int add_item(struct book *bk, xmlTextReaderPtr rd)
 	return 0;
 }
 
+/* those that name nothing count, too: each is held against all items */
 static void add_chapter(struct book *bk, xmlTextReaderPtr rd)
 {
-	char *id = attribute(rd, "idref");
+	char *id = bk->n_refs++ < SPINE_MAX ? attribute(rd, "idref") : NULL;
 
-	for (size_t i = 0; id && i < bk->n_items && bk->n_spine < SPINE_MAX; i++)
+	for (size_t i = 0; id && i < bk->n_items; i++)
 		if (bk->items[i].id && strcmp(bk->items[i].id, id) == 0) {
 			bk->spine[bk->n_spine++] = i;
 			break;

@@ -293,6 +293,31 @@ Test(rag_extract, blanks_around_a_heading)
 	expect_marks("1:One");
 }
 
+/* a spine of references to nothing, each looked for among all items */
+Test(rag_extract, a_spine_of_nothing_is_no_work, .timeout = 15)
+{
+	enum { ITEMS = 5000, REFERENCES = 1000000 };
+	struct buf package = BUF_INIT;
+
+	buf_puts(&package, "<package><manifest>");
+	for (int i = 0; i < ITEMS; i++)
+		buf_addf(&package,
+			"<item id=\"chapter-chapter-chapter-%d\" href=\"a.xhtml\" "
+			"media-type=\"application/xhtml+xml\"/>",
+			i);
+	buf_puts(&package, "</manifest><spine><itemref idref=\"chapter-chapter-chapter-7\"/>");
+	for (int i = 0; i < REFERENCES; i++)
+		buf_puts(&package, "<itemref idref=\"chapter-chapter-chapter-x\"/>");
+	buf_puts(&package, "</spine></package>");
+	expect_archive("a.epub",
+		(const char *[]){"META-INF/container.xml",
+			"<container><rootfiles><rootfile full-path=\"p.opf\"/></rootfiles>"
+			"</container>",
+			"p.opf", package.data, "a.xhtml", "<html><p>alpha</p></html>", NULL},
+		0, "alpha\n");
+	buf_release(&package);
+}
+
 Test(rag_extract, epub)
 {
 	expect_archive("a.epub",
