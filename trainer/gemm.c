@@ -16,9 +16,7 @@
 enum {
 	PANEL_FLOATS = 96 * 576, /* one packed panel, on the stack of its thread */
 	DEPTH_MAX = 576,
-	ROWS_BLOCK = 96,    /* rows of x that stay in cache while the strips pass */
-	ROWS_AHEAD = 4,	    /* rows of W asked for before they are unpacked */
-	COLUMNS_AHEAD = 16, /* the same where only a few columns of each are */
+	ROWS_BLOCK = 96, /* rows of x that stay in cache while the strips pass */
 	TILES_PER_THREAD =
 		8, /* so that a thread that is slowed down leaves its tiles to the others */
 };
@@ -85,100 +83,19 @@ int gemm_plan(struct product *p, int threads, long block, long high)
 	return p->column_tiles * (int)ceil_div(p->m, p->rows);
 }
 
-/* part of a row as floats: where it lies when it is f32 already, else in ${into} */
-static const float *row_part(const struct gemm_kernel *kn, const struct tensor *w, long row,
-	long from, long n, float *into)
-{
-	if (w->type == TENSOR_F32)
-		return (const float *)w->data + row * w->cols + from;
-	gemm_unpack(kn, w, row, from, n, into);
-	return into;
-}
-
-typedef float vec4 __attribute__((vector_size(16), aligned(4)));
-
-/* out[l * 16 + j] = row[j][l], four by four */
-static void transpose_16(const float *const row[GEMM_STRIP], long n, float *out)
-{
-	long l = 0;
-
-	for (; l + 4 <= n; l += 4)
-		for (int j = 0; j < GEMM_STRIP; j += 4) {
-			vec4 a = *(const vec4 *)(row[j] + l), b = *(const vec4 *)(row[j + 1] + l);
-			vec4 c = *(const vec4 *)(row[j + 2] + l),
-			     d = *(const vec4 *)(row[j + 3] + l);
-			vec4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-			vec4 ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-			vec4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-			vec4 cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-			float *o = out + l * GEMM_STRIP + j;
-
-			*(vec4 *)o = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
-			*(vec4 *)(o + GEMM_STRIP) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
-			*(vec4 *)(o + 2 * GEMM_STRIP) =
-				__builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
-			*(vec4 *)(o + 3 * GEMM_STRIP) =
-				__builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
-		}
-	for (; l < n; l++)
-		for (int j = 0; j < GEMM_STRIP; j++)
-			out[l * GEMM_STRIP + j] = row[j][l];
-}
-
-void gemm_row_ahead(const struct product *p, long row, long from, long n)
-{
-	enum { LINE = 64 };
-	const char *at = (const char *)p->w->data + (size_t)row * p->row_bytes +
-			 (size_t)from * p->row_bytes / (size_t)p->w->cols;
-	const char *end = at + (size_t)n * p->row_bytes / (size_t)p->w->cols;
-
-	if (row < p->w->rows)
-		for (; at < end; at += LINE)
-			__builtin_prefetch(at);
-}
-
 /* forward: strip s holds rows n0 + 16 s ... of W, columns k0 .. k0 + depth, turned so that a
  * strip's 16 rows lie side by side */
 static void pack_rows(const struct product *p, long n0, long n, long k0, long depth, float *panel)
 {
-	float unpacked[GEMM_STRIP][DEPTH_MAX];
-	const float *row[GEMM_STRIP];
-
-	for (long s = 0; s < n; s += GEMM_STRIP) {
-		for (int j = 0; j < GEMM_STRIP; j++) {
-			if (s + j < n) {
-				gemm_row_ahead(p, n0 + s + j + ROWS_AHEAD, k0, depth);
-				row[j] = row_part(p->kn, p->w, n0 + s + j, k0, depth, unpacked[j]);
-				continue;
-			}
-			memset(unpacked[j], 0, sizeof(unpacked[j]));
-			row[j] = unpacked[j];
-		}
-		transpose_16(row, depth, panel + s * depth);
-	}
+	for (long s = 0; s < n; s += GEMM_STRIP)
+		gemm_unpack_turned(p->kn, p->w, n0 + s, k0, depth, panel + s * depth);
 }
 
 /* backward: strip s holds columns k0 + 16 s ... of W, rows n0 .. n0 + depth */
 static void pack_columns(
 	const struct product *p, long k0, long n, long n0, long depth, float *panel)
 {
-	float unpacked[256];
-
-	for (long r = 0; r < depth; r++) {
-		gemm_row_ahead(p, n0 + r + COLUMNS_AHEAD, k0, n);
-		const float *row = row_part(p->kn, p->w, n0 + r, k0, n, unpacked);
-
-		for (long s = 0; s < n; s += GEMM_STRIP) {
-			float *to = panel + s * depth + r * GEMM_STRIP;
-
-			if (n - s >= GEMM_STRIP) {
-				memcpy(to, row + s, GEMM_STRIP * sizeof(*to));
-				continue;
-			}
-			memset(to, 0, GEMM_STRIP * sizeof(*to));
-			memcpy(to, row + s, (size_t)(n - s) * sizeof(*to));
-		}
-	}
+	gemm_unpack_down(p->kn, p->w, n0, depth, k0, n, panel, GEMM_STRIP * depth);
 }
 
 /* all strips of a panel over some rows of x, two strips at a time where the kernel can */
@@ -243,7 +160,6 @@ void gemm_forward(struct threads *th, float *y, long ldy, const float *x, long l
 		.out = y,
 		.in = x,
 		.w = w,
-		.row_bytes = tensor_row_bytes((int)w->type, w->cols),
 		.ldout = ldy,
 		.ldin = ldx,
 		.m = m,
@@ -272,7 +188,6 @@ void gemm_backward(struct threads *th, float *dx, long lddx, const float *dy, lo
 		.out = dx,
 		.in = dy,
 		.w = w,
-		.row_bytes = tensor_row_bytes((int)w->type, w->cols),
 		.ldout = lddx,
 		.ldin = lddy,
 		.m = m,

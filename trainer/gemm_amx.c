@@ -13,7 +13,7 @@
  * its column alone. Denormal numbers count as zero.
  *
  * A tile register holds 16 rows of 16 pairs. The pairs of a step are its terms l and l + 16, in x
- * as in W, so that cutting needs no shuffles; only the forward product turns W's rows to columns.
+ * as in W, so that cutting needs no shuffles.
  */
 #include "trainer/gemm_inside.h"
 
@@ -39,7 +39,6 @@ enum {
 	WIDTH_MAX = 256,
 	PANEL_BYTES = 96 * DEPTH_MAX * PIECES * 2,
 	ROWS_MOST = 1024, /* of x, cut at a time */
-	AHEAD = 4,
 };
 
 struct tiled {
@@ -109,113 +108,51 @@ static AVX512 void cut_tile(void *arg, int tile, int thread)
 	}
 }
 
-/* 16 rows of 16 words become columns */
-INLINE AVX512 void turn(__m512i r[SIDE])
-{
-	__m512i s[SIDE];
-
-#pragma GCC unroll 4
-	for (int i = 0; i < SIDE; i += 4) {
-		__m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		__m512i b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-		__m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
-		__m512i d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
-
-		s[i] = _mm512_unpacklo_epi64(a, c);
-		s[i + 1] = _mm512_unpackhi_epi64(a, c);
-		s[i + 2] = _mm512_unpacklo_epi64(b, d);
-		s[i + 3] = _mm512_unpackhi_epi64(b, d);
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		__m512i a = _mm512_shuffle_i32x4(s[i], s[i + 4], 0x88);
-		__m512i b = _mm512_shuffle_i32x4(s[i], s[i + 4], 0xdd);
-		__m512i c = _mm512_shuffle_i32x4(s[i + 8], s[i + 12], 0x88);
-		__m512i d = _mm512_shuffle_i32x4(s[i + 8], s[i + 12], 0xdd);
-
-		r[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-		r[i + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-		r[i + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
-		r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-	}
-}
-
-/* one step of 16 rows of W to its planes; what is left of the rows is left in place */
-INLINE AVX512 void cut_turned(float row[SIDE][DEPTH_MAX], long k, int pieces, char *to)
-{
-	for (int i = 0; i < pieces; i++, to += PLANE) {
-		__m512i r[SIDE];
-
-#pragma GCC unroll 16
-		for (int j = 0; j < SIDE; j++) {
-			__m512 a = _mm512_load_ps(row[j] + k),
-			       b = _mm512_load_ps(row[j] + k + SIDE);
-
-			r[j] = pairs(a, b);
-			if (i + 1 == pieces)
-				continue;
-			_mm512_store_ps(row[j] + k, rest(a));
-			_mm512_store_ps(row[j] + k + SIDE, rest(b));
-		}
-		turn(r);
-#pragma GCC unroll 16
-		for (int j = 0; j < SIDE; j++)
-			_mm512_store_si512(to + j * STEP * 2, r[j]);
-	}
-}
-
 /* forward: columns c0 .. c0 + n of the result are rows of W, k .. k + depth its columns. The panel
  * is (strips of 16 columns, steps, pieces) planes, an even number of strips. */
 static AVX512 void pack_rows(
 	const struct tiled *t, long c0, long n, long k, long depth, char *panel)
 {
-	_Alignas(64) float row[SIDE][DEPTH_MAX];
-	const struct product *p = &t->p;
-	long steps = ceil_div(depth, STEP);
+	_Alignas(64) float turned[DEPTH_MAX * SIDE];
+	long steps = ceil_div(depth, STEP), rest_of = steps * STEP - depth;
 
+	memset(turned + depth * SIDE, 0, (size_t)(rest_of * SIDE) * sizeof(*turned));
 	for (long s = 0; s < ceil_div(n, BLOCK) * BLOCK; s += SIDE) {
-		for (long j = 0; j < SIDE; j++) {
-			long have = s + j < n ? depth : 0;
-
-			memset(row[j] + have, 0, (size_t)(steps * STEP - have) * sizeof(float));
-			if (!have)
-				continue;
-			if (depth < p->sum) /* else it lies right behind this one */
-				gemm_row_ahead(p, c0 + s + j + AHEAD, k, depth);
-			gemm_unpack(p->kn, p->w, c0 + s + j, k, depth, row[j]);
-		}
+		gemm_unpack_turned(t->p.kn, t->p.w, c0 + s, k, depth, turned);
 		for (long l = 0; l < steps; l++, panel += t->pieces * PLANE)
-			cut_turned(row, l * STEP, t->pieces, panel);
-	}
-}
+			for (long r = 0; r < SIDE; r++) {
+				const float *at = turned + (l * STEP + r) * SIDE;
 
-static void unpack_or_zero(const struct product *p, long row, long c0, long n, float *to)
-{
-	if (row >= p->sum) {
-		memset(to, 0, (size_t)n * sizeof(*to));
-		return;
+				cut_pairs(_mm512_load_ps(at), _mm512_load_ps(at + SIDE * SIDE),
+					t->pieces, panel + r * STEP * 2);
+			}
 	}
-	gemm_row_ahead(p, row + AHEAD, c0, n);
-	gemm_unpack(p->kn, p->w, row, c0, n, to);
 }
 
 /* backward: columns of the result are columns of W, the sum runs over its rows */
 static AVX512 void pack_columns(
 	const struct tiled *t, long c0, long n, long k, long depth, char *panel)
 {
-	_Alignas(64) float a[WIDTH_MAX] = {0}, b[WIDTH_MAX] = {0};
-	long steps = ceil_div(depth, STEP);
+	_Alignas(64) float down[WIDTH_MAX * STEP];
+	long steps = ceil_div(depth, STEP), strips = ceil_div(n, BLOCK) * 2;
 
-	for (long l = 0; l < steps; l++)
-		for (long r = 0; r < SIDE; r++) {
-			char *to = panel + l * t->pieces * PLANE + r * STEP * 2;
+	memset(down, 0, (size_t)(strips * SIDE * STEP) * sizeof(*down));
+	for (long l = 0; l < steps; l++) {
+		long rows = depth - l * STEP < STEP ? depth - l * STEP : STEP;
 
-			unpack_or_zero(&t->p, k + l * STEP + r, c0, n, a);
-			unpack_or_zero(&t->p, k + l * STEP + SIDE + r, c0, n, b);
-			for (long s = 0; s < ceil_div(n, BLOCK) * BLOCK; s += SIDE)
-				cut_pairs(_mm512_load_ps(a + s), _mm512_load_ps(b + s), t->pieces,
-					to + s / SIDE * steps * t->pieces * PLANE);
-		}
+		for (long s = 0; rows < STEP && s < strips; s++)
+			memset(down + (s * STEP + rows) * SIDE, 0,
+				(size_t)((STEP - rows) * SIDE) * sizeof(*down));
+		gemm_unpack_down(t->p.kn, t->p.w, k + l * STEP, rows, c0, n, down, SIDE * STEP);
+		for (long s = 0; s < strips; s++)
+			for (long r = 0; r < SIDE; r++) {
+				const float *at = down + (s * STEP + r) * SIDE;
+
+				cut_pairs(_mm512_load_ps(at), _mm512_load_ps(at + SIDE * SIDE),
+					t->pieces,
+					panel + (s * steps + l) * t->pieces * PLANE + r * STEP * 2);
+			}
+	}
 }
 
 /* The tile intrinsics do not tell the compiler what memory they touch. */
@@ -432,7 +369,6 @@ static bool comes_out_right(void)
 		.out = y,
 		.in = x,
 		.w = &t,
-		.row_bytes = N * sizeof(float),
 		.ldout = N,
 		.ldin = N,
 		.m = N,

@@ -15,9 +15,8 @@ struct product {
 	const float *in;
 	const struct tensor *w;
 	long ldout, ldin, m, width, rows, depth;
-	size_t row_bytes; /* of w */
-	long columns;	  /* of the result */
-	long sum;	  /* length of the contraction */
+	long columns; /* of the result */
+	long sum;     /* length of the contraction */
 	int column_tiles;
 	bool add;
 };
@@ -29,10 +28,6 @@ int gemm_plan(struct product *p, int threads, long block, long high);
 
 /* gemm_block_of(w): values of a row that are unpacked together */
 long gemm_block_of(const struct tensor *w);
-
-/* gemm_row_ahead(p, row, from, n): ask for the bytes of a part of a row that will be unpacked soon:
- * the parts are too short for the machine to see by itself where the next one lies */
-void gemm_row_ahead(const struct product *p, long row, long from, long n);
 
 static inline long ceil_div(long a, long b)
 {

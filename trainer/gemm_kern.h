@@ -64,4 +64,19 @@ void gemm_outer(struct threads *th, float *c, const float *u, long ldu, long p, 
 void gemm_unpack(const struct gemm_kernel *kn, const struct tensor *t, int64_t row, int64_t from,
 	int64_t n, float *out);
 
+/* gemm_unpack_down(kn, t, row, rows, from, n, out, apart): of ${rows} rows the columns from ..
+ * from + n, in strips of 16 that begin ${apart} floats apart: value j of a strip's row r at
+ * [r * 16 + j]. What the last strip lacks of 16 is zeros. */
+void gemm_unpack_down(const struct gemm_kernel *kn, const struct tensor *t, int64_t row,
+	int64_t rows, int64_t from, int64_t n, float *out, long apart);
+
+/* gemm_unpack_turned(kn, t, row, from, n, out): of 16 rows from ${row} on, value l of the i-th at
+ * out[l * 16 + i]. Rows that ${t} does not have are zeros. */
+void gemm_unpack_turned(const struct gemm_kernel *kn, const struct tensor *t, int64_t row,
+	int64_t from, int64_t n, float *out);
+
+/* gemm_row_ahead(t, row, from, n): ask for the bytes of a part of a row that will be unpacked soon:
+ * the parts are too short for the machine to see by itself where the next one lies */
+void gemm_row_ahead(const struct tensor *t, int64_t row, int64_t from, int64_t n);
+
 #endif

@@ -32,6 +32,7 @@ static struct tensor weights(enum tensor_type type, int rows, int cols)
 		[TENSOR_Q3_K] = {110, {109, 109}},
 		[TENSOR_Q6_K] = {210, {209, 209}},
 		[TENSOR_IQ4_XS] = {136, {1, 1}},
+		[TENSOR_F16] = {0, {0, 0}},
 		[TENSOR_BF16] = {0, {0, 0}},
 	};
 	size_t bytes = tensor_row_bytes((int)type, cols) * (size_t)rows;
@@ -43,7 +44,7 @@ static struct tensor weights(enum tensor_type type, int rows, int cols)
 	}
 	for (size_t i = 0; i < bytes; i++)
 		p[i] = (unsigned char)counter_mix(9, i);
-	for (size_t i = 0; type == TENSOR_BF16 && i < bytes; i += 2)
+	for (size_t i = 0; (type == TENSOR_BF16 || type == TENSOR_F16) && i < bytes; i += 2)
 		p[i + 1] = (unsigned char)(0x3f | (p[i + 1] & 0x80));
 	for (size_t i = 0; blocks[type].bytes && i < bytes; i += blocks[type].bytes)
 		for (int j = 1; j >= 0; j--)
@@ -227,21 +228,65 @@ Test(lm_gemm, tiles_are_as_exact_as_floats)
 	threads_free(th);
 }
 
+/* ${n} values from column ${from} of the sixteen rows from ${row} on: along, down and turned */
+static void unpacked_as_rows(
+	const struct gemm_kernel *kn, const struct tensor *w, int64_t row, int64_t from, int64_t n)
+{
+	enum { MOST = 576, APART = 16 * 16 + 8 };
+	float *turned = malloc(MOST * 16 * sizeof(float)),
+	      *down = malloc((MOST / 16 + 1) * APART * sizeof(float));
+	float along[MOST], want[MOST];
+	int64_t rows = w->rows - row < 16 ? w->rows - row : 16;
+
+	gemm_unpack_turned(kn, w, row, from, n, turned);
+	gemm_unpack_down(kn, w, row, rows, from, n, down, APART);
+	for (int64_t j = 0; j < 16; j++) {
+		if (j < rows) {
+			tensor_row(w, row + j, want);
+			gemm_unpack(kn, w, row + j, from, n, along);
+			cr_assert_arr_eq(along, want + from, (size_t)n * sizeof(float));
+		} else {
+			memset(want, 0, sizeof(want));
+		}
+		for (int64_t i = 0; i < n; i++)
+			cr_assert_eq(memcmp(&turned[i * 16 + j], &want[from + i], sizeof(float)), 0,
+				"%s, row %ld value %ld turned", tensor_type_name((int)w->type),
+				(long)(row + j), (long)(from + i));
+		for (int64_t i = 0; j < rows && i < (n + 15) / 16 * 16; i++) {
+			float is = down[i / 16 * APART + j * 16 + i % 16];
+
+			cr_assert_eq(is, i < n ? want[from + i] : 0, "%s, row %ld value %ld down",
+				tensor_type_name((int)w->type), (long)(row + j), (long)(from + i));
+		}
+	}
+	free(turned);
+	free(down);
+}
+
 Test(lm_gemm, unpacked_blocks_are_tensor_rows)
 {
-	static const enum tensor_type types[] = {TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q8_0};
-	float have[320], want[512];
+	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q4_0,
+		TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_Q3_K};
+	static const char *const kernels[] = {"vector", "avx2", "portable"};
 
-	for (size_t t = 0; t < 3; t++) {
-		struct tensor w = weights(types[t], 9, 512);
+	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++)
+		for (size_t k = 0; k < 3; k++) {
+			const struct gemm_kernel *kn = gemm_kernel_find(kernels[k]);
+			bool floats = types[t] == TENSOR_F32 || types[t] == TENSOR_F16 ||
+				      types[t] == TENSOR_BF16;
+			struct tensor w = weights(types[t], 37, 512);
 
-		for (long r = 0; r < 9; r++) {
-			tensor_row(&w, r, want);
-			gemm_unpack(gemm_kernel_find("auto"), &w, r, 96, 320, have);
-			cr_assert_arr_eq(have, want + 96, sizeof(have));
+			if (!kn)
+				continue;
+			unpacked_as_rows(kn, &w, 0, 0, 512);
+			unpacked_as_rows(kn, &w, 21, 256, 256); /* the last whole sixteen */
+			unpacked_as_rows(kn, &w, 32, 256, 256); /* five of them there */
+			if (floats) {
+				unpacked_as_rows(kn, &w, 16, 3, 300);
+				unpacked_as_rows(kn, &w, 16, 48, 41);
+			}
+			free((void *)w.data);
 		}
-		free((void *)w.data);
-	}
 }
 
 Test(lm_gemm, outer_sums_over_tokens)
