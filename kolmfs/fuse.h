@@ -16,7 +16,7 @@
 
 /* threads that take requests; so many of them may be at work on one that takes long, the rest only
  * ever answer at once */
-enum { REQUEST_THREADS = 8, IN_PLACE_MAX = 4 };
+enum { REQUEST_THREADS = 6, IN_PLACE_MAX = 4 };
 
 struct server *server_of(fuse_req_t req);
 

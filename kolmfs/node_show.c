@@ -217,17 +217,21 @@ int node_lookup(struct server *sv, struct node *parent, const char *name, struct
 	struct stat *st, struct err *err)
 {
 	char path[STORE_PATH_BYTES], stamp[STAMP_BYTES] = "";
+	size_t have = strlen(parent->path), len = strlen(name);
 	struct place at;
 	struct node *nd;
-	int n, rc = names_child(sv, &parent->at, name, strlen(name), &at, err);
+	int rc = names_child(sv, &parent->at, name, len, &at, err);
 
 	if (rc == 0 && at.what && (at.what->flags & NAME_CACHED))
 		rc = at.what->stamp(sv, &at, stamp, err);
 	if (rc < 0)
 		return rc;
-	n = snprintf(path, sizeof(path), "%s%s%s", parent->path, *parent->path ? "/" : "", name);
-	if (n < 0 || (size_t)n >= sizeof(path))
+	if (have + len + 2 > sizeof(path))
 		return err_set(err, ENAMETOOLONG, "path too long");
+	memcpy(path, parent->path, have);
+	if (have > 0)
+		path[have++] = '/';
+	memcpy(path + have, name, len + 1);
 	nd = node_intern(sv, parent->id, path, &at, stamp);
 	if (!nd)
 		return err_nomem(err);

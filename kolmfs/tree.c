@@ -38,7 +38,8 @@ static void list_folder(void *arg, const char *name)
 
 CHILD(slug_child)
 {
-	char path[SLUG_BYTES + 32];
+	static const char config[] = "/" CONFIG_NAME;
+	char path[SLUG_BYTES + sizeof(config)];
 	struct tune tn;
 	struct stat st;
 	int rc;
@@ -53,7 +54,8 @@ CHILD(slug_child)
 	memcpy(out->slug, child, len);
 	out->slug[len] = '\0';
 	/* every path of a slug comes by here: one look for what tune_open() would find */
-	snprintf(path, sizeof(path), "%s/tune-config.json", out->slug);
+	memcpy(path, out->slug, len);
+	memcpy(path + len, config, sizeof(config));
 	if (fstatat(sv->st->tune, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
 		return 0;
 	rc = tune_open(sv->st, out->slug, &tn, err);
