@@ -32,9 +32,13 @@ int flock_wait(int fd, int op, struct err *err)
 int lock_open(int dirfd, const char *name, struct err *err)
 {
 	int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	int no = errno;
 
-	if (fd < 0 && (errno == EROFS || errno == EACCES))
+	if (fd < 0 && (no == EROFS || no == EACCES)) {
 		fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT) /* why it cannot be made is what matters */
+			errno = no;
+	}
 	if (fd < 0 && errno == EROFS)
 		return err_set(err, EROFS, "store is read-only");
 	return fd < 0 ? err_sys(err, "cannot open lock '%s'", name) : fd;

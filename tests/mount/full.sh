@@ -119,6 +119,18 @@ same "K03: HEAD stays" v1 "$(cat "$M/one/HEAD")"
 stop
 mount -o remount,rw "$S"
 
+# K03: where nobody ever made the slug's lock, it is still the store that is read-only
+rm -f "$S/tune/one/.lock" "$S/tune/one/.job.lock"
+mount -o remount,ro "$S"
+start
+poke "$M/one/ctl" EROFS 'rollback\n' "store is read-only"
+poke "$M/one/ctl" EROFS 'promote v0 force\n' "store is read-only"
+no mv "$M/one/head.prev" "$M/one/HEAD"
+has "K03: mv" "$(cat "$M/one/error")" "store is read-only"
+same "K03: HEAD stays" v1 "$(cat "$M/one/HEAD")"
+stop
+mount -o remount,rw "$S"
+
 # K07: no descriptor left: the client is told, and everybody is served again when there is one
 (ulimit -n 48 && exec "$KOLMFS" "$S" "$M" 2>>"$T/log") || die "it does not start with few descriptors"
 python3 - "$M/one/revisions/v1/adapter_config.json" <<'END' || fail "K07"
