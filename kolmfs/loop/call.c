@@ -3,7 +3,8 @@
  * section 2).
  *
  * One request at a time. The runners that serve `run` are kept warm, one per slug, until they end
- * themselves after five idle minutes or their artifact changes.
+ * themselves after five idle minutes, or their artifact changes, or their slug is another one of
+ * the same name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,12 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/parts.h"
 #include "base/replace.h"
 #include "loop/private.h"
 
-enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024 };
+enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024, IDENTITY_BYTES = 320 };
 
 struct runner {
 	struct runner *next; /* in kolm.warm */
@@ -27,23 +29,34 @@ struct runner {
 	bool taken;
 	char slug[SLUG_BYTES + 1];
 	char *artifact;
-	char id[80]; /* stat identity of the artifact it opened */
+	char id[IDENTITY_BYTES]; /* of what it opened; "" of one that is not kept */
 	pid_t pid;
 	int in, out, exit_fd;
 	struct buf line; /* what was read past the last answer */
 };
 
-static void artifact_identity(const char *path, char out[80])
+/*
+ * What a runner keeps for its slug is the artifact, the base and the adapters by their revisions'
+ * numbers: all of it is another one's after `remove` and `init` of the same name. The new folder
+ * may even have the inode of the old one, but not its birth.
+ */
+static void identity(struct kolm *k, const char *slug, const char *artifact, const char *base,
+	char out[IDENTITY_BYTES])
 {
-	struct stat st;
+	char sha[HASH_HEX_BYTES] = "-";
+	struct statx home = {0};
+	struct stat st = {0};
 
-	if (path == NULL || stat(path, &st) < 0) {
-		out[0] = '\0';
-		return;
-	}
-	(void)snprintf(out, 80, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev,
-		(unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-		(unsigned long long)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
+	(void)stat(artifact, &st);
+	if (slug != NULL)
+		(void)statx(k->st.tune, slug, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &home);
+	if (base != NULL)
+		sha256_hex(base, strlen(base), sha);
+	(void)snprintf(out, IDENTITY_BYTES, "%llx:%llx:%llx:%llx.%lx %llx:%llx.%x %s",
+		(unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+		(unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec,
+		(unsigned long)st.st_mtim.tv_nsec, (unsigned long long)home.stx_ino,
+		(unsigned long long)home.stx_btime.tv_sec, (unsigned)home.stx_btime.tv_nsec, sha);
 }
 
 /* folder of a path, for the walls: the sidecar lies beside the artifact and may come later */
@@ -149,7 +162,6 @@ int runner_start(
 	rn->artifact = rs->artifact != NULL ? strdup(rs->artifact) : NULL;
 	if (rs->slug != NULL)
 		(void)snprintf(rn->slug, sizeof(rn->slug), "%s", rs->slug);
-	artifact_identity(rs->artifact, rn->id);
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0)
 		rc = err_sys(err, "cannot make a pipe");
 	else
@@ -295,11 +307,17 @@ void runner_end(struct runner *rn, bool now)
 struct runner *runner_take(struct kolm *k, const char *slug, const char *artifact, struct err *err)
 {
 	struct runner_start rs = {.artifact = artifact, .slug = slug, .log = -1};
+	char id[IDENTITY_BYTES], base[STORE_PATH_BYTES] = "";
 	struct runner *rn, *stale = NULL;
-	char id[80], base[STORE_PATH_BYTES] = "";
 	struct config cf;
 
-	artifact_identity(artifact, id);
+	if (slug != NULL && config_of(&k->st, slug, &cf, NULL) == 0) {
+		if (cf.base_path != NULL)
+			(void)snprintf(base, sizeof(base), "%s", cf.base_path);
+		config_release(&cf);
+	}
+	rs.base = base[0] != '\0' ? base : NULL;
+	identity(k, slug, artifact, rs.base, id);
 	pthread_mutex_lock(&k->lock);
 	for (;;) {
 		for (rn = k->warm; rn != NULL; rn = rn->next)
@@ -325,14 +343,9 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 	runner_end(stale, false);
 	if (rn != NULL)
 		return rn;
-	if (slug != NULL && config_of(&k->st, slug, &cf, NULL) == 0) {
-		if (cf.base_path != NULL)
-			(void)snprintf(base, sizeof(base), "%s", cf.base_path);
-		config_release(&cf);
-	}
-	rs.base = base[0] != '\0' ? base : NULL;
 	if (runner_start(k, &rs, &rn, err) < 0)
 		return NULL;
+	memcpy(rn->id, id, sizeof(id));
 	rn->taken = true;
 	pthread_mutex_lock(&k->lock);
 	rn->next = k->warm;

@@ -167,6 +167,18 @@ echo "capture off" >"$M/mood/ctl"
 ask mood '{"text":"The lights are out again."}' >"$T/out" || fail "a run with capture off"
 same "capture off" 1 "$(wc -l <"$M/mood/captures.jsonl")"
 same "the run itself is logged" mood "$(tail -n 1 "$M/logs/runs.jsonl" | jq -r .recipe_name)"
+
+# ---- a slug made anew under the same name and artifact is another one: nothing kept warm for the old one serves it ----
+runner() { pgrep -f -- "--store $S .*--slug mood\$"; }
+old=$(runner)
+ask mood '{"text":"The lights are out again."}' >"$T/out"
+same "kept warm" "$old" "$(runner)"
+ln "$MODEL" "$T/other.gguf" 2>/dev/null || cp "$MODEL" "$T/other.gguf"
+ok bash -c 'echo "remove mood" >"$1"' - "$M/mood/ctl"
+poke "$M/ctl" - "init $T/mood.kolm base=$T/other.gguf" ok
+ask mood '{"text":"Nobody came to my party."}' >"$T/out" || fail "a run of the slug made anew: $(cat "$M/mood/error")"
+new=$(runner)
+[ -n "$old" ] && [ -n "$new" ] && [ "$old" != "$new" ] || fail "the runner of the old slug serves the new one: $old, $new"
 # the warm runner has mounts of its own: ours is not among them, so unmounting ends the server
 pid=$(server_pid)
 umount "$M" || fail "umount"
