@@ -179,7 +179,7 @@ static int make_out(struct job *jb, struct err *err)
 static const char *const foreign_reads[] = {"/usr", "/lib", "/lib64", "/bin", "/etc", "/opt"};
 
 static int spawn_with(struct train *t, struct store_worker *w, const char *job_path, struct env *e,
-	int out, pid_t *pid, int *exit_fd, struct err *err)
+	int out, int say, pid_t *pid, int *exit_fd, struct err *err)
 {
 	const struct step_options *o = &t->jb->step;
 	struct kolm *k = t->jb->k;
@@ -231,7 +231,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		.cwd = tune,
 		.in = -1,
 		.out = out,
-		.err = t->log,
+		.err = say,
 		.reads = reads,
 		.writes = writes};
 	if (native)
@@ -240,7 +240,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 	return spawner_spawn(k->sp, &rq, pid, exit_fd, err);
 }
 
-int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err)
+int train_spawn(struct train *t, int out, int say, pid_t *pid, int *exit_fd, struct err *err)
 {
 	struct store_worker w = {0};
 	struct env e = {0};
@@ -266,8 +266,8 @@ int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *
 	if (rc == 0) {
 		worker_env(t, &e, job_path);
 		rc = e.failed ? err_nomem(err)
-			      : spawn_with(t, foreign ? &w : NULL, job_path, &e, out, pid, exit_fd,
-					err);
+			      : spawn_with(t, foreign ? &w : NULL, job_path, &e, out, say, pid,
+					exit_fd, err);
 	}
 	for (size_t i = 0; i < e.n; i++)
 		free(e.list[i]);
@@ -470,4 +470,5 @@ void train_release(struct train *t)
 	buf_release(&t->loss);
 	buf_release(&t->heldout);
 	buf_release(&t->result);
+	buf_release(&t->log_end);
 }

@@ -25,8 +25,12 @@ struct train {
 	struct buf loss, heldout; /* "[step,value],..." */
 	double last_step, last_heldout;
 	struct buf result; /* the worker's last line */
-	char kernel[24];   /* the family it must use; "" the best */
-	char worker[512];  /* "native" or the command */
+	/* worker.c: of its log, how much stands in it, what came after that and may be its end, and
+	 * how much is neither */
+	uint64_t log_bytes, log_lost;
+	struct buf log_end;
+	char kernel[24];  /* the family it must use; "" the best */
+	char worker[512]; /* "native" or the command */
 	bool cluster;
 };
 
@@ -38,8 +42,9 @@ int train_room(struct train *t, struct err *err);
 /* train_rows(t): rows.jsonl and captures.jsonl of the job, for ${t}'s captures, parent and
  * options. step.c. */
 int train_rows(struct train *t, struct err *err);
-/* train_spawn(t, out, pid, exit_fd): start the worker with ${out} as its standard output. */
-int train_spawn(struct train *t, int out, pid_t *pid, int *exit_fd, struct err *err);
+/* train_spawn(t, out, say, pid, exit_fd): start the worker with ${out} as its standard output and
+ * ${say} as its standard error. */
+int train_spawn(struct train *t, int out, int say, pid_t *pid, int *exit_fd, struct err *err);
 /* train_work(t): start the worker and hear it to its end; ${t}'s result, loss and heldout are
  * filled. worker.c. */
 int train_work(struct train *t, struct err *err);

@@ -7,13 +7,22 @@
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/replace.h"
 #include "loop/train.h"
 
-enum { WORKER_LINE_BYTES = 1 << 20, CANCEL_GRACE_MS = 10000, WORKER_NO_LIBRARY = 64 };
+enum {
+	WORKER_LINE_BYTES = 1 << 20,
+	CANCEL_GRACE_MS = 10000,
+	WORKER_NO_LIBRARY = 64,
+	LOG_BYTES = 8 << 20,	 /* of what it says first */
+	LOG_END_BYTES = 64 << 10 /* and of what it says last, at least */
+};
 
 static void worker_progress(struct train *t, struct json_slice line)
 {
@@ -38,8 +47,6 @@ static void worker_line(struct train *t, const char *text, size_t len)
 {
 	struct json_slice line = {text, len}, event;
 
-	if (write(t->log, text, len) < 0 || write(t->log, "\n", 1) < 0)
-		return; /* the log is a courtesy */
 	if (json_check(text, len, NULL) < 0 || json_kind_of(line) != JSON_OBJECT)
 		return;
 	if (!json_member(line, "event", &event)) {
@@ -50,49 +57,127 @@ static void worker_line(struct train *t, const char *text, size_t len)
 	}
 }
 
-/* read until the worker closes its output; a cancelled one that does not stop in time is killed */
-static int worker_read(struct train *t, int fd, pid_t pid, struct err *err)
+/* ---- its log ---- */
+
+/*
+ * A worker that says more than its log holds keeps the beginning, where it says what it does, and
+ * the end, where it says why it ended; what was between is counted.
+ */
+static void log_line(struct train *t, const char *text, size_t len)
 {
+	const struct iovec iov[2] = {{(void *)(uintptr_t)text, len}, {(void *)"\n", 1}};
+
+	if (t->log_end.len == 0 && t->log_bytes + len < LOG_BYTES) {
+		t->log_bytes += len + 1;
+		(void)!writev(t->log, iov, 2); /* the log is a courtesy */
+		return;
+	}
+	if (t->log_end.len + len > 2 * LOG_END_BYTES) {
+		size_t cut = t->log_end.len > LOG_END_BYTES ? t->log_end.len - LOG_END_BYTES : 0;
+
+		while (cut > 0 && cut < t->log_end.len && t->log_end.data[cut - 1] != '\n')
+			cut++;
+		t->log_lost += cut;
+		buf_consume(&t->log_end, cut);
+	}
+	if (buf_add(&t->log_end, text, len) < 0 || buf_putc(&t->log_end, '\n') < 0)
+		t->log_lost += len + 1;
+}
+
+static void log_finish(struct train *t)
+{
+	char note[80];
+	int n = snprintf(note, sizeof(note), "kolm: %llu bytes of what it said are left out here\n",
+		(unsigned long long)t->log_lost);
+
+	if (t->log_lost > 0)
+		(void)!write(t->log, note, (size_t)n);
+	(void)write_all(t->log, buf_str(&t->log_end), t->log_end.len, NULL);
+	buf_release(&t->log_end);
+}
+
+/* ---- hearing it ---- */
+
+/* one of its two outputs; a line of standard error is only for the log */
+struct heard {
+	int fd; /* borrowed; -1 at its end */
+	struct buf in;
+	bool is_output;
+};
+
+static void heard_line(struct train *t, const struct heard *hd, const char *text, size_t len)
+{
+	log_line(t, text, len);
+	if (hd->is_output)
+		worker_line(t, text, len);
+}
+
+/* what there is to read now */
+static int hear(struct train *t, struct heard *hd, struct err *err)
+{
+	ssize_t n;
+	char *lf;
+
+	if (buf_reserve(&hd->in, 65536) < 0)
+		return err_nomem(err);
+	n = read(hd->fd, hd->in.data + hd->in.len, 65536);
+	if (n < 0 && errno == EINTR)
+		return 0;
+	if (n <= 0) {
+		if (hd->in.len > 0)
+			heard_line(t, hd, hd->in.data, hd->in.len);
+		hd->fd = -1;
+		return 0;
+	}
+	hd->in.len += (size_t)n;
+	while ((lf = memchr(hd->in.data, '\n', hd->in.len)) != NULL) {
+		size_t len = (size_t)(lf - hd->in.data);
+
+		heard_line(t, hd, hd->in.data, len);
+		buf_consume(&hd->in, len + 1);
+	}
+	if (hd->in.len > WORKER_LINE_BYTES) {
+		t->log_lost += hd->in.len;
+		buf_reset(&hd->in);
+	}
+	return 0;
+}
+
+/* a clock that nobody sets */
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* read until the worker closes its outputs; a cancelled one that does not stop in time is killed */
+static int worker_read(struct train *t, int out, int say, pid_t pid, struct err *err)
+{
+	struct heard heard[2] = {{.fd = out, .is_output = true}, {.fd = say}};
 	struct job *jb = t->jb;
-	struct buf in = BUF_INIT;
 	int64_t kill_at = 0;
 	int rc = 0;
 
-	for (;;) {
-		struct pollfd pf = {.fd = fd, .events = POLLIN};
-		ssize_t n;
-		char *lf;
+	while (rc == 0 && (heard[0].fd >= 0 || heard[1].fd >= 0)) {
+		struct pollfd pf[2] = {{heard[0].fd, POLLIN, 0}, {heard[1].fd, POLLIN, 0}};
 
 		if (jb->cancel && kill_at == 0)
-			kill_at = time_now() + CANCEL_GRACE_MS;
-		if (kill_at != 0 && time_now() > kill_at) {
+			kill_at = now_ms() + CANCEL_GRACE_MS;
+		if (kill_at != 0 && now_ms() > kill_at) {
 			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
 			kill_at = INT64_MAX;
 		}
-		if (poll(&pf, 1, 500) <= 0)
+		if (poll(pf, 2, 500) <= 0)
 			continue;
-		if (buf_reserve(&in, 65536) < 0) {
-			rc = err_nomem(err);
-			break;
-		}
-		n = read(fd, in.data + in.len, 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		in.len += (size_t)n;
-		while ((lf = memchr(in.data, '\n', in.len)) != NULL) {
-			size_t len = (size_t)(lf - in.data);
-
-			worker_line(t, in.data, len);
-			buf_consume(&in, len + 1);
-		}
-		if (in.len > WORKER_LINE_BYTES)
-			buf_reset(&in);
+		for (int i = 0; rc == 0 && i < 2; i++)
+			if (pf[i].revents != 0)
+				rc = hear(t, &heard[i], err);
 	}
-	if (in.len > 0)
-		worker_line(t, in.data, in.len);
-	buf_release(&in);
+	log_finish(t);
+	buf_release(&heard[0].in);
+	buf_release(&heard[1].in);
 	return rc;
 }
 
@@ -138,16 +223,23 @@ int train_work(struct train *t, struct err *err)
 {
 	struct job *jb = t->jb;
 	struct spawn_exit ex = {0};
-	int out[2], exit_fd, rc;
+	int out[2], say[2], exit_fd, rc;
 	pid_t pid;
 
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
-	rc = train_spawn(t, out[1], &pid, &exit_fd, err);
+	if (pipe2(say, O_CLOEXEC) < 0) {
+		rc = err_sys(err, "cannot make a pipe");
+		close(out[0]);
+		close(out[1]);
+		return rc;
+	}
+	rc = train_spawn(t, out[1], say[1], &pid, &exit_fd, err);
 	close(out[1]);
+	close(say[1]);
 	if (rc == 0) {
 		(void)job_worker_set(jb, pid, NULL);
-		rc = worker_read(t, out[0], pid, err);
+		rc = worker_read(t, out[0], say[0], pid, err);
 		if (rc < 0)
 			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
 		int rc2 = spawner_wait(exit_fd, &ex, err);
@@ -156,5 +248,6 @@ int train_work(struct train *t, struct err *err)
 			rc = rc2 < 0 ? rc2 : worker_verdict(t, &ex, err);
 	}
 	close(out[0]);
+	close(say[0]);
 	return rc;
 }
