@@ -35,6 +35,7 @@
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
+#include "tail.h"
 #include "work.h"
 
 enum { WORK_END_SEC = 3, RUN_END_SEC = 35, LAST_CLOSE_SEC = 2, BIG_BLOCK_BYTES = 128 << 10 };
@@ -150,6 +151,8 @@ static int make_parts(struct server *sv, struct err *err)
 	if (rc == 0)
 		rc = fresh_new(&sv->fresh, err);
 	if (rc == 0)
+		rc = tails_new(&sv->tails, err);
+	if (rc == 0)
 		rc = notify_new(sv, err);
 	return rc;
 }
@@ -160,6 +163,7 @@ static void free_parts(struct server *sv)
 	notify_free(sv->notify);
 	entries_free(sv->entries);
 	fresh_free(sv->fresh);
+	tails_free(sv->tails);
 	replies_free(sv->replies);
 	work_free(sv->work);
 	park_free(sv->park);

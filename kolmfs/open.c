@@ -14,6 +14,7 @@
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
+#include "tail.h"
 #include "work.h"
 
 enum { TEXT_FRESH_MS = 1000 }; /* a lookup rendered it a moment ago: what its size was said of */
@@ -31,6 +32,7 @@ void open_put(struct open *o)
 	if (o->fd >= 0)
 		close(o->fd);
 	text_put(o->text);
+	tail_put(o->tail);
 	if (o->ph)
 		poll_drop(o->ph);
 	buf_release(&o->in);

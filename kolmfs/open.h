@@ -34,9 +34,10 @@ struct open {
 	enum talk talk;
 	uint64_t base; /* file offset of the answer's first byte */
 	bool has_base;
-	uint64_t seen; /* generation of changes when last read */
-	uint64_t job;  /* a wait: the job it was opened for, 0 none */
-	uint64_t pos;  /* a follow: how far it has read the log */
+	uint64_t seen;	   /* generation of changes when last read */
+	uint64_t job;	   /* a wait: the job it was opened for, 0 none */
+	struct tail *tail; /* a follow: the log it reads, counted; NULL: there was none */
+	uint64_t pos;	   /* and how far it has read it */
 	struct by by;
 	struct fuse_pollhandle *ph;
 	atomic_bool is_polled;	 /* ${ph} was ever set */

@@ -24,6 +24,8 @@ struct opens;
 struct park;
 struct replies;
 struct session;
+struct tail;
+struct tails;
 struct work;
 
 struct server {
@@ -49,6 +51,7 @@ struct server {
 	struct replies *replies;
 	struct entries *entries;
 	struct fresh *fresh;
+	struct tails *tails;
 	atomic_uint in_place; /* requests being worked on in their own thread: fuse_request.c */
 	struct session *session;
 };

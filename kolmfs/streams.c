@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "tail.h"
 #include "texts.h"
 
 enum { FOLLOW_CHUNK_BYTES = 64 << 10, FOLLOW_LINE_BYTES = 4 << 20 };
@@ -50,15 +51,12 @@ int wait_ready(struct server *sv, struct open *o, struct err *err)
 
 int follow_bind(struct server *sv, struct open *o, struct err *err)
 {
-	int fd = tune_log_open(sv, &o->nd->at, err);
+	int rc = tail_get(sv, &o->tail, err);
 	off_t end;
 
-	if (fd == -ENOENT)
-		return 0;
-	if (fd < 0)
-		return fd;
-	end = lseek(fd, 0, SEEK_END);
-	close(fd);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	end = lseek(tail_fd(o->tail), 0, SEEK_END);
 	o->pos = end > 0 ? (uint64_t)end : 0;
 	return 0;
 }
@@ -85,18 +83,13 @@ static size_t take_lines(struct open *o, const char *data, size_t len)
 	return pos;
 }
 
-int follow_ready(struct server *sv, struct open *o, struct err *err)
+/* from o->pos on, to the first line of the slug */
+static int read_lines(struct open *o, struct err *err)
 {
 	size_t size = FOLLOW_CHUNK_BYTES;
-	int fd = tune_log_open(sv, &o->nd->at, err), rc = 0;
-	char *chunk;
+	int fd = tail_fd(o->tail), rc = 0;
+	char *chunk = malloc(size);
 
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	/* the log turned over: it begins anew */
-	if (lseek(fd, 0, SEEK_END) < (off_t)o->pos)
-		o->pos = 0;
-	chunk = malloc(size);
 	while (chunk && !o->out.len) {
 		ssize_t n = pread(fd, chunk, size, (off_t)o->pos);
 		size_t used = n > 0 ? take_lines(o, chunk, (size_t)n) : 0;
@@ -118,7 +111,32 @@ int follow_ready(struct server *sv, struct open *o, struct err *err)
 	if (!chunk)
 		rc = err_nomem(err);
 	free(chunk);
-	close(fd);
+	return rc;
+}
+
+int follow_ready(struct server *sv, struct open *o, struct err *err)
+{
+	bool is_last = false;
+	int rc = 0;
+
+	while (rc == 0 && !o->out.len && !is_last) {
+		if (!o->tail) {
+			rc = tail_get(sv, &o->tail, err);
+			if (rc < 0)
+				return rc == -ENOENT ? 0 : rc;
+		}
+		/* asked before it is read: what stands behind its name then is all there will be */
+		is_last = tail_is_last(sv, o->tail);
+		if (lseek(tail_fd(o->tail), 0, SEEK_END) < (off_t)o->pos)
+			o->pos = 0; /* somebody cut it */
+		rc = read_lines(o, err);
+		if (rc == 0 && !o->out.len && !is_last) {
+			/* the log turned over, and this was the rest of its older part */
+			tail_put(o->tail);
+			o->tail = NULL;
+			o->pos = 0;
+		}
+	}
 	return rc < 0 ? rc : o->out.len > 0;
 }
 

@@ -99,6 +99,33 @@ for x in ths: x.join(5)
 assert len(got) == 200 and all(b'rolled_back' in g or b'rollback' in g for g in got), len(got)
 END
 
+# follow misses nothing when the log turns over: by another process at that, while nobody reads
+stop
+{ cat "$S/config.json" 2>/dev/null || echo '{}'; } | jq '.log_max_bytes = 65536' >"$T/c.json" && cp "$T/c.json" "$S/config.json"
+start
+exec 4<"$M/one/follow" 5<"$M/one/follow"
+cat <&5 >"$T/followed" &
+follower=$!
+turns() { ls "$S/logs" | grep -c '^tune\.[0-9]*\.jsonl'; }
+n=0
+while [ "$(turns)" = 0 ] && [ $n -lt 1000 ]; do
+	n=$((n + 1))
+	echo "set watch.sample_size $n" >"$M/one/ctl" || break
+done
+[ "$(turns)" = 1 ] || fail "the log did not turn over in $n changes"
+echo "set watch.sample_size 5000" >"$M/one/ctl"
+soon grep -q 5000 "$T/followed"
+kill $follower
+exec 5<&-
+timeout 20 cat <&4 >"$T/late" &
+soon grep -q 5000 "$T/late"
+kill $!
+exec 4<&-
+for f in followed late; do
+	same "lines of $f" "$((n + 1))" "$(grep -c . "$T/$f")"
+	same "$f in order" "$(seq -s ' ' $((n + 1)))" "$(jq -r .seq "$T/$f" | awk -v n="$(head -n 1 "$T/$f" | jq .seq)" '{ printf "%s%d", (NR > 1 ? " " : ""), $1 - n + 1 }')"
+done
+
 # every file answers poll: one that did not would turn it off for the whole mount
 python3 - "$M" <<'END' || fail "poll of every file"
 import os, select, sys
@@ -120,6 +147,21 @@ mv "$M/one/head.prev" "$M/one/HEAD" || fail "mv back"
 same "and back" "$before" "$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ')"
 has "the audit log" "$(tail -n 1 "$M/one/events")" '"slug":"one"'
 ok grep -q . "$M/logs/tune.jsonl"
+# a store of many slugs: not all of them are looked at every second, but all of them are (F08)
+stop
+for n in $(seq 40); do
+	slug "s$n"
+	echo '{"input":1,"output":1}' >"$S/tune/s$n/captures.jsonl"
+done
+start
+soon grep -q '^walls in' "$M/status" # then the first look is taken
+sleep 2
+for n in $(seq 40); do : >"$S/tune/s$n/captures.jsonl"; done
+replaced() { grep -h '"event":"captures_replaced"' "$S"/logs/tune.jsonl | grep -o '"slug":"s[0-9]*"' | sort -u | wc -l; }
+noticed() { [ "$(replaced)" = 40 ]; }
+soon noticed
+same "slugs whose captures were cut" 40 "$(replaced)"
+
 # taken away while a file is open: the server still takes commands, and what now lies at its files' paths is somebody's; it is not touched
 cat "$M/one/HEAD" "$M/one/status" >/dev/null
 exec 4<>"$M/one/ctl"
