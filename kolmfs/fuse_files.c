@@ -199,12 +199,32 @@ void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
+static void fsync_later(void *arg)
+{
+	struct later *la = arg;
+	const struct open *o = la->o;
+	struct err err = ERR_NONE;
+	char key[2 * SLUG_BYTES];
+	int rc = o->nd->at.what->sync(o->sv, &o->nd->at, &err);
+
+	if (rc < 0) {
+		names_key(&o->nd->at, key);
+		refused(o->sv, key, &la->by, &err);
+	}
+	fuse_reply_err(la->req, -rc);
+	later_free(la);
+}
+
 void do_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+	struct open *o = open_of(fi);
+
 	(void)ino;
 	(void)datasync;
-	(void)fi;
-	fuse_reply_err(req, 0);
+	if (o->nd->at.what->sync)
+		later(req, NULL, open_get(o), NULL, 0, fsync_later);
+	else
+		fuse_reply_err(req, 0); /* what is written elsewhere is durable once it is taken */
 }
 
 void do_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)

@@ -163,6 +163,9 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
  * the command line */
 int loop_capture_append(
 	struct kolm *k, const char *slug, const char *line, size_t len, struct err *err);
+/* loop_capture_sync(k, slug, err): what was appended so far is on the disk, or -EIO, also when an
+ * attempt failed that nobody was told of. */
+int loop_capture_sync(struct kolm *k, const char *slug, struct err *err);
 void loop_capture_dropped(
 	struct kolm *k, const char *slug); /* an unfinished piece was dropped: counted in status */
 

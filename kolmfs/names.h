@@ -71,6 +71,8 @@ struct name {
 	 * locks. */
 	int (*answer)(struct server *sv, const struct place *at, const char *text, size_t len,
 		struct buf *out, struct err *err);
+	/* sync: what was taken is durable, or -errno. In a worker's thread. */
+	int (*sync)(struct server *sv, const struct place *at, struct err *err);
 	/* flush: after a close() of an open for writing, and after the last one. In a worker's
 	 * thread, with o->writing. */
 	void (*flush)(struct open *o, bool is_last);

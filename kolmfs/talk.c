@@ -116,6 +116,11 @@ void captures_flush(struct open *o, bool is_last)
 	}
 }
 
+int captures_durable(struct server *sv, const struct place *at, struct err *err)
+{
+	return loop_capture_sync(sv->k, at->slug, err);
+}
+
 /* ---- tune-config.json ---- */
 
 /* is this text, which begins an object, at its end? Strings are the only place where a brace is not

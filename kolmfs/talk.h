@@ -25,6 +25,9 @@ void captures_flush(struct open *o, bool is_last);
 void config_flush(struct open *o, bool is_last);
 void run_flush(struct open *o, bool is_last);
 
+/* names.h: sync */
+int captures_durable(struct server *sv, const struct place *at, struct err *err);
+
 /* names.h: answer */
 int run_answer(struct server *sv, const struct place *at, const char *text, size_t len,
 	struct buf *out, struct err *err);

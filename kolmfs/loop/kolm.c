@@ -116,10 +116,7 @@ void kolm_close(struct kolm *k)
 	captures_settle(k);
 	jobs_settle(k);
 	jobs_forget(k);
-	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
-		next = n->next;
-		free(n);
-	}
+	notes_free(k);
 	if (k->server_lock >= 0) {
 		/* the spawner's copy would keep it taken; a clean end needs no cleaning up */
 		(void)flock(k->server_lock, LOCK_UN);

@@ -44,7 +44,8 @@ struct runner; /* call.c */
 /* what this process remembers of a slug's captures */
 struct slug_note {
 	struct slug_note *next;
-	bool unsynced; /* appended since the last captures_sync() */
+	bool unsynced;		  /* appended since the last captures_sync() */
+	int failed;		  /* errno of one that failed and was reported to nobody; 0 none */
 	char slug[SLUG_BYTES + 1];
 };
 
@@ -154,8 +155,11 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 void runner_give(struct kolm *k, struct runner *rn, bool broken);
 void runners_end(struct kolm *k);
 
-/* run.c: make appended rows durable; once a second, and at the end */
+/* notes.c: make appended rows durable; once a second, and at the end */
 void captures_settle(struct kolm *k);
+/* note_unsynced(k, slug): a row was appended: it is synced within the second */
+void note_unsynced(struct kolm *k, const char *slug);
+void notes_free(struct kolm *k);
 
 /* watch.c */
 int watch_start(struct kolm *k, struct err *err);

@@ -98,47 +98,6 @@ static void log_run(struct kolm *k, const char *artifact, struct json_slice answ
 	buf_release(&line);
 }
 
-/* a row of ${slug} was appended: it is synced within the second */
-static void note_unsynced(struct kolm *k, const char *slug)
-{
-	struct slug_note *n;
-
-	pthread_mutex_lock(&k->lock);
-	for (n = k->notes; n != NULL; n = n->next)
-		if (strcmp(n->slug, slug) == 0)
-			break;
-	if (n == NULL && (n = calloc(1, sizeof(*n))) != NULL) {
-		(void)snprintf(n->slug, sizeof(n->slug), "%s", slug);
-		n->next = k->notes;
-		k->notes = n;
-	}
-	if (n != NULL)
-		n->unsynced = true;
-	pthread_mutex_unlock(&k->lock);
-}
-
-void captures_settle(struct kolm *k)
-{
-	for (;;) {
-		char slug[SLUG_BYTES + 1] = "";
-		struct tune tn;
-
-		pthread_mutex_lock(&k->lock);
-		for (struct slug_note *n = k->notes; n != NULL && slug[0] == '\0'; n = n->next)
-			if (n->unsynced) {
-				n->unsynced = false;
-				memcpy(slug, n->slug, sizeof(slug));
-			}
-		pthread_mutex_unlock(&k->lock);
-		if (slug[0] == '\0')
-			return;
-		if (tune_open(&k->st, slug, &tn, NULL) == 0) {
-			(void)captures_sync(&tn, NULL);
-			tune_close(&tn);
-		}
-	}
-}
-
 static const struct capture_drops one_oversize = {.oversize = 1},
 				  one_unfinished = {.unfinished = 1};
 

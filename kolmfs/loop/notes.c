@@ -1,0 +1,111 @@
+/*
+ * notes - what this process remembers of each slug's captures: whether rows were appended that are
+ * not on the disk yet.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/private.h"
+
+/* under k->lock; NULL when there is none and none is to be made, or memory is short */
+static struct slug_note *note_of(struct kolm *k, const char *slug, bool make)
+{
+	struct slug_note *n;
+
+	for (n = k->notes; n != NULL; n = n->next)
+		if (strcmp(n->slug, slug) == 0)
+			return n;
+	n = make ? calloc(1, sizeof(*n)) : NULL;
+	if (n != NULL) {
+		(void)snprintf(n->slug, sizeof(n->slug), "%s", slug);
+		n->next = k->notes;
+		k->notes = n;
+	}
+	return n;
+}
+
+void note_unsynced(struct kolm *k, const char *slug)
+{
+	struct slug_note *n;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, true);
+	if (n != NULL)
+		n->unsynced = true;
+	pthread_mutex_unlock(&k->lock);
+}
+
+static void note_failed(struct kolm *k, const char *slug, int no)
+{
+	struct slug_note *n;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, true);
+	if (n != NULL)
+		n->failed = no;
+	pthread_mutex_unlock(&k->lock);
+}
+
+int loop_capture_sync(struct kolm *k, const char *slug, struct err *err)
+{
+	struct slug_note *n;
+	struct tune tn;
+	int failed = 0, rc;
+
+	/* before the attempt: what is appended during it is not promised */
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, false);
+	if (n != NULL)
+		n->unsynced = false;
+	pthread_mutex_unlock(&k->lock);
+	rc = tune_open(&k->st, slug, &tn, err);
+	if (rc == 0) {
+		rc = captures_sync(&tn, err);
+		tune_close(&tn);
+	}
+	/* the kernel tells of a page it could not write once, and the thread that syncs by itself
+	 * may have been the one it told */
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, false);
+	if (n != NULL) {
+		failed = n->failed;
+		n->failed = 0;
+	}
+	pthread_mutex_unlock(&k->lock);
+	if (rc == 0 && failed != 0)
+		rc = err_set(err, failed, "could not make it durable; not counted as done");
+	return rc;
+}
+
+void captures_settle(struct kolm *k)
+{
+	for (;;) {
+		char slug[SLUG_BYTES + 1] = "";
+		struct err err = ERR_NONE;
+		struct tune tn;
+
+		pthread_mutex_lock(&k->lock);
+		for (struct slug_note *n = k->notes; n != NULL && slug[0] == '\0'; n = n->next)
+			if (n->unsynced) {
+				n->unsynced = false;
+				memcpy(slug, n->slug, sizeof(slug));
+			}
+		pthread_mutex_unlock(&k->lock);
+		if (slug[0] == '\0')
+			return;
+		if (tune_open(&k->st, slug, &tn, NULL) == 0) {
+			if (captures_sync(&tn, &err) < 0)
+				note_failed(k, slug, err.no);
+			tune_close(&tn);
+		}
+	}
+}
+
+void notes_free(struct kolm *k)
+{
+	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
+		next = n->next;
+		free(n);
+	}
+}
