@@ -1,12 +1,13 @@
 /*
  * notes - what this process remembers of each slug's captures: whether rows were appended that are
- * not on the disk yet.
+ * not on the disk yet, and how many of them teach.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop/private.h"
+#include "store/tally.h"
 
 /* under k->lock; NULL when there is none and none is to be made, or memory is short */
 static struct slug_note *note_of(struct kolm *k, const char *slug, bool make)
@@ -19,6 +20,7 @@ static struct slug_note *note_of(struct kolm *k, const char *slug, bool make)
 	n = make ? calloc(1, sizeof(*n)) : NULL;
 	if (n != NULL) {
 		(void)snprintf(n->slug, sizeof(n->slug), "%s", slug);
+		pthread_mutex_init(&n->counting, NULL);
 		n->next = k->notes;
 		k->notes = n;
 	}
@@ -102,10 +104,40 @@ void captures_settle(struct kolm *k)
 	}
 }
 
+int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,
+	const struct artifact *af, struct tally_counts *out, struct err *err)
+{
+	struct json_slice *cases = NULL;
+	struct slug_note *n;
+	size_t ncases = 0;
+	int rc = 0;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, true);
+	pthread_mutex_unlock(&k->lock);
+	if (n == NULL)
+		return err_nomem(err);
+	if (af != NULL) {
+		cases = case_inputs(af, &ncases);
+		if (cases == NULL)
+			return err_nomem(err);
+	}
+	pthread_mutex_lock(&n->counting);
+	if (n->tally == NULL)
+		rc = tally_new(&n->tally, err);
+	if (rc == 0)
+		rc = tally_count(n->tally, cap, from, cases, ncases, out, err);
+	pthread_mutex_unlock(&n->counting);
+	free(cases);
+	return rc;
+}
+
 void notes_free(struct kolm *k)
 {
 	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {
 		next = n->next;
+		tally_free(n->tally);
+		pthread_mutex_destroy(&n->counting);
 		free(n);
 	}
 }

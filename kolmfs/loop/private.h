@@ -46,6 +46,8 @@ struct slug_note {
 	struct slug_note *next;
 	bool unsynced;		  /* appended since the last captures_sync() */
 	int failed;		  /* errno of one that failed and was reported to nobody; 0 none */
+	struct tally *tally;	  /* NULL until it is first asked for */
+	pthread_mutex_t counting; /* over what ${tally} points to; before kolm.lock */
 	char slug[SLUG_BYTES + 1];
 };
 
@@ -159,6 +161,11 @@ void runners_end(struct kolm *k);
 void captures_settle(struct kolm *k);
 /* note_unsynced(k, slug): a row was appended: it is synced within the second */
 void note_unsynced(struct kolm *k, const char *slug);
+/* captures_tally(k, slug, cap, from, af, out, err): tally_count() of the captures ${cap}, with the
+ * cases of ${af}, NULL none; what is known of them is kept as long as ${k} */
+struct tally_counts;
+int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,
+	const struct artifact *af, struct tally_counts *out, struct err *err);
 void notes_free(struct kolm *k);
 
 /* watch.c */

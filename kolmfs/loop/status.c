@@ -10,6 +10,7 @@
 
 #include "base/num.h"
 #include "loop/private.h"
+#include "store/tally.h"
 
 static void line(struct buf *out, const char *key, const char *value)
 {
@@ -33,8 +34,7 @@ struct facts {
 	struct head hd;
 	bool has_config, has_head;
 	struct err damage;
-	struct capture_counts counts;
-	struct teach te;
+	struct tally_counts counts;
 	struct capture_drops drops;
 	long latest;
 	size_t revisions;
@@ -77,18 +77,14 @@ static void read_train(const struct tune *tn, const char *rev, struct facts *f)
 
 static void read_captures(struct kolm *k, const struct tune *tn, struct facts *f)
 {
-	struct teach_options opt = {.end = UINT64_MAX};
 	struct artifact *af = NULL;
 	int cap = captures_open(tn, NULL);
 
 	if (cap < 0)
 		return;
-	(void)captures_scan(cap, UINT64_MAX, NULL, NULL, &f->counts, NULL);
-	if (kolm_artifact_open(k, tn->slug, &af, NULL) == 0)
-		opt.cases = case_inputs(af, &opt.ncases);
-	if ((af != NULL && opt.cases == NULL) || captures_teach(cap, &opt, &f->te, NULL) < 0)
-		f->te = (struct teach){0};
-	free((void *)opt.cases);
+	if (kolm_artifact_open(k, tn->slug, &af, NULL) < 0)
+		af = NULL;
+	(void)captures_tally(k, tn->slug, cap, TALLY_ANY, af, &f->counts, NULL);
 	artifact_free(af);
 	close(cap);
 }
@@ -133,7 +129,6 @@ static void facts_release(struct facts *f)
 {
 	if (f->has_config)
 		config_release(&f->cf);
-	teach_release(&f->te);
 }
 
 static const char *state_of(const struct facts *f, char out[16])
@@ -207,8 +202,8 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 	line(out, "prev", f->has_head ? f->hd.prev : NULL);
 	line(out, "latest", rev);
 	count(out, "revisions", f->revisions);
-	count(out, "captures", f->counts.rows);
-	count(out, "captures_teach", f->te.n);
+	count(out, "captures", f->counts.rows.rows);
+	count(out, "captures_teach", f->counts.teach);
 	line(out, "captures_on", f->has_config && f->cf.captures_on ? "yes" : "no");
 	number(out, "gate_k_min", f->has_config ? f->cf.k_min : NAN);
 	line(out, "gate_require_improvement",
@@ -222,20 +217,21 @@ static void put_facts(struct kolm *k, const char *slug, struct facts *f, struct 
 	put_walls(k, out);
 	put_last_job(out, f);
 	count(out, "gen", f->has_config ? f->cf.generation : 0);
-	count(out, "torn", f->counts.torn);
-	count(out, "salvaged", f->counts.salvaged);
-	count(out, "dropped_oversize", f->drops.oversize + f->counts.oversize);
-	if (f->counts.broken + f->drops.unfinished + f->te.model + f->te.superseded + f->te.cases +
-			f->te.dropped >
+	count(out, "torn", f->counts.rows.torn);
+	count(out, "salvaged", f->counts.rows.salvaged);
+	count(out, "dropped_oversize", f->drops.oversize + f->counts.rows.oversize);
+	if (f->counts.rows.broken + f->drops.unfinished + f->counts.model + f->counts.superseded +
+			f->counts.cases + f->counts.dropped >
 		0)
 		(void)buf_addf(out,
 			"skipped "
 			"broken=%llu,unfinished=%llu,model=%llu,superseded=%llu,case=%llu,dropped=%"
 			"llu%s%s\n",
-			(unsigned long long)f->counts.broken,
-			(unsigned long long)f->drops.unfinished, (unsigned long long)f->te.model,
-			(unsigned long long)f->te.superseded, (unsigned long long)f->te.cases,
-			(unsigned long long)f->te.dropped,
+			(unsigned long long)f->counts.rows.broken,
+			(unsigned long long)f->drops.unfinished,
+			(unsigned long long)f->counts.model,
+			(unsigned long long)f->counts.superseded,
+			(unsigned long long)f->counts.cases, (unsigned long long)f->counts.dropped,
 			f->skipped[0] != '\0' ? ",last_step:" : "", f->skipped);
 	else
 		line(out, "skipped", f->skipped);
@@ -297,8 +293,8 @@ static int put_status_json(const struct facts *f, const struct tune *tn, struct 
 	(void)json_put_text(&b, f->cf.base_model);
 	(void)buf_addf(&b,
 		",\"captures_on\":%s,\"captures\":%llu,\"captures_teach\":%llu,\"head\":",
-		f->cf.captures_on ? "true" : "false", (unsigned long long)f->counts.rows,
-		(unsigned long long)f->te.n);
+		f->cf.captures_on ? "true" : "false", (unsigned long long)f->counts.rows.rows,
+		(unsigned long long)f->counts.teach);
 	(void)json_put_text(&b, f->has_head ? f->hd.head : NULL);
 	(void)buf_puts(&b, ",\"revisions\":[");
 	if (revision_list(tn, &list, &n, NULL) == 0)

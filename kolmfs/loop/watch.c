@@ -17,6 +17,7 @@
 #include "base/replace.h"
 #include "loop/private.h"
 #include "loop/watch_state.h"
+#include "store/tally.h"
 
 enum { LOOK_MS = 1000, LIST_ROUNDS = 10 };
 
@@ -67,11 +68,10 @@ static struct watched *watched_get(struct round *r, const char *slug)
 static int count_fresh(struct kolm *k, const struct tune *tn, int cap, uint64_t *fresh,
 	uint64_t *rows, struct err *err)
 {
-	struct teach_options opt = {.end = UINT64_MAX};
-	struct capture_counts counts;
+	struct tally_counts counts;
 	char newest[REV_BYTES] = "v0";
 	struct artifact *af;
-	struct teach te;
+	uint64_t from = 0;
 	long *list = NULL;
 	size_t n = 0;
 	int rc;
@@ -82,22 +82,17 @@ static int count_fresh(struct kolm *k, const struct tune *tn, int cap, uint64_t 
 	if (n > 0)
 		(void)snprintf(newest, sizeof(newest), "v%d", (int)list[n - 1]);
 	free(list);
-	rc = captures_seen(tn, cap, newest, &opt.from, err);
-	if (rc == 0)
-		rc = captures_scan(cap, UINT64_MAX, NULL, NULL, &counts, err);
+	rc = captures_seen(tn, cap, newest, &from, err);
 	if (rc == 0)
 		rc = kolm_artifact_open(k, tn->slug, &af, err);
 	if (rc < 0)
 		return rc;
-	opt.cases = case_inputs(af, &opt.ncases);
-	rc = opt.cases == NULL ? err_nomem(err) : captures_teach(cap, &opt, &te, err);
-	free((void *)opt.cases);
+	rc = captures_tally(k, tn->slug, cap, from, af, &counts, err);
 	artifact_free(af);
 	if (rc < 0)
 		return rc;
-	*fresh = te.fresh;
-	*rows = counts.rows;
-	teach_release(&te);
+	*fresh = counts.fresh;
+	*rows = counts.rows.rows;
 	return 0;
 }
 

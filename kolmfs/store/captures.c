@@ -313,6 +313,12 @@ int captures_scan(int fd, uint64_t end, captures_each *each, void *arg,
 	return scan(fd, 0, end, &number, each, arg, counts, err);
 }
 
+int captures_more(int fd, uint64_t *number, captures_each *each, void *arg,
+	struct capture_counts *counts, struct err *err)
+{
+	return scan(fd, counts->bytes, UINT64_MAX, number, each, arg, counts, err);
+}
+
 int captures_count(const struct tune *tn, struct capture_cache *cache, struct capture_counts *out,
 	struct err *err)
 {

@@ -182,6 +182,13 @@ bool tune_foreign(const struct tune *tn);
 
 /* ---- recover.c ---- */
 typedef void stale_found(void *arg, const char *path, const char *text);
+/* captures_more(fd, number, each, arg, counts, err): captures_scan() from where ${counts} ends;
+ * ${number} is that of the next line, and afterwards of the one behind. */
+struct capture_counts;
+struct capture_row;
+int captures_more(int fd, uint64_t *number,
+	int (*each)(void *arg, const struct capture_row *row, struct err *err), void *arg,
+	struct capture_counts *counts, struct err *err);
 /* store_recover_every(st): store_recover(), and temporary names in every revision go too. */
 void store_recover_every(const struct store *st);
 /* store_stale(st, found, arg): tell what store_recover_every() would do, and do nothing */
