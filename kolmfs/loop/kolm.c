@@ -151,6 +151,7 @@ void change(struct kolm *k, const char *slug, unsigned what)
 	fn = k->changed;
 	arg = k->changed_arg;
 	pthread_mutex_unlock(&k->lock);
+	atomic_store(&k->stirred, true);
 	if (fn != NULL)
 		fn(arg, slug != NULL && slug[0] != '\0' ? slug : NULL, what);
 }

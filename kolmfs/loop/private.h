@@ -9,6 +9,7 @@
 #define KOLM_LOOP_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "artifact/artifact.h"
@@ -71,6 +72,7 @@ struct kolm {
 	pthread_mutex_t spares; /* one at a time opens an index.json for a damaged index.bin */
 	pthread_t watch;
 	bool has_watch;
+	atomic_bool stirred; /* something was changed here since the watch last looked */
 	struct {
 		uint64_t dev, ino, size;
 		int64_t mtime;

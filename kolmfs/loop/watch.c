@@ -19,7 +19,7 @@
 #include "loop/watch_state.h"
 #include "store/tally.h"
 
-enum { LOOK_MS = 1000, LIST_ROUNDS = 10 };
+enum { LOOK_MS = 1000, LIST_ROUNDS = 10, STILL_LOOKS = 16 };
 
 /* what is known of a watched slug; a restart may forget it */
 struct watched {
@@ -29,7 +29,9 @@ struct watched {
 	struct watch_state state;
 	struct capture_cache rows;
 	struct stat files[2]; /* its config and its captures when it was last looked at */
-	int error;	      /* the errno last told of: the same one is not told every minute */
+	unsigned number;      /* how many came before it: decides when its turn is */
+	bool was_seen;
+	int error; /* the errno last told of: the same one is not told every minute */
 };
 
 /* one look at one slug */
@@ -45,7 +47,8 @@ struct round {
 	struct kolm *k;
 	struct watched **all;
 	struct timespec listed; /* when the folder of slugs last changed, as of its last listing */
-	unsigned rounds;
+	unsigned rounds, known;
+	bool is_stirred; /* something happened in this process since the last round */
 };
 
 static struct watched *watched_get(struct round *r, const char *slug)
@@ -58,6 +61,7 @@ static struct watched *watched_get(struct round *r, const char *slug)
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return NULL;
+	w->number = r->known++;
 	(void)snprintf(w->slug, sizeof(w->slug), "%s", slug);
 	w->next = *r->all;
 	*r->all = w;
@@ -266,6 +270,18 @@ static bool is_still(struct kolm *k, struct watched *w)
 	return same;
 }
 
+/*
+ * Nobody may be idle at the cost of two hundred calls a second: of the slugs that are not watched,
+ * sixteen a round are looked at for what other processes did. What this one does stirs all.
+ */
+static bool is_due(const struct round *r, const struct watched *w)
+{
+	unsigned turns = (r->known + STILL_LOOKS - 1) / STILL_LOOKS;
+
+	return w->is_wanted || !w->was_seen || r->is_stirred ||
+	       r->rounds % turns == w->number % turns;
+}
+
 static void one_slug(void *arg, const char *slug)
 {
 	struct round *r = arg;
@@ -273,6 +289,10 @@ static void one_slug(void *arg, const char *slug)
 	struct config cf;
 	struct tune tn;
 
+	if (w != NULL && !is_due(r, w))
+		return;
+	if (w != NULL)
+		w->was_seen = true;
 	/* one that is wanted and has not begun waits for a job to end, or to be tried again */
 	if (w != NULL && is_still(r->k, w) && !w->is_wanted)
 		return;
@@ -354,8 +374,10 @@ static void look_round(struct round *r)
 {
 	struct stat st;
 
+	r->rounds++;
+	r->is_stirred = atomic_exchange(&r->k->stirred, false);
 	if (fstat(r->k->st.tune, &st) == 0 && st.st_mtim.tv_sec == r->listed.tv_sec &&
-		st.st_mtim.tv_nsec == r->listed.tv_nsec && ++r->rounds % LIST_ROUNDS != 0) {
+		st.st_mtim.tv_nsec == r->listed.tv_nsec && r->rounds % LIST_ROUNDS != 0) {
 		for (struct watched *w = *r->all; w != NULL; w = w->next)
 			one_slug(r, w->slug);
 		return;
