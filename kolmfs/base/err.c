@@ -52,6 +52,16 @@ int err_sys(struct err *err, const char *fmt, ...)
 	return -no;
 }
 
+int err_full(struct err *err)
+{
+	if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG)
+		return 0;
+	return err_set(err, errno, "no space left; nothing was changed%s",
+		errno == EDQUOT	 ? " (quota)"
+		: errno == EFBIG ? " (file size limit)"
+				 : "");
+}
+
 int err_prefix(struct err *err, const char *fmt, ...)
 {
 	char head[ERR_TEXT_BYTES], tail[ERR_TEXT_BYTES];

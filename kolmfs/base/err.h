@@ -30,6 +30,10 @@ int err_code(struct err *err, const char *code);
 /* err_sys(err, fmt): as err_set() with errno; ": " and strerror are put behind the text. */
 int err_sys(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* err_full(err): as err_sys(), when errno says that a disk, a quota or a file takes no more
+ * (BAD-INPUTS K01, K02) and the caller has changed nothing; 0 for any other errno. */
+int err_full(struct err *err);
+
 /* err_prefix(err, fmt): put text before what is there ("line 2: ..."); returns -err->no. */
 int err_prefix(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

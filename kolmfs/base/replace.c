@@ -21,10 +21,11 @@ int write_all(int fd, const void *data, size_t len, struct err *err)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == ENOSPC)
-			return err_set(err, ENOSPC, "no space left; nothing was changed");
-		if (n < 0)
-			return err_sys(err, "cannot write");
+		if (n < 0) {
+			int rc = err_full(err);
+
+			return rc < 0 ? rc : err_sys(err, "cannot write");
+		}
 		p += n;
 		len -= (size_t)n;
 	}
@@ -53,7 +54,9 @@ static int replace_with(int dirfd, const char *tmp, const char *name, struct err
 	int rc;
 
 	if (!exchanged && renameat(dirfd, tmp, dirfd, name) < 0) {
-		rc = err_sys(err, "cannot replace '%s'", name);
+		rc = err_full(err);
+		if (rc == 0)
+			rc = err_sys(err, "cannot replace '%s'", name);
 		unlinkat(dirfd, tmp, 0);
 		return rc;
 	}
@@ -81,8 +84,10 @@ int replace_file(
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0 && errno == EROFS)
 		return err_set(err, EROFS, "store is read-only");
-	if (fd < 0)
-		return err_sys(err, "cannot create '%s'", tmp);
+	if (fd < 0) {
+		rc = err_full(err);
+		return rc < 0 ? rc : err_sys(err, "cannot create '%s'", tmp);
+	}
 	rc = write_all(fd, data, len, err);
 	if (rc == 0 && fsync(fd) < 0)
 		rc = err_sys(err, "could not make '%s' durable; not counted as done", name);

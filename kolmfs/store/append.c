@@ -50,7 +50,7 @@ static int open_locked(int dirfd, const char *name, struct stat *st, struct err 
 	struct stat now;
 
 	for (int i = 0; i < 8; i++) {
-		int fd, rc;
+		int fd, rc = 0;
 
 		fd = openat(dirfd, name,
 			O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
@@ -58,10 +58,10 @@ static int open_locked(int dirfd, const char *name, struct stat *st, struct err 
 			return err_set(err, EROFS, "store is read-only");
 		if (fd < 0 && (errno == EISDIR || errno == ELOOP || errno == ENXIO))
 			return err_set(err, EUCLEAN, "'%s' is not a regular file", name);
-		if (fd < 0 && (errno == ENOSPC || errno == EDQUOT))
-			return err_set(err, errno, "no space left; nothing was changed");
 		if (fd < 0)
-			return err_sys(err, "cannot open '%s'", name);
+			rc = err_full(err);
+		if (fd < 0)
+			return rc < 0 ? rc : err_sys(err, "cannot open '%s'", name);
 		rc = flock_wait(fd, LOCK_EX, err);
 		if (rc == 0 && fstat(fd, st) < 0)
 			rc = err_sys(err, "cannot stat '%s'", name);
@@ -101,13 +101,9 @@ static int write_line(int fd, off_t size, const char *line, size_t len, struct e
 	/* if this fails too, the line feed of the next append still sets the piece apart */
 	if (n > 0 && ftruncate(fd, size) < 0)
 		return err_set(err, no, "no space left; half a line was left behind");
-	if (no == ENOSPC || no == EDQUOT || no == EFBIG)
-		return err_set(err, no, "no space left; nothing was changed%s",
-			no == EDQUOT  ? " (quota)"
-			: no == EFBIG ? " (file size limit)"
-				      : "");
 	errno = no;
-	return err_sys(err, "cannot write");
+	no = err_full(err);
+	return no < 0 ? no : err_sys(err, "cannot write");
 }
 
 int append_open(int dirfd, const char *name, struct err *err)

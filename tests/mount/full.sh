@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 clean_full() {
 	unmount_all
-	umount -l "$S" 2>/dev/null
+	umount -l "$S" "$T/btrfs" 2>/dev/null
 	cleanup
 }
 trap clean_full EXIT
@@ -170,5 +170,41 @@ if mkfs.ext4 -q -m 0 "$T/disk" && mount -o loop,errors=remount-ro "$T/disk" "$S"
 	stop
 else
 	echo "ran: full.sh without ext4: no loop device"
+fi
+
+# K02: a quota, which binds who may not step over it (CAP_SYS_RESOURCE)
+bound() { setpriv --bounding-set=-sys_resource --inh-caps=-sys_resource "$@"; }
+truncate -s 128M "$T/quota"
+mkdir "$T/btrfs"
+if command -v mkfs.btrfs >/dev/null && mkfs.btrfs -q "$T/quota" >/dev/null 2>&1 && mount -o loop "$T/quota" "$T/btrfs" 2>/dev/null && btrfs quota enable "$T/btrfs"; then
+	btrfs subvolume create "$T/btrfs/s" >/dev/null && btrfs qgroup limit 4M "$T/btrfs/s" && sync
+	chmod 700 "$T/btrfs/s"
+	mount --bind "$T/btrfs/s" "$S"
+	slug one
+	HEAD=v1
+	echo '{"input":"a","output":"b"}' >"$S/tune/one/captures.jsonl"
+	bound "$KOLMFS" "$S" "$M" 2>>"$T/log" || die "it does not start under a quota"
+	echo 'watch off' >"$M/one/ctl"
+	# until not even a name fits that is asked for when nothing is pending
+	for n in $(seq 50); do
+		bound bash -c 'for i in $(seq 1000); do head -c $3 /dev/zero >>"$1/ballast.$2.$i" || break; done' - "$S" $n $((n < 4 ? 65536 : 16)) 2>/dev/null
+		sync
+		bound bash -c 'echo >"$1"' - "$S/ballast.last.$n" 2>/dev/null || break
+	done
+	before=$(digest)
+	poke "$M/one/ctl" EDQUOT 'set gate.k_min 0.5\n' "$SPACE (quota)"
+	poke "$M/one/ctl" EDQUOT 'capture on\n' "$SPACE (quota)"
+	same "quota: the store" "$before" "$(digest)"
+	same "quota: names left behind" "" "$(cd "$S" && find . -name '*.tmp.*')"
+	same "quota: HEAD" v1 "$(cat "$M/one/HEAD")"
+	has "quota: status" "$(cat "$M/one/status")" "head v1"
+	echo rollback >"$M/one/ctl" || fail "quota: rollback: $(cat "$M/one/error")"
+	same "quota: HEAD after a rollback" v0 "$(cat "$M/one/HEAD")"
+	rm "$S"/ballast*
+	soon bash -c 'echo "capture on" >"$1"' - "$M/one/ctl"
+	stop
+	umount "$S" "$T/btrfs"
+else
+	echo "ran: full.sh without a quota: no btrfs here"
 fi
 finish
