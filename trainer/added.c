@@ -148,7 +148,7 @@ static bool counts(const struct token *tn, const char *text, size_t len,
 {
 	size_t n;
 
-	if (!special && tn->kind == TOKEN_CONTROL)
+	if (!special && (tn->kind == TOKEN_CONTROL || tn->flags & ADDED_RESERVED))
 		return false;
 	return !(tn->flags & ADDED_WORD) ||
 	       !(is_word(before(text, mt->start, &n)) || is_word(behind(text, mt->end, len, &n)));

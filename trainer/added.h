@@ -19,7 +19,8 @@ enum added_flags {
 	ADDED_NORMALIZED = 1, /* in normalised text */
 	ADDED_LSTRIP = 2,     /* blanks before it are part of it */
 	ADDED_RSTRIP = 4,
-	ADDED_WORD = 8, /* only where it is a word of its own */
+	ADDED_WORD = 8,	     /* only where it is a word of its own */
+	ADDED_RESERVED = 16, /* counts like a control token: tokenizer_reserve() */
 };
 
 struct added_text {
@@ -55,7 +56,7 @@ struct added_match {
 /*
  * added_next(set, tk, text, len, from, special, out): the next match at or behind ${from} that
  * counts, blanks taken along as its token says; false when there is none. Without ${special}
- * control tokens do not count.
+ * control tokens and reserved ones do not count.
  */
 bool added_next(const struct added_set *set, const struct tokenizer *tk, const char *text,
 	size_t len, size_t from, bool special, struct added_match *out);

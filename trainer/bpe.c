@@ -90,7 +90,8 @@ static void consider(struct work *wk, int left)
 	if (wk->tk->kind == TOKENIZER_SCORES) {
 		id = vocab_find(wk->tk, wk->text + a->at, a->len + b->len);
 		if (id < 0 || wk->tk->token[id].kind == TOKEN_UNUSED ||
-			wk->tk->token[id].kind == TOKEN_CONTROL)
+			wk->tk->token[id].kind == TOKEN_CONTROL ||
+			wk->tk->token[id].flags & ADDED_RESERVED)
 			return;
 		rank = rank_of_score(wk->tk->token[id].score);
 	} else {

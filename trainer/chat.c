@@ -370,8 +370,7 @@ static int choose_template(struct chat *ch, const char *jinja, struct err *err)
 	return 0;
 }
 
-int chat_from_template(
-	const char *jinja, const struct tokenizer *tk, struct chat **out, struct err *err)
+int chat_from_template(const char *jinja, struct tokenizer *tk, struct chat **out, struct err *err)
 {
 	struct chat *ch = calloc(1, sizeof(*ch));
 	int rc;
@@ -386,6 +385,8 @@ int chat_from_template(
 							: choose_template(ch, jinja, err);
 	if (rc == 0)
 		rc = find_ends(ch, tk, err);
+	if (rc == 0)
+		rc = chat_part_turns(ch, tk, err);
 	if (rc < 0) {
 		chat_free(ch);
 		return rc;

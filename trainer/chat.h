@@ -6,7 +6,7 @@
  * a named built-in recognised from its text: "smollm2", "qwen2.5", "qwen3", "qwen2", "chatml",
  * "llama3", "mistral", "gemma", "zephyr"; what is none of these is refused with -EOPNOTSUPP. A base
  * without a template gets "plain". Dates are pinned. What stands in messages never becomes a
- * control token.
+ * control token, nor one of those that part the turns.
  */
 #ifndef KOLM_CHAT_H
 #define KOLM_CHAT_H
@@ -20,9 +20,12 @@
 struct chat;
 struct tokenizer;
 
-/* chat_from_template(jinja, tk, out, err): ${jinja} NULL when the base has none. */
-int chat_from_template(
-	const char *jinja, const struct tokenizer *tk, struct chat **out, struct err *err);
+/* chat_from_template(jinja, tk, out, err): ${jinja} NULL when the base has none. ${tk} learns which
+ * tokens part the turns. */
+int chat_from_template(const char *jinja, struct tokenizer *tk, struct chat **out, struct err *err);
+
+/* chat_part_turns(ch, tk, err): the last part of that. -ENOMEM. */
+int chat_part_turns(const struct chat *ch, struct tokenizer *tk, struct err *err);
 
 /* chat_name(ch): "own" when the model's own template is run, else the built-in's. */
 const char *chat_name(const struct chat *ch);

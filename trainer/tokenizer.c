@@ -225,6 +225,32 @@ void tokenizer_set_ends(struct tokenizer *tk, const char *bos, const char *eos)
 		tk->eos = tokenizer_find(tk, eos);
 }
 
+static bool only_blanks(const char *text, size_t len)
+{
+	static const char lower_block[] = "\xe2\x96\x81";
+
+	for (size_t at = 0; at < len;) {
+		if (memchr(" \t\n\r", text[at], 4))
+			at++;
+		else if (len - at >= 3 && memcmp(text + at, lower_block, 3) == 0)
+			at += 3;
+		else
+			return false;
+	}
+	return true;
+}
+
+bool tokenizer_reserve(struct tokenizer *tk, int id)
+{
+	struct token *tn = id >= 0 && id < tk->n ? &tk->token[id] : NULL;
+
+	if (!tn || (tn->kind != TOKEN_CONTROL && tn->kind != TOKEN_USER) ||
+		only_blanks(buf_str(&tk->text) + tn->at, tn->len))
+		return false;
+	tn->flags |= ADDED_RESERVED;
+	return true;
+}
+
 void tokenizer_free(struct tokenizer *tk)
 {
 	if (!tk)

@@ -38,6 +38,11 @@ int tokenizer_from_json(const char *text, size_t len, struct tokenizer **out, st
 /* tokenizer_set_ends(tk, bos, eos): from tokenizer_config.json; NULL leaves what is there. */
 void tokenizer_set_ends(struct tokenizer *tk, const char *bos, const char *eos);
 
+/* tokenizer_reserve(tk, id): text that spells this added token is not it from now on, as if it were
+ * a control token; it is decoded as before. False when ${id} is no added token or only blanks,
+ * which many texts hold. */
+bool tokenizer_reserve(struct tokenizer *tk, int id);
+
 /* tokenizer_size(tk): one more than the highest id. */
 int tokenizer_size(const struct tokenizer *tk);
 
