@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/json.h"
+#include "extract.h"
 #include "text.h"
 
 enum {
@@ -142,10 +143,17 @@ static int make_pieces(struct rag_worker *wr, const char *path)
 	return rc == -ENOMEM ? rc : 0;
 }
 
-/* the documents of a file that is as it was, or NULL */
+/* the documents of a file that may be as it was, or NULL. None that is too large by now; none of a
+ * PDF that gave no text, which it can for want of the program or of time */
 static const struct rag_source *find_old(struct rag_work *wk, const struct rag_file *file)
 {
-	return wk->prev ? rag_sources_find(&wk->prev->sources, file->name) : NULL;
+	const struct rag_source *old =
+		wk->prev ? rag_sources_find(&wk->prev->sources, file->name) : NULL;
+
+	if (!old || old->size > wk->max_bytes ||
+		(old->n_docs == 0 && rag_kind_of(file->path) == RAG_KIND_PDF))
+		return NULL;
+	return old;
 }
 
 static int make_file(struct rag_worker *wr, size_t number)

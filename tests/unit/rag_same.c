@@ -6,6 +6,8 @@
 
 #include <sys/wait.h>
 
+#include "rag/pdf.h"
+
 enum { FILES = 400, EDITS = 12 };
 
 static uint64_t next_random(uint64_t *state)
@@ -46,24 +48,25 @@ static void put_corpus(const char *dir, uint64_t *rnd)
 		put_random(dir, i, rnd);
 }
 
-static void expect_same(const char *store, const char *a, const char *b)
+static void expect_same_file(const char *store, const char *a, const char *b, const char *file)
 {
-	static const char *const files[] = {"index.bin", "index.json"};
 	struct buf x = BUF_INIT, y = BUF_INIT;
 	char name[64];
 
-	for (int i = 0; i < 2; i++) {
-		buf_reset(&x);
-		buf_reset(&y);
-		snprintf(name, sizeof(name), "%s/%s", a, files[i]);
-		get_bytes(store, name, &x);
-		snprintf(name, sizeof(name), "%s/%s", b, files[i]);
-		get_bytes(store, name, &y);
-		cr_assert(x.len == y.len && memcmp(x.data, y.data, x.len) == 0,
-			"%s of %s and %s differ (%zu and %zu bytes)", files[i], a, b, x.len, y.len);
-	}
+	snprintf(name, sizeof(name), "%s/%s", a, file);
+	get_bytes(store, name, &x);
+	snprintf(name, sizeof(name), "%s/%s", b, file);
+	get_bytes(store, name, &y);
+	cr_assert(x.len == y.len && memcmp(x.data, y.data, x.len) == 0,
+		"%s of %s and %s differ (%zu and %zu bytes)", file, a, b, x.len, y.len);
 	buf_release(&x);
 	buf_release(&y);
+}
+
+static void expect_same(const char *store, const char *a, const char *b)
+{
+	expect_same_file(store, a, b, "index.bin");
+	expect_same_file(store, a, b, "index.json");
 }
 
 /* the folder is named as asked, the index in it always the same */
@@ -184,6 +187,104 @@ Test(rag_same, a_change_behind_the_back_is_seen)
 	cr_assert_str_eq(answer, "a.md\n");
 	free(answer);
 	rag_close(ix);
+	sweep(dir);
+	sweep(store);
+}
+
+/* one build over ${dir}/, from what stands in ${prev} or from nothing */
+static struct rag_built build_from(const char *dir, const char *store, const char *folder,
+	struct rag_build opt, const char *prev)
+{
+	struct err err = ERR_NONE;
+	struct rag_built built;
+	char path[4096];
+	int rootfd = folder_of(dir), out;
+
+	opt.name = "same";
+	opt.root = dir;
+	opt.created_at = FIXED_TIME;
+	snprintf(path, sizeof(path), "%s/%s", store, folder);
+	cr_assert_eq(mkdir(path, 0700), 0);
+	out = folder_of(path);
+	if (prev) {
+		snprintf(path, sizeof(path), "%s/%s", store, prev);
+		opt.prev = folder_of(path);
+		opt.has_prev = true;
+	}
+	cr_assert_eq(
+		rag_build(rootfd, out, "/x/index.json", &opt, &built, &err), 0, "%s", err.text);
+	if (prev)
+		close(opt.prev);
+	close(out);
+	close(rootfd);
+	return built;
+}
+
+Test(rag_same, what_is_too_large_by_now_is_not_taken_over)
+{
+	char *dir = scratch(), *store = scratch();
+	struct rag_build most = {.max_bytes = 20}, all = {.max_bytes = 0};
+
+	put_text(dir, "large.md", "one two three four five six seven eight");
+	put_text(dir, "small.md", "one two");
+	sleep(4); /* until they are taken over unread */
+	build_from(dir, store, "one", all, NULL);
+	cr_assert_eq(build_from(dir, store, "two", most, "one").skipped_big, 1);
+	build_from(dir, store, "two-full", most, NULL);
+	expect_same(store, "two-full", "two");
+	sweep(dir);
+	sweep(store);
+}
+
+/* a program that makes one word of any PDF */
+static void start_reader(struct rag_pdf *pd)
+{
+	static const char said[] = "parchment";
+	int ask[2], answer[2];
+
+	cr_assert_eq(pipe(ask), 0);
+	cr_assert_eq(pipe(answer), 0);
+	*pd = (struct rag_pdf){.lock = PTHREAD_MUTEX_INITIALIZER};
+	pd->pid = fork();
+	if (pd->pid == 0) {
+		struct rag_pdf_head hd;
+		char byte;
+
+		close(ask[1]);
+		while (rag_pdf_read(ask[0], &hd, sizeof(hd)) == 0) {
+			for (; hd.len > 0; hd.len--)
+				rag_pdf_read(ask[0], &byte, 1);
+			hd = (struct rag_pdf_head){.len = strlen(said)};
+			write_all(answer[1], &hd, sizeof(hd), NULL);
+			write_all(answer[1], said, strlen(said), NULL);
+		}
+		_exit(0);
+	}
+	close(ask[0]);
+	close(answer[1]);
+	pd->ask = ask[1];
+	pd->answer = answer[0];
+}
+
+Test(rag_same, a_pdf_that_nothing_read_is_read_when_something_does)
+{
+	char *dir = scratch(), *store = scratch();
+	struct rag_build opt = {.mode = "kolm-2", .ext = "pdf,md"};
+	struct rag_pdf reader;
+
+	put_text(dir, "a.pdf", "%PDF-1.4 nothing to see");
+	put_text(dir, "b.md", "one two");
+	cr_assert_eq(build_from(dir, store, "one", opt, NULL).docs, 1);
+	start_reader(&reader);
+	opt.pdf = &reader;
+	cr_assert_eq(build_from(dir, store, "two", opt, "one").docs, 2);
+	build_from(dir, store, "two-full", opt, NULL);
+	expect_same_file(store, "two-full", "two", "index.bin");
+	/* and what was read stays */
+	cr_assert_eq(build_from(dir, store, "three", opt, "two").unchanged, 2);
+	close(reader.ask);
+	close(reader.answer);
+	waitpid(reader.pid, NULL, 0);
 	sweep(dir);
 	sweep(store);
 }
