@@ -114,11 +114,12 @@ while [ "$(turns)" = 0 ] && [ $n -lt 1000 ]; do
 done
 [ "$(turns)" = 1 ] || fail "the log did not turn over in $n changes"
 echo "set watch.sample_size 5000" >"$M/one/ctl"
-soon grep -q 5000 "$T/followed"
+whole() { [ "$(grep -c . "$1")" -ge $((n + 1)) ]; }
+soon whole "$T/followed"
 kill $follower
 exec 5<&-
 timeout 20 cat <&4 >"$T/late" &
-soon grep -q 5000 "$T/late"
+soon whole "$T/late"
 kill $!
 exec 4<&-
 for f in followed late; do
