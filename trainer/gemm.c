@@ -16,7 +16,6 @@
 enum {
 	PANEL_FLOATS = 96 * 576, /* one packed panel, on the stack of its thread */
 	DEPTH_MAX = 576,
-	ROWS_BLOCK = 96, /* rows of x that stay in cache while the strips pass */
 	TILES_PER_THREAD =
 		8, /* so that a thread that is slowed down leaves its tiles to the others */
 };
@@ -98,7 +97,9 @@ static void pack_columns(
 	gemm_unpack_down(p->kn, p->w, n0, depth, k0, n, panel, GEMM_STRIP * depth);
 }
 
-/* all strips of a panel over some rows of x, two strips at a time where the kernel can */
+/* all strips of a panel over some rows of x, two strips at a time where the kernel can: as many
+ * rows as the kernel takes at once, so that they stay in the first-level cache while the strips
+ * pass */
 static void panel_run(const struct product *p, long i, long rows, long c0, long n, long k,
 	long depth, const float *panel)
 {
@@ -127,9 +128,10 @@ static void tile_run(const struct product *p, int tile,
 		long depth = p->sum - k < p->depth ? p->sum - k : p->depth;
 
 		pack(p, c0, n, k, depth, panel);
-		for (long i = i0; i < end; i += ROWS_BLOCK)
-			panel_run(p, i, end - i < ROWS_BLOCK ? end - i : ROWS_BLOCK, c0, n, k,
-				depth, panel);
+		for (long i = i0, rows; i < end; i += rows) {
+			rows = gemm_piece_rows(p->kn, end - i);
+			panel_run(p, i, rows, c0, n, k, depth, panel);
+		}
 	}
 }
 

@@ -226,9 +226,7 @@ const struct gemm_kernel *gemm_kernel_find(const char *name)
 	return any || strcmp(name, "portable") == 0 ? &portable : NULL;
 }
 
-/* rows of the next piece of ${left}: pieces of about equal height, so that none is so low that it
- * waits for its own sums */
-static int piece_rows(const struct gemm_kernel *kn, long left)
+int gemm_piece_rows(const struct gemm_kernel *kn, long left)
 {
 	long pieces = (left + kn->rows - 1) / kn->rows;
 
@@ -239,7 +237,7 @@ void gemm_pair(const struct gemm_kernel *kn, long m, long k, const float *a, lon
 	const float *b, const float *b2, long b_k, float *c, long ldc, bool load)
 {
 	for (long i = 0, n; i < m; i += n) {
-		n = piece_rows(kn, m - i);
+		n = gemm_piece_rows(kn, m - i);
 		kn->run_pair(
 			(int)n, k, a + i * a_row, a_row, a_k, b, b2, b_k, c + i * ldc, ldc, load);
 	}
@@ -251,7 +249,7 @@ void gemm_strip(const struct gemm_kernel *kn, long m, long k, const float *a, lo
 	float edge[GEMM_ROWS_MAX][GEMM_STRIP];
 
 	for (long i = 0, n; i < m; i += n) {
-		n = piece_rows(kn, m - i);
+		n = gemm_piece_rows(kn, m - i);
 		if (cols == GEMM_STRIP) {
 			kn->run((int)n, k, a + i * a_row, a_row, a_k, b, b_k, c + i * ldc, ldc,
 				load);

@@ -42,6 +42,10 @@ const struct gemm_kernel *gemm_kernel_find(const char *name);
 /* gemm_kernel(): the one gemm_kernel_select() chose ("auto" before it was called). */
 const struct gemm_kernel *gemm_kernel(void);
 
+/* gemm_piece_rows(kn, left): how many rows to take next of ${left}: pieces of about equal height,
+ * so that none is so low that it waits for its own sums */
+int gemm_piece_rows(const struct gemm_kernel *kn, long left);
+
 /* gemm_strip(kn, ...): one strip of any height. ${cols}: how many of the 16 columns of c exist; b
  * always has 16. */
 void gemm_strip(const struct gemm_kernel *kn, long m, long k, const float *a, long a_row, long a_k,
