@@ -206,6 +206,34 @@ Test(lm_train_model, eight_rows_are_learned_by_heart, .timeout = 120)
 	place_free(&pl);
 }
 
+/* BAD-INPUTS I15: too long is skipped and counted; empty texts are rows like others */
+Test(lm_train_model, texts_too_long_or_empty, .timeout = 60)
+{
+	struct buf text = BUF_INIT;
+	struct place pl;
+	int from;
+
+	place_make(&pl, 0);
+	buf_puts(&text, "{\"prompt\":\"");
+	for (int i = 0; i < 1100; i++)
+		buf_puts(&text, " word");
+	buf_puts(&text, "\",\"answer\":\"long\",\"row\":0,\"call\":0}\n"
+			"{\"prompt\":\"\",\"answer\":\"nothing was asked\",\"row\":1,\"call\":0}\n"
+			"{\"prompt\":\"Say nothing.\",\"answer\":\"\",\"row\":2,\"call\":0}\n");
+	cr_assert_eq(replace_file(pl.dir, "rows.jsonl", text.data, text.len, 0600, NULL), 0);
+	buf_release(&text);
+
+	pid_t pid = start(&pl, "out", "2", "1", "4", "1e-3", false, &from);
+	char *said = listen_to(from, NULL);
+
+	cr_assert_eq(status_of(pid), 0, "%s", said);
+	cr_assert(strstr(said, "\"captures_trained_on\":2,"), "%s", said);
+	cr_assert(strstr(said, "\"skipped\":1"), "%s", said);
+	free(said);
+	close(from);
+	place_free(&pl);
+}
+
 Test(lm_train_model, says_what_is_wrong, .timeout = 60)
 {
 	struct place pl;
