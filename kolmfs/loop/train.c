@@ -17,6 +17,28 @@
 
 #include "base/replace.h"
 
+/* v0 was not trained and has no digest of its base, only the name it was made for */
+static int same_base_name(struct train *t, struct err *err)
+{
+	char was[ERR_QUOTE_BYTES + 8], is[ERR_QUOTE_BYTES + 8];
+	cJSON *config = NULL;
+	const char *name;
+	int rc;
+
+	rc = rev_json(&t->tn, t->from, "adapter_config.json", &config, err);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	name = json_get_string(config, "base_model_name_or_path");
+	if (name != NULL && strcmp(name, t->cf.base_model) != 0)
+		rc = err_set(err, ESTALE,
+			"base differs from %s: it is of \"%s\", the configuration names \"%s\"; "
+			"init under another slug for another base",
+			t->from, err_quote(was, name, strlen(name)),
+			err_quote(is, t->cf.base_model, strlen(t->cf.base_model)));
+	cJSON_Delete(config);
+	return rc;
+}
+
 int train_same_base(struct train *t, struct err *err)
 {
 	cJSON *train = NULL;
@@ -25,7 +47,7 @@ int train_same_base(struct train *t, struct err *err)
 
 	rc = rev_json(&t->tn, t->from, "train.json", &train, err);
 	if (rc == -ENOENT)
-		return 0;
+		return same_base_name(t, err);
 	if (rc < 0)
 		return rc;
 	want = json_get_string(cJSON_GetObjectItemCaseSensitive(train, "base"), "xxh3");

@@ -34,8 +34,9 @@ struct train {
 	bool cluster;
 };
 
-/* train_same_base(t): the base is the one the parent revision was trained on (I13, G07): -ESTALE
- * "base digest differs from v2's". */
+/* train_same_base(t): the base is the one the parent revision was trained on (I13), or, for a
+ * parent that was not trained, the one it was made for (G07): -ESTALE "base digest differs from
+ * v2's", "base differs from v0". */
 int train_same_base(struct train *t, struct err *err);
 /* train_room(t): space for adapter, moments and checkpoint (I20). */
 int train_room(struct train *t, struct err *err);
