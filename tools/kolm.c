@@ -96,6 +96,8 @@ int main(int argc, char **argv)
 	int rc;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(
+		SIGXFSZ, SIG_IGN); /* K02: a write that fails is told, and what it made undone */
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		puts("kolm " KOLM_VERSION);
 		return fflush(stdout) == 0 ? EXIT_OK : EXIT_RUN;
