@@ -93,55 +93,33 @@ static double rate(const struct job *jb, double bytes)
 	return seconds > 0 ? bytes / 1e6 / seconds : 0;
 }
 
-static void indexer_line(struct job *jb, int log, const char *text, size_t len, struct buf *result)
+/* where the lines of an indexer go */
+struct heard {
+	struct job *jb;
+	int log;
+	struct buf result; /* the last line that is no event */
+};
+
+static void indexer_line(void *arg, const char *text, size_t len)
 {
 	struct json_slice line = {text, len}, v, of, bytes, left;
+	struct heard *hd = arg;
 
-	(void)!write(log, text, len);
-	(void)!write(log, "\n", 1);
+	(void)!write(hd->log, text, len);
+	(void)!write(hd->log, "\n", 1);
 	if (json_check(text, len, NULL) < 0 || json_kind_of(line) != JSON_OBJECT)
 		return;
 	if (json_member(line, "event", &v)) {
 		if (json_member(line, "files", &v) && json_member(line, "of", &of))
 			if (json_member(line, "bytes", &bytes) &&
 				json_member(line, "left_sec", &left))
-				job_progress(jb, "%.0f %.0f files %.1f MB/s %.0f s left",
+				job_progress(hd->jb, "%.0f %.0f files %.1f MB/s %.0f s left",
 					json_double(v), json_double(of),
-					rate(jb, json_double(bytes)), json_double(left));
+					rate(hd->jb, json_double(bytes)), json_double(left));
 		return;
 	}
-	buf_reset(result);
-	(void)buf_add(result, text, len);
-}
-
-static int indexer_read(struct job *jb, int fd, int log, struct buf *result, struct err *err)
-{
-	struct buf in = BUF_INIT;
-	int rc = 0;
-
-	for (;;) {
-		char *lf;
-		ssize_t n;
-
-		if (buf_reserve(&in, 4096) < 0) {
-			rc = err_nomem(err);
-			break;
-		}
-		n = read(fd, in.data + in.len, 4096);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || in.len > 1 << 20)
-			break;
-		in.len += (size_t)n;
-		while ((lf = memchr(in.data, '\n', in.len)) != NULL) {
-			size_t len = (size_t)(lf - in.data);
-
-			indexer_line(jb, log, in.data, len, result);
-			buf_consume(&in, len + 1);
-		}
-	}
-	buf_release(&in);
-	return rc;
+	buf_reset(&hd->result);
+	(void)buf_add(&hd->result, text, len);
 }
 
 static int indexer_verdict(
@@ -262,7 +240,7 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 						  would fail the indexer */
 #endif
 		NULL};
-	struct buf result = BUF_INIT;
+	struct heard hd = {.jb = jb, .log = log};
 	struct spawn_exit ex = {0};
 	int out[2], exit_fd, rc;
 	pid_t pid;
@@ -285,16 +263,16 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	close(out[1]);
 	if (rc == 0) {
 		(void)job_worker_set(jb, pid, NULL);
-		rc = indexer_read(jb, out[0], log, &result, err);
+		rc = job_lines(jb, out[0], pid, indexer_line, &hd, err);
 		if (rc < 0)
 			(void)spawner_kill(k->sp, pid, SIGKILL, NULL);
-		int rc2 = spawner_wait(exit_fd, &ex, err);
+		int rc2 = job_reap(jb, pid, exit_fd, &ex, err);
 		(void)job_worker_set(jb, 0, NULL);
 		if (rc == 0)
-			rc = rc2 < 0 ? rc2 : indexer_verdict(jb, &ex, &result, err);
+			rc = rc2 < 0 ? rc2 : indexer_verdict(jb, &ex, &hd.result, err);
 	}
 	close(out[0]);
-	buf_release(&result);
+	buf_release(&hd.result);
 	return rc;
 }
 

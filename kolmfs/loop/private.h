@@ -115,6 +115,16 @@ void job_progress(struct job *jb, const char *fmt, ...) __attribute__((format(pr
  * cancelled before */
 int job_worker_set(struct job *jb, pid_t pid, struct err *err);
 int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
+/*
+ * job_lines(jb, fd, pid, each, arg, err): what a worker says on ${fd}, line by line, until it
+ * closes it; a line of more than a megabyte is lost. job_reap(): waits for its end. In both, one
+ * that does not stop within ten seconds when the job is cancelled is killed: by job_press(), called
+ * every half a second with a *${kill_at} that was 0 first.
+ */
+void job_press(struct job *jb, pid_t pid, int64_t *kill_at);
+typedef void job_line(void *arg, const char *text, size_t len);
+int job_lines(struct job *jb, int fd, pid_t pid, job_line *each, void *arg, struct err *err);
+int job_reap(struct job *jb, pid_t pid, int exit_fd, struct spawn_exit *out, struct err *err);
 void jobs_settle(struct kolm *k); /* write the ends that could not be written when they came */
 void jobs_forget(
 	struct kolm *k); /* free those that still cannot; the next server says "interrupted" */

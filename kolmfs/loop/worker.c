@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/replace.h"
@@ -143,15 +142,6 @@ static int hear(struct train *t, struct heard *hd, struct err *err)
 	return 0;
 }
 
-/* a clock that nobody sets */
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* read until the worker closes its outputs; a cancelled one that does not stop in time is killed */
 static int worker_read(struct train *t, int out, int say, pid_t pid, struct err *err)
 {
@@ -163,12 +153,7 @@ static int worker_read(struct train *t, int out, int say, pid_t pid, struct err 
 	while (rc == 0 && (heard[0].fd >= 0 || heard[1].fd >= 0)) {
 		struct pollfd pf[2] = {{heard[0].fd, POLLIN, 0}, {heard[1].fd, POLLIN, 0}};
 
-		if (jb->cancel && kill_at == 0)
-			kill_at = now_ms() + CANCEL_GRACE_MS;
-		if (kill_at != 0 && now_ms() > kill_at) {
-			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
-			kill_at = INT64_MAX;
-		}
+		job_press(jb, pid, &kill_at);
 		if (poll(pf, 2, 500) <= 0)
 			continue;
 		for (int i = 0; rc == 0 && i < 2; i++)
@@ -242,7 +227,7 @@ int train_work(struct train *t, struct err *err)
 		rc = worker_read(t, out[0], say[0], pid, err);
 		if (rc < 0)
 			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
-		int rc2 = spawner_wait(exit_fd, &ex, err);
+		int rc2 = job_reap(jb, pid, exit_fd, &ex, err);
 		(void)job_worker_set(jb, 0, NULL);
 		if (rc == 0)
 			rc = rc2 < 0 ? rc2 : worker_verdict(t, &ex, err);

@@ -1,0 +1,34 @@
+#!/bin/bash
+# deaf.sh - workers that do not listen end all the same: an indexer that says megabytes without a line feed, a trainer that closes its output, ignores SIGTERM and is
+# cancelled. Both are deaf.c under another's name, beside the real programs.
+. "$(dirname "$0")/lib.sh"
+MODEL=${MODEL:-${KOLM_MODELS:-$HOME/.cache/kolm-models}/SmolLM2-135M-Instruct-Q4_1.gguf}
+[ -f "$MODEL" ] || { echo "no base model at $MODEL: make model"; exit 77; }
+make_shout
+export KOLM_HOME=$D/store
+cp -r "$BUILD/bin" "$D/bin"
+kolm=$D/bin/kolm
+failed=0
+wrong() { echo "FAILED: $*"; cat "$D/out"; failed=1; }
+
+mkdir "$D/docs"
+echo hello >"$D/docs/a.txt"
+cp "$BUILD/fault/deaf" "$D/bin/kolm-indexer"
+timeout -k 1 30 "$kolm" rag index "$D/docs" --name docs >"$D/out" 2>&1
+rc=$?
+[ $rc -eq 4 ] && grep -q "indexer gave no result" "$D/out" || wrong "the indexer: exit $rc"
+
+"$kolm" tune init "$D/shout.kolm" --base "$MODEL" >"$D/out" 2>&1 || wrong "init"
+for n in a b c d; do echo '{"input":"'$n'","output":"'$n'"}'; done >"$KOLM_HOME/tune/shout/captures.jsonl"
+cp "$BUILD/fault/deaf" "$D/bin/kolm-trainer"
+"$kolm" tune step "$D/shout.kolm" >"$D/out" 2>&1 &
+job=$!
+for _ in {1..100}; do [ -d "$KOLM_HOME/tune/shout/jobs/1/out" ] && break; sleep 0.1; done
+sleep 1
+kill -INT $job
+for _ in {1..200}; do kill -0 $job 2>/dev/null || break; sleep 0.1; done
+kill -0 $job 2>/dev/null && { wrong "the trainer lives 20 s after it was cancelled"; kill -KILL $job; }
+wait $job
+grep -q "cancelled" "$D/out" || wrong "the step does not say that it was cancelled"
+[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer that only SIGKILL ends, both ended"
+exit $failed
