@@ -160,9 +160,11 @@ static int call_warm(struct kolm *k, const char *slug, const char *artifact,
 		rc = runner_call(rn, request->data, request->len, NULL, NULL, answer, err);
 		if (rc == -EPIPE)
 			rc = -EIO;
-		/* one that answers EIO is there, and says of its cell that it died (D16) */
-		is_gone = rc == -EIO && answer->len == 0;
-		runner_give(k, rn, is_gone);
+		/* one that answers EIO is there, and says of its cell that it died (D16); of one
+		 * that was not heard to the end the rest would be taken for the next answer */
+		bool is_heard = rc == 0 || answer->len > 0;
+		is_gone = rc == -EIO && !is_heard;
+		runner_give(k, rn, !is_heard);
 	}
 	return rc;
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # deaf.sh - workers that do not listen end all the same: an indexer that says megabytes without a line feed, a trainer that closes its output, ignores SIGTERM and is
-# cancelled. Both are deaf.c under another's name, beside the real programs.
+# cancelled. And of a runner that was not heard to the end nothing is taken for the answer to the next question. All are deaf.c under another's name.
 . "$(dirname "$0")/lib.sh"
 MODEL=${MODEL:-${KOLM_MODELS:-$HOME/.cache/kolm-models}/SmolLM2-135M-Instruct-Q4_1.gguf}
 [ -f "$MODEL" ] || { echo "no base model at $MODEL: make model"; exit 77; }
@@ -30,5 +30,10 @@ for _ in {1..200}; do kill -0 $job 2>/dev/null || break; sleep 0.1; done
 kill -0 $job 2>/dev/null && { wrong "the trainer lives 20 s after it was cancelled"; kill -KILL $job; }
 wait $job
 grep -q "cancelled" "$D/out" || wrong "the step does not say that it was cancelled"
-[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer that only SIGKILL ends, both ended"
+
+cp "$BUILD/fault/deaf" "$D/bin/kolm-runner"
+printf '%s\n' '{"id":"a","input":"flood","expected":"OK"}' '{"id":"b","input":"x","expected":"OK"}' '{"id":"c","input":"y","expected":"OK"}' >"$D/cases.jsonl"
+timeout -k 1 60 "$kolm" eval "$D/shout.kolm" --examples "$D/cases.jsonl" >"$D/out" 2>&1
+grep -q "passed:  *2 / 3" "$D/out" || wrong "after an answer without end the runner is asked again"
+[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer that only SIGKILL ends, both ended; an answer without end is one failure"
 exit $failed
