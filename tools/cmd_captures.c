@@ -104,19 +104,24 @@ static int by_number(const void *a, const void *b)
 }
 
 /* rows of one input, in file order: the last one by a person decides, else the last one of the
- * model waits */
+ * model waits; one of the model that drops says nothing */
 static void judge(struct row *row, size_t n, bool is_case)
 {
-	size_t decides = n;
+	size_t decides = n, waits = n;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		if (!row[i].by_model)
 			decides = i;
+		else if (!row[i].drop)
+			waits = i;
+	}
 	for (size_t i = 0; i < n; i++) {
 		if (is_case)
 			row[i].state = ROW_CASE;
 		else if (decides == n)
-			row[i].state = i + 1 == n ? ROW_WAITS : ROW_EARLIER;
+			row[i].state = row[i].drop  ? ROW_DROPPED
+				       : i == waits ? ROW_WAITS
+						    : ROW_EARLIER;
 		else if (row[decides].drop)
 			row[i].state = ROW_DROPPED;
 		else

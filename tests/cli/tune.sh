@@ -52,6 +52,9 @@ grep -q "\"output\":\"fruit\".*\"of\":\"$id" "$C" || bad "the fix does not name 
 fails 5 'no row "abcdef"' captures fix abcdef x --artifact kind.kolm
 fails 1 'at least 4 characters' captures confirm ab --artifact kind.kolm
 works '"captures_teach": 3' tune status --artifact kind.kolm
+# a row of the model that drops waits for nobody
+echo '{"input":"fox","rev":"v0","drop":true}' >>"$C"
+works 'ok confirmed 0 rows' captures confirm --artifact kind.kolm --all
 
 # corrected rows of people, as any program writes them
 for w in apple:fruit dog:animal cherry:fruit cow:animal grape:fruit cat:animal peach:fruit wolf:animal; do
