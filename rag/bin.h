@@ -57,6 +57,7 @@ enum {
 	RAG_PAGE_BYTES = 16384,
 	RAG_HEAD_TERMS = 16,
 	RAG_POST_SLACK = 16,
+	RAG_NORMS = 4096, /* lengths whose rag_norm() is kept */
 	RAG_FRAME_BYTES_MIN = 4096,
 	RAG_FRAME_BYTES_MAX = 32768,
 	RAG_FILE_BYTES_MAX = 268435456, /* of one document's file; U+FFFD may make its text three
@@ -148,6 +149,13 @@ struct rag_list_maker {
 	uint32_t n_best;
 };
 
+/* rag_norm() of each document, by its length */
+struct rag_norms {
+	const struct rag_bm25 *bm;
+	const uint32_t *lens;
+	double of_len[RAG_NORMS];
+};
+
 struct rag_writer {
 	int fd;		 /* where the bytes go, or -1: */
 	struct buf *mem; /* here */
@@ -162,7 +170,7 @@ struct rag_writer {
 	/* documents */
 	void *zstd;
 	struct buf frame, packed, lens, path;
-	struct buf norms; /* double: rag_norm() of each document */
+	struct rag_norms *norms; /* owned */
 	struct rag_spool frames, docs, paths, pieces, titles;
 	uint64_t store_len, path_at;
 	/* terms */
@@ -218,8 +226,6 @@ int rag_writer_all(struct rag_writer *w, const struct rag_terms *terms, struct e
 
 /* rag_writer_finish(w, err): write all else; w->header then says what was written. */
 int rag_writer_finish(struct rag_writer *w, struct err *err);
-
-size_t rag_writer_bytes(const struct rag_writer *w); /* memory held */
 
 /* ---- reading ---- */
 

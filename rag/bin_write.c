@@ -11,7 +11,7 @@
 #include "base/replace.h"
 #include "list_write.h"
 
-enum { PENDING_BYTES = 1 << 20, ZSTD_LEVEL = 1 };
+enum { PENDING_BYTES = 1 << 18, ZSTD_LEVEL = 1 };
 
 _Static_assert(sizeof(struct rag_bin_header) <= RAG_HEADER_BYTES - sizeof(uint64_t),
 	"the header has its room");
@@ -19,18 +19,22 @@ _Static_assert(sizeof(struct rag_bin_doc) == 40 && sizeof(struct rag_bin_frame) 
 		       sizeof(struct rag_bin_piece) == 32 && sizeof(struct rag_bin_head) == 24,
 	"no padding in what is mapped");
 
-static int flush(struct rag_writer *w, struct err *err)
+/* ${data} behind what is pending */
+static int flush(struct rag_writer *w, const void *data, size_t len, struct err *err)
 {
-	int rc = 0;
+	int rc = w->pending.failed ? -ENOMEM : 0;
 
-	if (w->pending.failed)
-		return err_nomem(err);
-	if (w->fd >= 0)
+	if (rc == 0 && w->fd >= 0) {
 		rc = write_all(w->fd, w->pending.data, w->pending.len, err);
-	else if (buf_add(w->mem, w->pending.data, w->pending.len) < 0)
-		rc = err_nomem(err);
+		buf_reset(&w->pending);
+		return rc < 0 ? rc : write_all(w->fd, data, len, err);
+	}
+	if (rc == 0)
+		rc = buf_add(w->mem, w->pending.data, w->pending.len);
+	if (rc == 0)
+		rc = buf_add(w->mem, data, len);
 	buf_reset(&w->pending);
-	return rc;
+	return rc < 0 ? err_nomem(err) : 0;
 }
 
 /* the sums of pages; the header's bytes are not among them */
@@ -61,10 +65,10 @@ static int put_plain(struct rag_writer *w, const void *data, size_t len, struct 
 {
 	int rc = sum_pages(w, data, len, err);
 
-	if (rc == 0 && buf_add(&w->pending, data, len) < 0)
-		rc = err_nomem(err);
 	w->off += len;
-	return rc == 0 && w->pending.len >= PENDING_BYTES ? flush(w, err) : rc;
+	if (rc == 0 && w->pending.len + len >= PENDING_BYTES)
+		return flush(w, data, len, err);
+	return rc == 0 && buf_add(&w->pending, data, len) < 0 ? err_nomem(err) : rc;
 }
 
 static int put(struct rag_writer *w, const void *data, size_t len, struct err *err)
@@ -152,9 +156,8 @@ int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
 
 void rag_writer_release(struct rag_writer *w)
 {
-	struct buf *const bufs[] = {&w->pending, &w->frame, &w->packed, &w->lens, &w->norms,
-		&w->path, &w->sums, &w->heads, &w->term, &w->list_bytes, &w->list.skip,
-		&w->list.blocks};
+	struct buf *const bufs[] = {&w->pending, &w->frame, &w->packed, &w->lens, &w->path,
+		&w->sums, &w->heads, &w->term, &w->list_bytes, &w->list.skip, &w->list.blocks};
 	struct rag_spool *const spools[] = {
 		&w->frames, &w->docs, &w->paths, &w->pieces, &w->titles, &w->dict, &w->order};
 
@@ -170,6 +173,8 @@ void rag_writer_release(struct rag_writer *w)
 		rag_spool_release(spools[i]);
 	w->sum = w->identity = w->page = NULL;
 	w->zstd = NULL;
+	free(w->norms);
+	w->norms = NULL;
 }
 
 /* ---- documents ---- */
@@ -305,14 +310,13 @@ int rag_writer_doc_in(
 
 static int make_norms(struct rag_writer *w)
 {
-	const uint32_t *lens = (const uint32_t *)(const void *)w->lens.data;
-	double *norms;
-
-	if (buf_reserve(&w->norms, w->header.n_docs * sizeof(*norms) + 1) < 0)
+	w->norms = malloc(sizeof(*w->norms));
+	if (!w->norms)
 		return -ENOMEM;
-	norms = (double *)(void *)w->norms.data;
-	for (uint64_t i = 0; i < w->header.n_docs; i++)
-		norms[i] = rag_norm(&w->bm, lens[i]);
+	w->norms->bm = &w->bm;
+	w->norms->lens = (const uint32_t *)(const void *)w->lens.data;
+	for (uint32_t len = 0; len < RAG_NORMS; len++)
+		w->norms->of_len[len] = rag_norm(&w->bm, len);
 	return 0;
 }
 
@@ -359,10 +363,8 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 int rag_writer_pairs(
 	struct rag_writer *w, const uint32_t *docs, const uint32_t *tfs, size_t n, struct err *err)
 {
-	const double *norms = (const double *)(const void *)w->norms.data;
-
 	w->header.n_pairs += n;
-	return n && rag_list_pairs(&w->list, norms, docs, tfs, n) < 0 ? err_nomem(err) : 0;
+	return n && rag_list_pairs(&w->list, w->norms, docs, tfs, n) < 0 ? err_nomem(err) : 0;
 }
 
 int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err)
@@ -483,12 +485,6 @@ int rag_writer_finish(struct rag_writer *w, struct err *err)
 	section_end(w);
 	buf_release(&sums);
 	if (rc == 0)
-		rc = flush(w, err);
+		rc = flush(w, NULL, 0, err);
 	return rc < 0 ? rc : put_header(w, err);
-}
-
-size_t rag_writer_bytes(const struct rag_writer *w)
-{
-	return w->pending.cap + w->frame.cap + w->packed.cap + w->lens.cap + w->heads.cap +
-	       w->sums.cap + 7 * RAG_SPOOL_BYTES;
 }

@@ -137,7 +137,7 @@ static size_t count_runs(const struct rag_building *bd)
 	size_t n = bd->n_parts;
 
 	for (size_t i = 0; i < bd->n_workers; i++)
-		n += bd->workers[i].runs.len / sizeof(struct rag_spool);
+		n += bd->workers[i].runs.len / sizeof(uint64_t);
 	return n;
 }
 
@@ -151,18 +151,18 @@ static int open_runs(struct rag_building *bd, struct rag_run *runs, struct err *
 			return rag_bin_what(bd->parts[p].bin, err);
 	for (size_t i = 0; i < bd->n_workers; i++) {
 		struct rag_worker *wr = &bd->workers[i];
-		struct rag_spool *spools = (struct rag_spool *)(void *)wr->runs.data;
+		const uint64_t *ends = (const uint64_t *)(const void *)wr->runs.data;
+		const void *data;
+		uint64_t from = 0;
+		int rc = rag_spool_map(&wr->spool, &data, err);
 
-		for (size_t r = 0; r < wr->runs.len / sizeof(*spools); r++) {
-			const void *data;
-			int rc = rag_spool_map(&spools[r], &data, err);
-
-			if (rc < 0)
-				return rc;
-			rag_run_bytes(&runs[n++], data, (size_t)spools[r].len,
+		if (rc < 0)
+			return rc;
+		for (size_t r = 0; r < wr->runs.len / sizeof(*ends); from = ends[r++])
+			rag_run_bytes(&runs[n++], (const uint8_t *)data + from,
+				(size_t)(ends[r] - from),
 				(const uint32_t *)(const void *)wr->map.data,
 				wr->map.len / sizeof(uint32_t));
-		}
 	}
 	return 0;
 }
@@ -292,7 +292,6 @@ struct rag_building *rag_building_new(
 	const struct rag_build *opt, const char *index_path, int outdir, struct err *err)
 {
 	struct rag_building *bd = calloc(1, sizeof(*bd));
-	uint64_t mem = opt->mem ? opt->mem : RAG_MEM_DEFAULT;
 	struct timespec now;
 
 	if (!bd) {
@@ -307,7 +306,8 @@ struct rag_building *rag_building_new(
 		.index_path = index_path,
 		.mode = &bd->mode,
 		.ext = opt->ext ? opt->ext : EXT_DEFAULT,
-		.max_bytes = opt->max_bytes ? opt->max_bytes : RAG_MAX_BYTES_DEFAULT};
+		.max_bytes = opt->max_bytes ? opt->max_bytes : RAG_MAX_BYTES_DEFAULT,
+		.mem = opt->mem ? opt->mem : RAG_MEM_DEFAULT};
 	bd->n_workers = opt->threads ? opt->threads : 1;
 	if (bd->n_workers > RAG_THREADS_MAX)
 		bd->n_workers = RAG_THREADS_MAX;
@@ -316,7 +316,6 @@ struct rag_building *rag_building_new(
 		.docs = &bd->docs,
 		.tmpfd = outdir,
 		.max_bytes = opt->max_bytes ? opt->max_bytes : RAG_MAX_BYTES_DEFAULT,
-		.table_bytes = (size_t)(mem / 2 / bd->n_workers),
 		.told_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
 	if (bd->work.max_bytes > RAG_FILE_BYTES_MAX)
 		bd->work.max_bytes = RAG_FILE_BYTES_MAX;
@@ -343,9 +342,21 @@ void rag_building_free(struct rag_building *bd)
 	free(bd);
 }
 
+/* what the names take: those of the files, and of the files of the index before */
+static uint64_t names_bytes(const struct rag_building *bd)
+{
+	enum { FILE_BYTES = 36, PREV_BYTES = 32 }; /* beside the name itself */
+	uint64_t n = bd->work.n_files * (uint64_t)FILE_BYTES;
+
+	for (size_t i = 0; i < bd->work.n_files; i++)
+		n += strlen(bd->work.files[i].name);
+	return n + (bd->work.prev ? bd->work.prev->sources.n * PREV_BYTES : 0);
+}
+
 static int collect_files(struct rag_building *bd, struct err *err)
 {
 	use_prev(bd);
+	rag_budget_share(bd->facts.mem, bd->n_workers, names_bytes(bd), &bd->work.budget);
 	return rag_work_run(&bd->work, bd->workers, bd->n_workers, err);
 }
 

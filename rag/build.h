@@ -27,7 +27,7 @@ struct rag_facts {
 	const char *name, *root, *created_at, *index_path;
 	const struct rag_mode *mode;
 	const char *ext; /* what was asked for, for state.json */
-	uint64_t max_bytes;
+	uint64_t max_bytes, mem;
 	bool has_json; /* the manifest is about index.json; else about index.bin */
 	uint64_t n_docs;
 	struct rag_bm25 bm;

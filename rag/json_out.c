@@ -10,7 +10,7 @@
 #include "base/replace.h"
 #include "docs.h"
 
-enum { FLUSH_BYTES = 1 << 20 };
+enum { FLUSH_BYTES = 1 << 18 };
 
 /* the next piece for a thread that has had ${had}; NULL: there are no more */
 static const struct buf *next_piece(struct rag_out *o, const uint64_t *had)

@@ -95,7 +95,7 @@ static void put_key(
 	if (!first)
 		*p++ = ',';
 	*p++ = '"';
-	memcpy(p, ks->text.data + key->text, key->len);
+	memcpy(p, ks->text + key->text, key->len);
 	p += key->len;
 	*p++ = '"';
 	*p++ = ':';
@@ -245,14 +245,12 @@ static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
 	return rag_out_flush_some(o, err);
 }
 
-static int put_all(struct rag_out *o, const struct rag_facts *facts, struct rag_spool *docs,
-	const struct rag_bin *bin, struct err *err)
+static int put_all(struct rag_out *o, int tmpfd, const struct rag_facts *facts,
+	struct rag_spool *docs, const struct rag_bin *bin, struct err *err)
 {
-	struct rag_keys ks = {.text = BUF_INIT};
-	int rc = rag_keys_read(bin, &ks);
+	struct rag_keys ks = {0};
+	int rc = rag_keys_read(bin, facts->mem / 2, tmpfd, &ks, err);
 
-	if (rc < 0)
-		rc = rc == -ENOMEM ? err_nomem(err) : rag_bin_what(bin, err);
 	put_head(&o->bf, facts);
 	if (rc == 0)
 		rc = rag_spool_each(docs, put_spooled, o, err);
@@ -279,7 +277,7 @@ int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
 		return err_sys(err, "cannot create 'index.json'");
 	rc = rag_out_begin(&o, err);
 	if (rc == 0)
-		rc = put_all(&o, facts, docs, bin, err);
+		rc = put_all(&o, dirfd, facts, docs, bin, err);
 	late = rag_out_end(&o, rc == 0 ? err : NULL);
 	rc = rc == 0 ? late : rc;
 	if (rc == 0)

@@ -4,8 +4,10 @@
 #include "keys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { AHEAD = 8 };
 
@@ -39,43 +41,85 @@ static int first_doc(const struct rag_bin *bin, const struct rag_entry *en, uint
 	return cur.is_damaged || *doc == RAG_NO_DOC ? -EUCLEAN : 0;
 }
 
-int rag_keys_read(const struct rag_bin *bin, struct rag_keys *ks)
+static int area_new(struct rag_keys *ks, size_t n, uint64_t max, int tmpfd, struct err *err)
+{
+	int fd = -1;
+
+	ks->area_bytes = (n + 1) * (sizeof(*ks->at) + 2 * sizeof(*ks->ranked));
+	if (ks->area_bytes > max) {
+		fd = rag_temporary(tmpfd, err);
+		if (fd < 0)
+			return fd;
+		/* a full disk shows here, not when it is written to */
+		errno = posix_fallocate(fd, 0, (off_t)ks->area_bytes);
+		if (errno != 0) {
+			close(fd);
+			return err_sys(err, "cannot write a temporary file");
+		}
+	}
+	ks->area = mmap(NULL, ks->area_bytes, PROT_READ | PROT_WRITE,
+		fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (ks->area == MAP_FAILED) {
+		ks->area = NULL;
+		return err_nomem(err);
+	}
+	ks->ranked = ks->area;
+	ks->at = (struct rag_key *)(void *)(ks->ranked + 2 * (n + 1));
+	return 0;
+}
+
+static int add_key(struct rag_keys *ks, const struct rag_dict_it *it, uint32_t doc, uint64_t before,
+	struct err *err)
+{
+	struct rag_ranked *ranked = &ks->ranked[ks->n];
+
+	ks->at[ks->n] = (struct rag_key){
+		.text = ks->words.len, .len = (uint8_t)it->len, .entry = it->entry};
+	if (!array_index(it->word, it->len, &ranked->rank))
+		ranked->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
+	ranked->item = ks->n++;
+	return rag_spool_add(&ks->words, it->word, it->len, err);
+}
+
+int rag_keys_read(
+	const struct rag_bin *bin, uint64_t max, int tmpfd, struct rag_keys *ks, struct err *err)
 {
 	const uint8_t *order = bin->section[RAG_ORDER], *end = order + bin->len[RAG_ORDER];
 	size_t n = bin->header->n_terms;
 	struct rag_dict_it it;
-	int rc = rag_dict_seek(bin, "", 0, &it);
+	const void *text;
+	int rc;
 
-	ks->at = malloc((n + 1) * sizeof(*ks->at));
-	ks->ranked = malloc((2 * n + 1) * sizeof(*ks->ranked));
-	if (!ks->at || !ks->ranked)
-		return -ENOMEM;
+	rag_spool_init(&ks->words, tmpfd);
+	rc = area_new(ks, n, max, tmpfd, err);
+	if (rc < 0)
+		return rc;
+	rc = rag_dict_seek(bin, "", 0, &it);
 	while (rc == 0 && (rc = rag_dict_next(&it)) > 0) {
-		struct rag_ranked *ranked = &ks->ranked[ks->n];
 		uint64_t before;
 		uint32_t doc;
 
-		rc = 0;
-		ks->at[ks->n] = (struct rag_key){
-			.text = (uint32_t)ks->text.len, .len = (uint8_t)it.len, .entry = it.entry};
 		order = rag_vbyte_get(order, end, INT32_MAX, &before);
-		if (!order || first_doc(bin, &it.entry, &doc) < 0)
+		if (!order || ks->n == n || first_doc(bin, &it.entry, &doc) < 0)
 			rc = -EUCLEAN;
-		else if (buf_add(&ks->text, it.word, it.len) < 0)
-			rc = -ENOMEM;
-		else if (!array_index(it.word, it.len, &ranked->rank))
-			ranked->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
-		ranked->item = ks->n++;
+		else if ((rc = add_key(ks, &it, doc, before, err)) < 0)
+			return rc;
 	}
+	if (rc < 0)
+		return rag_bin_what(bin, err);
 	ks->order = rag_radix_sort(ks->ranked, ks->ranked + ks->n, ks->n);
+	rc = rag_spool_map(&ks->words, &text, err);
+	ks->text = text;
 	return rc;
 }
 
 void rag_keys_release(struct rag_keys *ks)
 {
-	free(ks->at);
-	free(ks->ranked);
-	buf_release(&ks->text);
+	if (ks->area)
+		munmap(ks->area, ks->area_bytes);
+	rag_spool_release(&ks->words);
 }
 
 const struct rag_key *rag_keys_nth(const struct rag_keys *ks, size_t i)
@@ -85,7 +129,7 @@ const struct rag_key *rag_keys_nth(const struct rag_keys *ks, size_t i)
 	if (i + AHEAD < ks->n) {
 		const struct rag_key *key = &ks->at[ks->order[i + AHEAD].item];
 
-		__builtin_prefetch(ks->text.data + key->text);
+		__builtin_prefetch(ks->text + key->text);
 		__builtin_prefetch(key->entry.data);
 	}
 	return &ks->at[ks->order[i].item];

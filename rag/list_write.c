@@ -90,7 +90,14 @@ static uint32_t low_of(const struct rag_list_maker *lm)
 	return lm->skip.len ? lm->last + 1 : 0;
 }
 
-int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_t *docs,
+static inline double norm_of(const struct rag_norms *norms, uint32_t doc)
+{
+	uint32_t len = norms->lens[doc];
+
+	return len < RAG_NORMS ? norms->of_len[len] : rag_norm(norms->bm, len);
+}
+
+int rag_list_pairs(struct rag_list_maker *lm, const struct rag_norms *norms, const uint32_t *docs,
 	const uint32_t *tfs, size_t n)
 {
 	if (lm->df == 0) {
@@ -107,8 +114,8 @@ int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_
 		}
 		some = some < n ? some : n;
 		for (size_t i = 0; i < some; i++) /* in shares of k1 + 1: none is above 1 */
-			lm->up[lm->n + i] =
-				steps_up((double)tfs[i] / ((double)tfs[i] + norms[docs[i]]));
+			lm->up[lm->n + i] = steps_up(
+				(double)tfs[i] / ((double)tfs[i] + norm_of(norms, docs[i])));
 		memcpy(lm->doc + lm->n, docs, some * sizeof(*docs));
 		memcpy(lm->tf + lm->n, tfs, some * sizeof(*tfs));
 		lm->n += (unsigned)some;

@@ -6,9 +6,8 @@
 
 enum { RAG_LIST_SAID_BYTES = 32 }; /* of what the dictionary says of a list, at most */
 
-/* rag_list_pairs(lm, norms, docs, tfs, n): ${n} more; ${norms} has rag_norm() of each document.
- * -ENOMEM. */
-int rag_list_pairs(struct rag_list_maker *lm, const double *norms, const uint32_t *docs,
+/* rag_list_pairs(lm, norms, docs, tfs, n): ${n} more. -ENOMEM. */
+int rag_list_pairs(struct rag_list_maker *lm, const struct rag_norms *norms, const uint32_t *docs,
 	const uint32_t *tfs, size_t n);
 
 /* rag_list_end(lm, out, said, n_said): append the list to ${out} and what the dictionary says of it

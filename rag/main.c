@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,14 @@
 #include "mode.h"
 #include "pdf.h"
 
-enum { DONE = 0, FAILED = 1, BAD_FLAGS = 2, MAX_BYTES_MAX = 268435456, THREADS_MAX = 64 };
+enum {
+	DONE = 0,
+	FAILED = 1,
+	BAD_FLAGS = 2,
+	MAX_BYTES_MAX = 268435456,
+	THREADS_MAX = 64,
+	MMAP_BYTES = 1 << 18
+};
 
 struct flags {
 	const char *name, *root, *out, *prev, *ext, *mode, *lang, *index_path, *pdf;
@@ -336,6 +344,8 @@ int main(int argc, char **argv)
 		buf_addf(&index_path, "%s/index.json", out);
 	if (fl.threads == 0)
 		fl.threads = processors();
+	/* a large piece of memory goes back to the system when it is freed: see mem= */
+	mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	rc = fl.pdf ? rag_pdf_start(fl.pdf, &pl.pdf, &err) : 0;
 	if (rc == 0)
 		rc = places_open(&fl, &pl, &err);

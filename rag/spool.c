@@ -9,7 +9,7 @@
 
 #include "base/replace.h"
 
-enum { PIECE_BYTES = 1 << 20 };
+enum { PIECE_BYTES = 1 << 17 };
 
 void rag_spool_init(struct rag_spool *sp, int dirfd)
 {
@@ -41,15 +41,11 @@ int rag_temporary(int dirfd, struct err *err)
 	return fd;
 }
 
-int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err)
+/* to the file, what is in memory first */
+static int to_file(struct rag_spool *sp, const void *data, size_t len, struct err *err)
 {
 	int rc = 0;
 
-	if (buf_add(&sp->bf, data, len) < 0)
-		return err_nomem(err);
-	sp->len += len;
-	if (sp->dirfd < 0 || sp->bf.len < RAG_SPOOL_BYTES)
-		return 0;
 	if (sp->fd < 0) {
 		rc = rag_temporary(sp->dirfd, err);
 		if (rc < 0)
@@ -58,6 +54,27 @@ int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err
 	}
 	rc = write_all(sp->fd, sp->bf.data, sp->bf.len, err);
 	buf_reset(&sp->bf);
+	return rc < 0 ? rc : write_all(sp->fd, data, len, err);
+}
+
+int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err)
+{
+	sp->len += len;
+	if (sp->dirfd >= 0 && len >= RAG_SPOOL_BYTES)
+		return to_file(sp, data, len, err);
+	if (buf_add(&sp->bf, data, len) < 0)
+		return err_nomem(err);
+	return sp->dirfd < 0 || sp->bf.len < RAG_SPOOL_BYTES ? 0 : to_file(sp, NULL, 0, err);
+}
+
+int rag_spool_settle(struct rag_spool *sp, struct err *err)
+{
+	int rc = 0;
+
+	if (sp->fd < 0)
+		return 0;
+	rc = to_file(sp, NULL, 0, err);
+	buf_release(&sp->bf);
 	return rc;
 }
 
@@ -95,10 +112,9 @@ int rag_spool_map(struct rag_spool *sp, const void **data, struct err *err)
 		*data = buf_str(&sp->bf);
 		return 0;
 	}
-	rc = write_all(sp->fd, sp->bf.data, sp->bf.len, err);
+	rc = rag_spool_settle(sp, err);
 	if (rc < 0)
 		return rc;
-	buf_release(&sp->bf);
 	sp->map = mmap(NULL, sp->len, PROT_READ, MAP_SHARED, sp->fd, 0);
 	if (sp->map == MAP_FAILED) {
 		sp->map = NULL;

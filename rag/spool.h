@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { RAG_SPOOL_BYTES = 1 << 20 };
+enum { RAG_SPOOL_BYTES = 1 << 17 };
 
 struct rag_spool {
 	int dirfd; /* borrowed: where the file is made; -1: memory only */
@@ -24,6 +24,9 @@ struct rag_spool {
 void rag_spool_init(struct rag_spool *sp, int dirfd);
 void rag_spool_release(struct rag_spool *sp);
 int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err);
+
+/* rag_spool_settle(sp, err): if it has a file, everything is in it and no memory is held. */
+int rag_spool_settle(struct rag_spool *sp, struct err *err);
 
 /* rag_spool_each(sp, each, arg, err): all bytes in order, in pieces; ends below zero. */
 typedef int rag_spool_to(void *arg, const void *data, size_t len, struct err *err);

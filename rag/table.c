@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "pack.h"
+#include "radix.h"
 #include "table_entry.h"
 #include "tokenize.h"
 
@@ -78,7 +79,8 @@ void rag_table_release(struct rag_table *tb)
 size_t rag_table_bytes(const struct rag_table *tb)
 {
 	return tb->n_slots * sizeof(*tb->slots) + tb->entries_len + tb->chains_len +
-	       tb->touched.cap + rag_marks_bytes(&tb->marks);
+	       tb->touched.cap + rag_marks_bytes(&tb->marks) +
+	       tb->n_terms * 2 * sizeof(struct rag_ranked);
 }
 
 /* the first ${len} bytes at ${p}, zeros behind; 8 can be read */

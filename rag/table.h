@@ -54,7 +54,8 @@ uint32_t rag_table_words(const struct rag_table *tb);
 int rag_table_end(struct rag_table *tb, uint32_t doc);
 void rag_table_drop(struct rag_table *tb);
 
-size_t rag_table_bytes(const struct rag_table *tb); /* memory in use */
+/* rag_table_bytes(tb): memory in use, and what rag_table_spill() will need */
+size_t rag_table_bytes(const struct rag_table *tb);
 
 /* rag_table_spill(tb, out, err): append its terms in order, as run.h has it; empty again. */
 int rag_table_spill(struct rag_table *tb, struct rag_spool *out, struct err *err);

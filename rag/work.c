@@ -14,11 +14,7 @@
 
 enum {
 	BATCH_FILES = 32,
-	BATCH_BYTES = 8 << 20, /* of text, then what there is of a batch is handed on */
-	HELD_BYTES =
-		16 << 20, /* of text in batches that wait; then none is begun before its turn */
-	KEPT_BYTES = 128 << 10, /* of room for text that a batch in the ring keeps */
-	TICK_MS = 900,		/* so that a second never passes in silence */
+	TICK_MS = 900, /* so that a second never passes in silence */
 };
 
 /* what became of a file of the batch */
@@ -260,7 +256,7 @@ static int hand_on(struct rag_batch *bt, struct err *err)
 		rc = hand_file(bt, &fd[i], &md, err);
 	buf_reset(&bt->filed);
 	buf_reset(&bt->made);
-	if (bt->texts.cap > KEPT_BYTES)
+	if (bt->texts.cap > bt->wr->wk->budget.held / RAG_RING)
 		buf_release(&bt->texts);
 	buf_reset(&bt->texts);
 	rag_work_tell(bt->wr->wk);
@@ -350,7 +346,7 @@ static int batch_begin(struct rag_worker *wr, size_t *batch)
 
 	pthread_mutex_lock(&wk->lock);
 	while (wk->rc == 0 && wk->next != wk->turn &&
-		(wk->next - wk->turn == RAG_RING || wk->held > HELD_BYTES)) {
+		(wk->next - wk->turn == RAG_RING || wk->held > wk->budget.held)) {
 		if (is_turn_ready(wk))
 			hand_turn(wk);
 		else
@@ -366,21 +362,25 @@ static int batch_begin(struct rag_worker *wr, size_t *batch)
 
 static int spill(struct rag_worker *wr, struct err *err)
 {
-	struct rag_spool run;
+	uint64_t end;
 	int rc;
 
 	if (wr->table.n_terms == 0)
 		return 0;
-	rag_spool_init(&run, wr->wk->tmpfd);
-	rc = rag_table_spill(&wr->table, &run, err);
-	if (rc == 0 && buf_add(&wr->runs, &run, sizeof(run)) < 0)
-		rc = err_nomem(err);
-	if (rc < 0)
-		rag_spool_release(&run);
-	return rc;
+	rc = rag_table_spill(&wr->table, &wr->spool, err);
+	end = wr->spool.len;
+	return rc == 0 && buf_add(&wr->runs, &end, sizeof(end)) < 0 ? err_nomem(err) : rc;
 }
 
-static int make_batch(struct rag_worker *wr, size_t batch)
+static bool is_table_full(const struct rag_worker *wr)
+{
+	size_t max = wr->wk->budget.table, docs = (size_t)wr->n_docs * RAG_DOC_BYTES;
+
+	max = docs + RAG_TABLE_BYTES_MIN < max ? max - docs : RAG_TABLE_BYTES_MIN;
+	return rag_table_bytes(&wr->table) > max;
+}
+
+static int make_batch(struct rag_worker *wr, size_t batch, struct err *err)
 {
 	size_t from = batch * BATCH_FILES, to = from + BATCH_FILES;
 	struct rag_work *wk = wr->wk;
@@ -388,10 +388,12 @@ static int make_batch(struct rag_worker *wr, size_t batch)
 
 	for (size_t i = from; rc == 0 && i < to && i < wk->n_files; i++) {
 		rc = make_file(wr, i);
-		if (rc == 0 && wr->batch->texts.len > BATCH_BYTES)
+		if (rc == 0 && is_table_full(wr))
+			rc = spill(wr, err);
+		if (rc == 0 && wr->batch->texts.len > wk->budget.batch)
 			rc = batch_part(wr, batch);
 		/* one huge file must not keep its memory */
-		if (wr->raw.cap > BATCH_BYTES || wr->text.cap > BATCH_BYTES) {
+		if (wr->raw.cap > wk->budget.batch || wr->text.cap > wk->budget.batch) {
 			buf_release(&wr->raw);
 			buf_release(&wr->text);
 		}
@@ -408,9 +410,7 @@ static void *worker_main(void *arg)
 	int rc;
 
 	while ((rc = batch_begin(wr, &batch)) > 0) {
-		rc = make_batch(wr, batch);
-		if (rc == 0 && rag_table_bytes(&wr->table) > wk->table_bytes)
-			rc = spill(wr, &err);
+		rc = make_batch(wr, batch, &err);
 		if (rc < 0)
 			break;
 	}
@@ -430,6 +430,7 @@ static void *worker_main(void *arg)
 static int worker_init(struct rag_worker *wr, struct rag_work *wk)
 {
 	wr->wk = wk;
+	rag_spool_init(&wr->spool, wk->tmpfd);
 	if (rag_table_init(&wr->table) < 0)
 		return -ENOMEM;
 	if (!wk->mode->open)
@@ -474,13 +475,11 @@ void rag_workers_release(struct rag_work *wk, struct rag_worker *workers, size_t
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct rag_worker *wr = &workers[i];
-		struct rag_spool *runs = (struct rag_spool *)(void *)wr->runs.data;
 
 		if (!wr->wk)
 			continue;
 		rag_table_release(&wr->table);
-		for (size_t r = 0; r < wr->runs.len / sizeof(*runs); r++)
-			rag_spool_release(&runs[r]);
+		rag_spool_release(&wr->spool);
 		if (wr->state)
 			wr->wk->mode->close(wr->state);
 		buf_release(&wr->runs);

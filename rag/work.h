@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "budget.h"
 #include "docs.h"
 #include "kolmrag.h"
 #include "run.h"
@@ -36,7 +37,7 @@ struct rag_work {
 	const struct rag_file *files; /* those of this part */
 	size_t n_files;
 	uint64_t max_bytes;
-	size_t table_bytes;    /* a table may hold, then it becomes a run */
+	struct rag_budget budget;
 	struct rag_part *prev; /* or NULL */
 	struct rag_docs *docs;
 	struct rag_built built;
@@ -58,10 +59,11 @@ struct rag_worker {
 	struct rag_work *wk;
 	pthread_t thread;
 	struct rag_table table;
-	struct buf map;	 /* uint32_t: its documents in the new index; of who is handing on */
-	struct buf runs; /* struct rag_spool */
-	uint32_t n_docs; /* its documents so far, those not handed on too */
-	void *state;	 /* of the mode */
+	struct buf map;		/* uint32_t: its documents in the new index; of who is handing on */
+	struct rag_spool spool; /* its runs, one after the other */
+	struct buf runs;	/* uint64_t: where each ends */
+	uint32_t n_docs;	/* its documents so far, those not handed on too */
+	void *state;		/* of the mode */
 	struct buf raw, text;
 	struct rag_batch *batch; /* being made */
 	struct rag_source *now;	 /* the file being made */
