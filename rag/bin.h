@@ -50,7 +50,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "index.bin is mapped as it lies");
 
 enum {
-	RAG_BIN_MAJOR = 2,
+	RAG_BIN_MAJOR = 2, /* another one too when pack.c packs differently: updates copy blocks */
 	RAG_HEADER_BYTES = 4096,
 	RAG_SECTION_ALIGN = 64,
 	RAG_SECTIONS_MAX = 32,
@@ -140,6 +140,8 @@ static inline bool rag_frame_ends(size_t bytes, const unsigned char content[16])
 struct rag_list_maker {
 	uint32_t doc[RAG_BLOCK], tf[RAG_BLOCK];
 	unsigned n;
+	const uint8_t *packed; /* what they are, packed, where that is known; or NULL */
+	size_t packed_len;
 	uint16_t up[RAG_BLOCK]; /* what each pair adds at most, in steps */
 	uint32_t df, last, list_max;
 	struct buf skip, blocks;
@@ -187,6 +189,8 @@ int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
 	const struct rag_mode *mode, struct err *err);
 void rag_writer_release(struct rag_writer *w);
 
+struct rag_bin;
+
 struct rag_writer_doc {
 	const char *path;
 	size_t path_len;
@@ -212,12 +216,21 @@ int rag_writer_doc_in(struct rag_writer *w, const struct rag_writer_doc *doc, ui
 /* rag_writer_terms(w, avgdl, err): no more documents; ${avgdl} below zero: the mean of theirs. */
 int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err);
 
+/* rag_writer_docs(w, len, err): the documents are in the file, in its first ${len} bytes.
+ * rag_writer_view(w, data, out): them, while lists are still being written; ${data} is a mapping of
+ * that, both are borrowed. */
+int rag_writer_docs(struct rag_writer *w, size_t *len, struct err *err);
+void rag_writer_view(const struct rag_writer *w, const void *data, struct rag_bin *out);
+
 /* rag_writer_pairs(w, docs, tfs, n, err), rag_writer_pair(w, doc, tf, err): the next pairs of a
- * term, ids ascending. rag_writer_term(w, word, len, rank, err): they were of this one, above all
+ * term, ids ascending. rag_writer_packed(w, n, low, bytes, len): they are a block of an older list,
+ * see list_write.h. rag_writer_term(w, word, len, rank, err): they were of this one, above all
  * terms before. */
 int rag_writer_pairs(
 	struct rag_writer *w, const uint32_t *docs, const uint32_t *tfs, size_t n, struct err *err);
 int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err);
+void rag_writer_packed(
+	struct rag_writer *w, size_t n, uint32_t low, const uint8_t *bytes, size_t len);
 int rag_writer_term(
 	struct rag_writer *w, const char *word, size_t len, uint32_t rank, struct err *err);
 
@@ -234,7 +247,7 @@ struct rag_pages {
 	const uint32_t *sums;
 	size_t n;
 	atomic_int bad;		  /* the section that did not match, or 0 */
-	_Atomic(void *) unpacker; /* a ZSTD_DCtx that nobody uses now, or NULL */
+	_Atomic(void *) unpacker; /* see struct rag_bin */
 	atomic_uchar good[];
 };
 
@@ -246,7 +259,8 @@ struct rag_bin {
 	const uint32_t *lens;
 	const struct rag_bin_head *heads;
 	size_t n_frames, n_heads;
-	struct rag_pages *pages; /* owned; NULL: made in this memory, not to be checked */
+	struct rag_pages *pages;   /* owned; NULL: made in this memory, not to be checked */
+	_Atomic(void *) *unpacker; /* a ZSTD_DCtx that nobody uses now, or NULL; no place: NULL */
 };
 
 /* rag_bin_open(data, len, is_checked, out, err): look at the header and SUMS of an index.bin.

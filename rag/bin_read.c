@@ -112,6 +112,7 @@ static int open_pages(struct rag_bin *bin, struct err *err)
 		return err_nomem(err);
 	bin->pages->sums = (const void *)bin->section[RAG_SUMS];
 	bin->pages->n = n;
+	bin->unpacker = &bin->pages->unpacker;
 	return 0;
 }
 
@@ -266,15 +267,15 @@ int rag_bin_frame(const struct rag_bin *bin, uint32_t frame, struct rag_bin_fram
 /* making one costs more than a frame; one is kept, whoever needs a second makes it */
 static ZSTD_DCtx *take_unpacker(const struct rag_bin *bin)
 {
-	ZSTD_DCtx *dctx = bin->pages ? atomic_exchange(&bin->pages->unpacker, NULL) : NULL;
+	ZSTD_DCtx *dctx = bin->unpacker ? atomic_exchange(bin->unpacker, NULL) : NULL;
 
 	return dctx ? dctx : ZSTD_createDCtx();
 }
 
 static void give_unpacker(const struct rag_bin *bin, ZSTD_DCtx *dctx)
 {
-	if (bin->pages)
-		dctx = atomic_exchange(&bin->pages->unpacker, dctx);
+	if (bin->unpacker)
+		dctx = atomic_exchange(bin->unpacker, dctx);
 	ZSTD_freeDCtx(dctx);
 }
 

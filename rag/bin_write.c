@@ -358,6 +358,27 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 	return rc < 0 ? rc : section_begin(w, RAG_POST, err);
 }
 
+int rag_writer_docs(struct rag_writer *w, size_t *len, struct err *err)
+{
+	*len = (size_t)w->off;
+	return flush(w, NULL, 0, err);
+}
+
+void rag_writer_view(const struct rag_writer *w, const void *data, struct rag_bin *out)
+{
+	const struct rag_bin_header *h = &w->header;
+
+	*out = (struct rag_bin){.header = h};
+	for (uint32_t i = 0; i < h->n_sections; i++) {
+		out->section[h->sections[i].id] =
+			(const unsigned char *)data + h->sections[i].offset;
+		out->len[h->sections[i].id] = h->sections[i].len;
+	}
+	out->docs = (const void *)out->section[RAG_DOCS];
+	out->lens = (const void *)out->section[RAG_LENS];
+	out->n_frames = out->len[RAG_FRAMES] / sizeof(struct rag_bin_frame);
+}
+
 /* ---- terms ---- */
 
 int rag_writer_pairs(
@@ -370,6 +391,12 @@ int rag_writer_pairs(
 int rag_writer_pair(struct rag_writer *w, uint32_t doc, uint32_t tf, struct err *err)
 {
 	return rag_writer_pairs(w, &doc, &tf, 1, err);
+}
+
+void rag_writer_packed(
+	struct rag_writer *w, size_t n, uint32_t low, const uint8_t *bytes, size_t len)
+{
+	rag_list_packed(&w->list, n, low, bytes, len);
 }
 
 static uint64_t prefix_of(const char *word, size_t len)

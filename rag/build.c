@@ -190,39 +190,53 @@ static int write_terms(struct rag_building *bd, struct err *err)
 
 /* ---- files ---- */
 
-static int write_bin(struct rag_building *bd, int fd, struct err *err)
+/* pairs that the lists will have, at the least */
+static uint64_t count_pairs(const struct rag_building *bd)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < bd->n_workers; i++)
+		n += bd->workers[i].n_pairs;
+	for (size_t p = 0; p < bd->n_parts && bd->n_workers == 0; p++)
+		n += bd->parts[p].bin->header->n_pairs;
+	return n;
+}
+
+static int write_bin(struct rag_building *bd, int outdir, int fd, struct err *err)
 {
 	struct rag_facts *f = &bd->facts;
 	int rc = rag_writer_terms(&bd->writer, -1, err);
 
+	f->n_docs = bd->writer.header.n_docs;
+	f->bm = bd->writer.bm;
+	if (rc == 0 && !bd->mode.split && rag_json_fits(f->n_docs, count_pairs(bd)))
+		rc = rag_json_begin(&bd->json, outdir, f, &bd->writer, &bd->docs.sources, fd, err);
 	if (rc == 0)
 		rc = write_terms(bd, err);
 	if (rc == 0)
 		rc = rag_writer_finish(&bd->writer, err);
 	if (rc == 0)
 		rc = rag_seal(fd, "index.bin", f, err);
-	f->n_docs = bd->writer.header.n_docs;
-	f->bm = bd->writer.bm;
 	rag_bin_generation(&bd->writer.header, f->generation);
 	return rc;
 }
 
-/* index.json, from the index.bin just written. 1, or 0: there is none */
-static int write_json(struct rag_building *bd, int outdir, int fd, struct err *err)
+/* the rest of index.json, from the index.bin just written. 1, or 0: there is none */
+static int write_json(struct rag_building *bd, int fd, struct err *err)
 {
 	size_t len = (size_t)bd->facts.bytes;
 	struct rag_bin bin = {0};
 	void *map;
 	int rc;
 
-	if (!bd->docs.has_json)
+	if (!bd->json.is_open)
 		return 0;
 	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return err_sys(err, "cannot map 'index.bin'");
 	rc = rag_bin_open(map, len, false, &bin, err);
 	if (rc == 0)
-		rc = rag_write_json(outdir, &bd->facts, &bd->docs.json, &bin, tell, bd, err);
+		rc = rag_json_end(&bd->json, &bd->facts, &bin, tell, bd, err);
 	rag_bin_close(&bin);
 	munmap(map, len);
 	return rc;
@@ -231,7 +245,7 @@ static int write_json(struct rag_building *bd, int outdir, int fd, struct err *e
 static int write_papers(struct rag_building *bd, int outdir, int fd, struct err *err)
 {
 	struct rag_facts *f = &bd->facts;
-	int rc = write_json(bd, outdir, fd, err);
+	int rc = write_json(bd, fd, err);
 
 	f->has_json = rc == 1;
 	if (rc == 0)
@@ -267,13 +281,14 @@ int rag_building_run(struct rag_building *bd, int outdir, rag_collect *docs, str
 	if (fd < 0)
 		return err_sys(err, "cannot create 'index.bin'");
 	rc = rag_writer_init(&bd->writer, fd, NULL, outdir, &bd->mode, err);
-	rag_docs_init(&bd->docs, &bd->writer, bd->facts.root, bd->mode.split == NULL, outdir);
+	rag_docs_init(&bd->docs, &bd->writer, outdir);
 	if (rc == 0)
 		rc = docs(bd, err);
 	if (rc == 0)
-		rc = write_bin(bd, fd, err);
+		rc = write_bin(bd, outdir, fd, err);
 	if (rc == 0)
 		rc = write_papers(bd, outdir, fd, err);
+	rag_json_release(&bd->json);
 	if (close(fd) < 0 && rc == 0)
 		rc = err_sys(err, "cannot write 'index.bin'");
 	if (rc < 0) {

@@ -6,6 +6,7 @@
 #ifndef KOLM_RAG_BUILD_H
 #define KOLM_RAG_BUILD_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@
 #include "base/hash.h"
 #include "bin.h"
 #include "bm25.h"
+#include "json_out.h"
 #include "kolmrag.h"
 #include "mode.h"
 #include "spool.h"
@@ -37,21 +39,50 @@ struct rag_facts {
 	char generation[XXH3_HEX_BYTES];
 };
 
-/* rag_docs_put(docs, id, root, file, words, text, len): one more item of index.json's docs, comma
- * included. ${file}: the path below the root, decoded. */
-int rag_docs_put(struct buf *docs, uint64_t id, const char *root, const char *file, uint32_t words,
-	const char *text, size_t len);
+/* rag_put_text(), rag_put_whole(), rag_put_real(bf, x): as JSON has them. */
+void rag_put_text(struct buf *bf, const char *text);
+void rag_put_whole(struct buf *bf, uint64_t x);
+void rag_put_real(struct buf *bf, double x);
 
 /* rag_put_path(out, file): docs[].path: every backslash a slash. */
 int rag_put_path(struct buf *out, const char *file);
 
+/* rag_json_fits(docs, pairs): an index.json of so many may be no longer than RAG_JSON_BYTES_MAX. */
+bool rag_json_fits(uint64_t docs, uint64_t pairs);
+
+/* index.json while it is written */
+struct rag_json {
+	int dirfd;
+	const struct rag_facts *facts;
+	struct rag_out out;
+	/* of the thread that writes its documents: */
+	pthread_t thread;
+	bool is_open, is_running;
+	struct rag_bin docs;
+	_Atomic(void *) unpacker;
+	const void *sources;
+	size_t sources_len, map_len;
+	void *map;
+	struct buf part;
+	int rc;
+	struct err err;
+};
+
 /*
- * rag_write_json(dirfd, facts, docs, bin, tick, arg, err): write and fsync index.json from its docs
- * and the lists of ${bin}; fills in facts->sha256, bytes and mtime. 1; 0: it would be longer than
- * RAG_JSON_BYTES_MAX, and is not there.
+ * rag_json_begin(js, dirfd, facts, w, sources, binfd, err): start to write index.json: its head, of
+ * ${facts} as they are now, and its documents, which ${w} has in ${binfd} already. All are borrowed
+ * until rag_json_release(), which is due whatever it returns.
+ *
+ * rag_json_end(js, facts, bin, tick, arg, err): the rest of it, from the lists of ${bin}; fsync;
+ * fills in facts->sha256, bytes and mtime. 1; 0: it would be longer than RAG_JSON_BYTES_MAX, and is
+ * not there.
  */
-int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
-	const struct rag_bin *bin, void (*tick)(void *arg), void *arg, struct err *err);
+int rag_json_begin(struct rag_json *js, int dirfd, const struct rag_facts *facts,
+	struct rag_writer *w, struct rag_spool *sources, int binfd, struct err *err);
+int rag_json_docs(struct rag_json *js, struct err *err); /* waits for the thread */
+int rag_json_end(struct rag_json *js, struct rag_facts *facts, const struct rag_bin *bin,
+	void (*tick)(void *arg), void *arg, struct err *err);
+void rag_json_release(struct rag_json *js);
 
 /* rag_seal(fd, facts, err): what the manifest says of a written file. */
 int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err);

@@ -20,6 +20,7 @@ struct rag_building {
 	struct rag_facts facts;
 	struct rag_writer writer;
 	struct rag_docs docs;
+	struct rag_json json;
 	struct rag_work work;
 	struct rag_worker workers[RAG_THREADS_MAX];
 	size_t n_workers;

@@ -5,17 +5,14 @@
 
 #include "build.h"
 
-void rag_docs_init(
-	struct rag_docs *dc, struct rag_writer *w, const char *root, bool has_json, int tmpfd)
+void rag_docs_init(struct rag_docs *dc, struct rag_writer *w, int tmpfd)
 {
-	*dc = (struct rag_docs){.writer = w, .root = root, .has_json = has_json};
-	rag_spool_init(&dc->json, tmpfd);
+	*dc = (struct rag_docs){.writer = w};
 	rag_spool_init(&dc->sources, tmpfd);
 }
 
 void rag_docs_release(struct rag_docs *dc)
 {
-	rag_spool_release(&dc->json);
 	rag_spool_release(&dc->sources);
 	buf_release(&dc->path);
 	buf_release(&dc->content_frame);
@@ -34,39 +31,10 @@ int rag_docs_source(
 	return rag_source_add(&dc->sources, src, name, err);
 }
 
-/* one more item of index.json */
-static int put_json(
-	struct rag_docs *dc, const struct rag_writer_doc *doc, const char *file, struct err *err)
-{
-	struct buf item = BUF_INIT;
-	int rc = 0;
-
-	if (!dc->has_json)
-		return 0;
-	if (rag_docs_put(&item, dc->writer->header.n_docs, dc->root, file, doc->words, doc->text,
-		    doc->text_len) < 0)
-		rc = err_nomem(err);
-	else
-		rc = rag_spool_add(&dc->json, item.data, item.len, err);
-	buf_release(&item);
-	if (rc == 0 && dc->json.len > RAG_JSON_BYTES_MAX) {
-		int tmpfd = dc->json.dirfd;
-
-		dc->has_json = false;
-		rag_spool_release(&dc->json);
-		rag_spool_init(&dc->json, tmpfd);
-	}
-	return rc;
-}
-
 /* ${place}: in the frame that was put before, or SIZE_MAX: its text is put now */
 static int put_doc(struct rag_docs *dc, struct rag_writer_doc *doc, const char *file, size_t place,
 	struct err *err)
 {
-	int rc = put_json(dc, doc, file, err);
-
-	if (rc < 0)
-		return rc;
 	buf_reset(&dc->path);
 	if (rag_put_path(&dc->path, file) < 0)
 		return err_nomem(err);
@@ -128,7 +96,7 @@ static int put_old(struct rag_docs *dc, struct rag_part *part, uint32_t old, con
 {
 	struct rag_writer_doc doc;
 	struct rag_piece piece;
-	int rc = read_old(dc, part, old, !is_in_frame || dc->has_json, &doc, &piece, err);
+	int rc = read_old(dc, part, old, !is_in_frame, &doc, &piece, err);
 
 	if (rc < 0)
 		return rc;

@@ -1,7 +1,7 @@
 /*
- * docs - the documents of a new index, in order: to index.bin, to the docs of index.json and to
- * sources.bin. A document is new, or taken from an older index; whole frames of its store are taken
- * as they are where the same documents stand in the same order.
+ * docs - the documents of a new index, in order: to index.bin and to sources.bin. A document is
+ * new, or taken from an older index; whole frames of its store are taken as they are where the same
+ * documents stand in the same order.
  */
 #ifndef KOLM_RAG_DOCS_H
 #define KOLM_RAG_DOCS_H
@@ -27,9 +27,7 @@ struct rag_part {
 
 struct rag_docs {
 	struct rag_writer *writer; /* borrowed */
-	const char *root;
-	bool has_json;
-	struct rag_spool json, sources;
+	struct rag_spool sources;
 	uint32_t n_sources;
 	struct buf path, content_frame;
 	/* the text of a frame of an older index */
@@ -41,8 +39,7 @@ struct rag_docs {
 	struct buf names; /* const char *: their files */
 };
 
-void rag_docs_init(
-	struct rag_docs *dc, struct rag_writer *w, const char *root, bool has_json, int tmpfd);
+void rag_docs_init(struct rag_docs *dc, struct rag_writer *w, int tmpfd);
 void rag_docs_release(struct rag_docs *dc);
 
 /* rag_docs_new(dc, doc, file, id, err): ${doc} is of the file ${file} (decoded, below the root).

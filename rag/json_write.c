@@ -15,19 +15,19 @@
 #include "keys.h"
 #include "text.h"
 
-static void put_text(struct buf *bf, const char *text)
+void rag_put_text(struct buf *bf, const char *text)
 {
 	rag_put_json(bf, text, strlen(text));
 }
 
-static void put_real(struct buf *bf, double x)
+void rag_put_real(struct buf *bf, double x)
 {
 	char text[NUM_TEXT_BYTES];
 
 	buf_puts(bf, num_text(x, text));
 }
 
-static void put_whole(struct buf *bf, uint64_t x)
+void rag_put_whole(struct buf *bf, uint64_t x)
 {
 	char text[20];
 	size_t n = sizeof(text);
@@ -48,39 +48,6 @@ int rag_put_path(struct buf *out, const char *file)
 		if (out->data[i] == '\\')
 			out->data[i] = '/';
 	return 0;
-}
-
-static const char *root_joint(const char *root)
-{
-	size_t len = strlen(root);
-
-	return len && root[len - 1] == '/' ? "" : "/";
-}
-
-int rag_docs_put(struct buf *docs, uint64_t id, const char *root, const char *file, uint32_t words,
-	const char *text, size_t len)
-{
-	struct buf bf = BUF_INIT;
-
-	buf_puts(docs, id ? ",{\"id\":" : "{\"id\":");
-	put_whole(docs, id);
-	buf_puts(docs, ",\"path\":");
-	rag_put_path(&bf, file);
-	rag_put_json(docs, buf_str(&bf), bf.len);
-	buf_reset(&bf);
-	buf_addf(&bf, "%s%s%s", root, root_joint(root), file);
-	buf_puts(docs, ",\"abs\":");
-	rag_put_json(docs, buf_str(&bf), bf.len);
-	buf_puts(docs, ",\"len\":");
-	put_whole(docs, words);
-	buf_reset(&bf);
-	rag_slice(text, len, 0, RAG_PREVIEW_UNITS, &bf);
-	buf_puts(docs, ",\"preview\":");
-	rag_put_json(docs, buf_str(&bf), bf.len);
-	buf_putc(docs, '}');
-	docs->failed |= bf.failed;
-	buf_release(&bf);
-	return docs->failed ? -ENOMEM : 0;
 }
 
 static void put_key(
@@ -111,7 +78,7 @@ static int put_df(struct rag_out *o, const struct rag_keys *ks, struct err *err)
 		const struct rag_key *key = rag_keys_nth(ks, i);
 
 		put_key(&o->bf, ks, key, i == 0);
-		put_whole(&o->bf, key->entry.df);
+		rag_put_whole(&o->bf, key->entry.df);
 		rc = rag_out_flush_some(o, err);
 	}
 	return rc;
@@ -205,25 +172,6 @@ static int put_postings(
 	return rc < 0 ? rc : rag_out_flush(o, err);
 }
 
-static void put_head(struct buf *bf, const struct rag_facts *f)
-{
-	buf_puts(bf, "{\"spec\":\"" RAG_SPEC "\",\"name\":");
-	put_text(bf, f->name);
-	buf_puts(bf, ",\"created_at\":");
-	put_text(bf, f->created_at);
-	buf_puts(bf, ",\"root\":");
-	put_text(bf, f->root);
-	buf_puts(bf, ",\"n_docs\":");
-	put_whole(bf, f->n_docs);
-	buf_puts(bf, ",\"avgdl\":");
-	put_real(bf, f->bm.avgdl);
-	buf_puts(bf, ",\"k1\":");
-	put_real(bf, f->bm.k1);
-	buf_puts(bf, ",\"b\":");
-	put_real(bf, f->bm.b);
-	buf_puts(bf, ",\"docs\":[");
-}
-
 int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err)
 {
 	struct stat st;
@@ -236,65 +184,46 @@ int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err)
 	return 0;
 }
 
-static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
-{
-	struct rag_out *o = arg;
-
-	if (buf_add(&o->bf, data, len) < 0)
-		return err_nomem(err);
-	return rag_out_flush_some(o, err);
-}
-
-static int put_all(struct rag_out *o, int tmpfd, const struct rag_facts *facts,
-	struct rag_spool *docs, const struct rag_bin *bin, struct err *err)
+static int put_lists(struct rag_json *js, const struct rag_bin *bin, struct err *err)
 {
 	struct rag_keys ks = {0};
-	int rc = rag_keys_read(bin, facts->mem / 2, tmpfd, &ks, err);
+	int rc = rag_keys_read(bin, js->facts->mem / 2, js->dirfd, &ks, err);
 
-	put_head(&o->bf, facts);
 	if (rc == 0)
-		rc = rag_spool_each(docs, put_spooled, o, err);
+		rc = put_df(&js->out, &ks, err);
 	if (rc == 0)
-		rc = put_df(o, &ks, err);
-	if (rc == 0)
-		rc = put_postings(o, bin, &ks, err);
+		rc = put_postings(&js->out, bin, &ks, err);
 	rag_keys_release(&ks);
 	return rc;
 }
 
-int rag_write_json(int dirfd, struct rag_facts *facts, struct rag_spool *docs,
-	const struct rag_bin *bin, void (*tick)(void *arg), void *arg, struct err *err)
+int rag_json_end(struct rag_json *js, struct rag_facts *facts, const struct rag_bin *bin,
+	void (*tick)(void *arg), void *arg, struct err *err)
 {
-	struct rag_out o = {.bf = BUF_INIT, .tick = tick, .arg = arg};
-	int rc, late;
+	struct rag_out *o = &js->out;
+	int late, rc = rag_json_docs(js, err);
 
-	/* "[0,1]," is as short as a pair gets */
-	if (docs->len + bin->header->n_pairs * 6 > RAG_JSON_BYTES_MAX)
-		return 0;
-	o.fd = openat(
-		dirfd, "index.json", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (o.fd < 0)
-		return err_sys(err, "cannot create 'index.json'");
-	rc = rag_out_begin(&o, err);
-	if (rc == 0)
-		rc = put_all(&o, dirfd, facts, docs, bin, err);
-	late = rag_out_end(&o, rc == 0 ? err : NULL);
+	o->tick = tick;
+	o->arg = arg;
+	if (rc == 0 && !rag_json_fits(0, bin->header->n_pairs + o->len / 6))
+		o->is_too_long = true;
+	else if (rc == 0)
+		rc = put_lists(js, bin, err);
+	late = rag_out_end(o, rc == 0 ? err : NULL);
 	rc = rc == 0 ? late : rc;
-	if (rc == 0)
-		rc = rag_seal(o.fd, "index.json", facts, err);
-	if (rc == 0)
-		rag_sha256_hex(o.sum, facts->sha256);
-	if (close(o.fd) < 0 && rc == 0)
-		rc = err_sys(err, "cannot write 'index.json'");
-	if (rc < 0)
-		unlinkat(dirfd, "index.json", 0);
-	if (rc < 0 && o.is_too_long) {
+	if (rc == 0 && !o->is_too_long)
+		rc = rag_seal(o->fd, "index.json", facts, err);
+	if (rc == 0 && !o->is_too_long)
+		rag_sha256_hex(o->sum, facts->sha256);
+	if (rc < 0 || o->is_too_long)
+		unlinkat(js->dirfd, "index.json", 0);
+	if (o->is_too_long) {
 		*err = ERR_NONE;
 		rc = 0;
 	} else if (rc == 0) {
 		rc = 1;
 	}
-	rag_out_release(&o);
+	rag_json_release(js);
 	return rc;
 }
 
@@ -319,7 +248,7 @@ static void put_index_path(struct buf *bf, const struct rag_facts *f)
 		buf_addf(&path, "%.*sindex.bin", slash ? (int)(slash - f->index_path + 1) : 0,
 			f->index_path);
 	bf->failed |= path.failed;
-	put_text(bf, buf_str(&path));
+	rag_put_text(bf, buf_str(&path));
 	buf_release(&path);
 }
 
@@ -328,20 +257,20 @@ int rag_write_manifest(int dirfd, const struct rag_facts *f, struct err *err)
 	struct buf bf = BUF_INIT;
 
 	buf_addf(&bf, "{\n  \"spec\": \"%s\",\n  \"name\": ", f->mode->spec);
-	put_text(&bf, f->name);
+	rag_put_text(&bf, f->name);
 	buf_puts(&bf, ",\n  \"root\": ");
-	put_text(&bf, f->root);
+	rag_put_text(&bf, f->root);
 	buf_puts(&bf, ",\n  \"n_docs\": ");
-	put_whole(&bf, f->n_docs);
+	rag_put_whole(&bf, f->n_docs);
 	buf_puts(&bf, ",\n  \"avgdl\": ");
-	put_real(&bf, f->bm.avgdl);
+	rag_put_real(&bf, f->bm.avgdl);
 	buf_puts(&bf, ",\n  \"created_at\": ");
-	put_text(&bf, f->created_at);
+	rag_put_text(&bf, f->created_at);
 	buf_puts(&bf, ",\n  \"index_path\": ");
 	put_index_path(&bf, f);
 	if (strcmp(f->mode->spec, RAG_SPEC) != 0) {
 		buf_puts(&bf, ",\n  \"analyser\": ");
-		put_text(&bf, f->mode->analyser);
+		rag_put_text(&bf, f->mode->analyser);
 	}
 	buf_addf(&bf, ",\n  \"sha256\": \"%s\",\n  \"size_bytes\": %llu\n}", f->sha256,
 		(unsigned long long)f->bytes);
@@ -359,7 +288,7 @@ int rag_write_state(int dirfd, const struct rag_facts *f, struct err *err)
 		"  \"index_mtime\": \"%lld.%09lld\",\n  \"ext\": ",
 		f->generation, f->sha256, (unsigned long long)f->bytes, (long long)f->mtime_sec,
 		(long long)f->mtime_nsec);
-	put_text(&bf, f->ext);
+	rag_put_text(&bf, f->ext);
 	buf_addf(&bf, ",\n  \"max_bytes\": %llu\n}", (unsigned long long)f->max_bytes);
 	return write_small(dirfd, "state.json", &bf, err);
 }

@@ -198,6 +198,21 @@ bad:
 	return false;
 }
 
+const uint8_t *rag_cursor_bytes(const struct rag_cursor *cur, size_t *len)
+{
+	size_t start = 0, end = cur->len;
+
+	if (cur->skip) {
+		const uint8_t *p = cur->skip + (size_t)cur->unpacked * RAG_SKIP_BYTES;
+
+		if (cur->unpacked)
+			start = get32(p - RAG_SKIP_BYTES + 4);
+		end = get32(p + 4);
+	}
+	*len = end - start;
+	return cur->blocks ? cur->blocks + start : NULL;
+}
+
 bool rag_cursor_load_tf(struct rag_cursor *cur)
 {
 	size_t end = cur->len;

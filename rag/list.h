@@ -70,6 +70,10 @@ bool rag_cursor_shallow(struct rag_cursor *cur, uint32_t doc);
 uint32_t rag_cursor_max(const struct rag_cursor *cur);
 uint32_t rag_cursor_max_until(const struct rag_cursor *cur, uint32_t last);
 
+/* rag_cursor_bytes(cur, len): the bytes of the block it has loaded; NULL for a list of one
+ * document, which has none. */
+const uint8_t *rag_cursor_bytes(const struct rag_cursor *cur, size_t *len);
+
 /* rag_cursor_seek(cur, doc): the first document of the list that is not below ${doc}, or
  * RAG_NO_DOC. */
 uint32_t rag_cursor_seek(struct rag_cursor *cur, uint32_t doc);

@@ -60,7 +60,6 @@ static int block_end(struct rag_list_maker *lm, uint32_t low)
 	uint8_t bytes[2 * RAG_PACKED_BYTES], skip[RAG_SKIP_BYTES];
 	uint32_t gaps[RAG_BLOCK], tfs[RAG_BLOCK], end;
 	uint16_t max = 0;
-	size_t n;
 
 	for (unsigned i = 0; i < lm->n; i++) {
 		gaps[i] = lm->doc[i] - low;
@@ -70,10 +69,14 @@ static int block_end(struct rag_list_maker *lm, uint32_t low)
 	}
 	if (lm->df >= TENTH)
 		keep_block(lm);
-	n = rag_pack(gaps, lm->n, bytes);
-	n += rag_pack(tfs, lm->n, bytes + n);
-	if (buf_add(&lm->blocks, bytes, n) < 0 || lm->blocks.len > UINT32_MAX)
+	if (!lm->packed) {
+		lm->packed = bytes;
+		lm->packed_len = rag_pack(gaps, lm->n, bytes);
+		lm->packed_len += rag_pack(tfs, lm->n, bytes + lm->packed_len);
+	}
+	if (buf_add(&lm->blocks, lm->packed, lm->packed_len) < 0 || lm->blocks.len > UINT32_MAX)
 		return -ENOMEM;
+	lm->packed = NULL;
 	end = (uint32_t)lm->blocks.len;
 	memcpy(skip, &lm->doc[lm->n - 1], 4);
 	memcpy(skip + 4, &end, 4);
@@ -112,6 +115,7 @@ int rag_list_pairs(struct rag_list_maker *lm, const struct rag_norms *norms, con
 				return -ENOMEM;
 			some = RAG_BLOCK;
 		}
+		lm->packed = NULL;
 		some = some < n ? some : n;
 		for (size_t i = 0; i < some; i++) /* in shares of k1 + 1: none is above 1 */
 			lm->up[lm->n + i] = steps_up(
@@ -125,6 +129,15 @@ int rag_list_pairs(struct rag_list_maker *lm, const struct rag_norms *norms, con
 		n -= some;
 	}
 	return 0;
+}
+
+void rag_list_packed(
+	struct rag_list_maker *lm, size_t n, uint32_t low, const uint8_t *bytes, size_t len)
+{
+	if (n == lm->n && low == low_of(lm)) {
+		lm->packed = bytes;
+		lm->packed_len = len;
+	}
 }
 
 /* the ${nth} highest of those kept: no more than ten, or all */

@@ -10,6 +10,12 @@ enum { RAG_LIST_SAID_BYTES = 32 }; /* of what the dictionary says of a list, at 
 int rag_list_pairs(struct rag_list_maker *lm, const struct rag_norms *norms, const uint32_t *docs,
 	const uint32_t *tfs, size_t n);
 
+/* rag_list_packed(lm, n, low, bytes, len): the ${n} pairs of the last rag_list_pairs() are a block
+ * of an older list, whose ${bytes} (borrowed until they are used: till the next call for this list)
+ * hold the same distances if they count from ${low}. They are taken as they are where they fit. */
+void rag_list_packed(
+	struct rag_list_maker *lm, size_t n, uint32_t low, const uint8_t *bytes, size_t len);
+
 /* rag_list_end(lm, out, said, n_said): append the list to ${out} and what the dictionary says of it
  * to ${said}; lm is empty again. -ENOMEM. */
 int rag_list_end(struct rag_list_maker *lm, struct buf *out, uint8_t said[RAG_LIST_SAID_BYTES],

@@ -241,6 +241,60 @@ static int put_pairs(struct rag_merge *mg, struct rag_run **same, size_t n, stru
 	return any ? rag_writer_term(mg->writer, word->word, word->len, rank, err) : 0;
 }
 
+/* the block that the list of an index.bin has loaded, in the numbers of the new index; as bytes,
+ * where all of it is there and only moved. ${any}: there was something of the list before */
+static int put_block(
+	struct rag_merge *mg, struct rag_run *rn, bool *any, uint32_t *rank, struct err *err)
+{
+	struct rag_cursor *cur = &rn->cur;
+	uint32_t docs[RAG_BLOCK], tfs[RAG_BLOCK], n = 0, moved = 0;
+	size_t len;
+	const uint8_t *bytes;
+	int rc;
+
+	if (cur->doc[cur->n - 1] >= rn->n_map)
+		return -EUCLEAN;
+	for (uint32_t i = 0; i < cur->n; i++) {
+		docs[n] = rn->map[cur->doc[i]];
+		tfs[n] = cur->tf[i];
+		moved |= (docs[n] - cur->doc[i]) ^ (docs[0] - cur->doc[0]);
+		n += docs[n] != RAG_NO_DOC;
+		if (cur->tf[i] == 0)
+			return -EUCLEAN;
+	}
+	if (n == 0)
+		return 0;
+	if (!*any && docs[0] == rn->map[cur->doc[0]] && cur->block == 0)
+		*rank = rn->rank;
+	else if (!*any && mg->rank_in && mg->rank_in(mg->arg, docs[0], rn->word, rn->len, rank) < 0)
+		return -EUCLEAN;
+	*any = true;
+	rc = rag_writer_pairs(mg->writer, docs, tfs, n, err);
+	bytes = rag_cursor_bytes(cur, &len);
+	if (rc == 0 && bytes && n == cur->n && moved == 0)
+		rag_writer_packed(mg->writer, n, cur->low + (docs[0] - cur->doc[0]), bytes, len);
+	return rc;
+}
+
+/* all of a term that only an index.bin has */
+static int put_list(struct rag_merge *mg, struct rag_run *rn, struct err *err)
+{
+	struct rag_cursor *cur = &rn->cur;
+	uint32_t rank = 0;
+	bool any = false;
+	int rc = 0;
+
+	while (rc == 0 && cur->block < cur->n_blocks) {
+		if (!rag_cursor_load(cur) || !rag_cursor_load_tf(cur))
+			return -EUCLEAN;
+		rc = put_block(mg, rn, &any, &rank, err);
+		rag_cursor_shallow(cur, cur->last + 1);
+		if (cur->is_damaged)
+			return -EUCLEAN;
+	}
+	return rc == 0 && any ? rag_writer_term(mg->writer, rn->word, rn->len, rank, err) : rc;
+}
+
 static int merge_terms(struct rag_merge *mg, struct rag_run **heap, size_t n, struct rag_run **same,
 	struct err *err)
 {
@@ -258,7 +312,8 @@ static int merge_terms(struct rag_merge *mg, struct rag_run **heap, size_t n, st
 			sink(heap, n, 0);
 		} while (n > 0 && run_compare(heap[0], same[0]) == 0);
 		memcpy(keep, same, n_same * sizeof(*same));
-		rc = put_pairs(mg, same, n_same, err);
+		rc = n_same == 1 && same[0]->bin ? put_list(mg, same[0], err)
+						 : put_pairs(mg, same, n_same, err);
 		for (size_t i = 0; rc >= 0 && i < n_same; i++) {
 			rc = rag_run_next(keep[i]);
 			if (rc <= 0)

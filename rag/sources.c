@@ -174,6 +174,19 @@ int rag_source_add(
 	return rc < 0 ? rc : rag_spool_add(sp, zeros, padded(len) - len, err);
 }
 
+const struct rag_source *rag_sources_next(struct rag_sources_it *it)
+{
+	const struct rag_source *src = it->at;
+	size_t step;
+
+	if (it->left == 0)
+		return NULL;
+	step = sizeof(*src) + padded(src->name_len);
+	it->at = (const char *)it->at + step;
+	it->left -= step;
+	return src;
+}
+
 static int put(void *arg, const void *data, size_t len, struct err *err)
 {
 	return write_all(*(const int *)arg, data, len, err);

@@ -61,6 +61,13 @@ void rag_source_set(struct rag_source *src, const struct stat *st);
 bool rag_source_same(
 	const struct rag_sources *ss, const struct rag_source *src, const struct stat *st);
 
+/* a list that was just made by rag_source_add(), file by file; NULL behind the last */
+struct rag_sources_it {
+	const void *at;
+	size_t left;
+};
+const struct rag_source *rag_sources_next(struct rag_sources_it *it);
+
 /* rag_source_add(sp, src, name, err): the next file of a new list. rag_sources_write(dirfd, head,
  * sp, err): the list; head's len and xxh3 are filled in. */
 int rag_source_add(

@@ -108,6 +108,10 @@ int rag_spool_map(struct rag_spool *sp, const void **data, struct err *err)
 {
 	int rc;
 
+	if (sp->map) {
+		*data = sp->map;
+		return 0;
+	}
 	if (sp->fd < 0) {
 		*data = buf_str(&sp->bf);
 		return 0;

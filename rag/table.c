@@ -341,6 +341,7 @@ static int put_pair(struct rag_table *tb, struct rag_table_entry *en, uint32_t d
 		n += rag_vbyte_put(bytes + n, en->tf - 2);
 	en->next_doc = doc + 1;
 	en->df++;
+	tb->n_pairs++;
 	en->tf = 0;
 	return put_bytes(tb, en, bytes, n);
 }

@@ -29,6 +29,7 @@ struct rag_table_word {
 struct rag_table {
 	uint64_t *slots; /* hash << 32 | place of the entry, in 8 bytes, + 1; 0 empty */
 	size_t n_slots, n_terms;
+	uint64_t n_pairs;	/* of all documents, those of runs too */
 	char *entries, *chains; /* mapped; places in them are in units of 8 bytes */
 	size_t entries_len, entries_cap, chains_len, chains_cap;
 	struct buf touched;	/* uint32_t places of the entries of the document being counted */

@@ -423,6 +423,7 @@ static void *worker_main(void *arg)
 		fail(wk, rc, &err);
 		pthread_mutex_unlock(&wk->lock);
 	}
+	wr->n_pairs = wr->table.n_pairs;
 	rag_table_release(&wr->table);
 	return NULL;
 }

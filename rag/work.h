@@ -62,6 +62,7 @@ struct rag_worker {
 	struct buf map;		/* uint32_t: its documents in the new index; of who is handing on */
 	struct rag_spool spool; /* its runs, one after the other */
 	struct buf runs;	/* uint64_t: where each ends */
+	uint64_t n_pairs;	/* of all its documents, at the end */
 	uint32_t n_docs;	/* its documents so far, those not handed on too */
 	void *state;		/* of the mode */
 	struct buf raw, text;
