@@ -8,48 +8,12 @@
  * several are summed up in an array of the window. Those sums are floats: what they leave over is
  * scored again as the formula says.
  */
+#include "score.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "bin.h"
-#include "rank.h"
-
-enum { WINDOW = 4096 };
-
-struct list {
-	double idf, weight;
-	double step;	    /* what one step of a maximum is worth, rounded up */
-	double max, window; /* bounds: of the whole list; of the window */
-	float scale;	    /* weight * idf * (k1 + 1) */
-	bool is_essential;  /* in this window */
-	bool is_must;
-	struct rag_cursor cur;
-};
-
-struct ranking {
-	const struct rag_bin *bin;
-	const struct rag_ask *ask;
-	struct rag_bm25 bm;
-	float c0, c1;	      /* k1*(1-b), k1*b/avgdl */
-	struct list *lists;   /* in the order of the question */
-	struct list **by_max; /* those that score, weakest first */
-	struct list **others; /* room: of a window, those to be probed, strongest first */
-	size_t n, n_scoring, n_others;
-	struct list *nots, *musts; /* that only filter */
-	size_t n_nots, n_musts;
-	bool has_must;
-	struct rag_hit *heap; /* the worst of the best on top */
-	size_t n_heap;
-	double threshold; /* a document must be above it; -1: none yet */
-	float low;	  /* the same for sums of floats, rounded down */
-	double slack;	  /* 1 - what floats may be wrong by */
-	const uint32_t *lens;
-	bool is_damaged;
-	float sum[WINDOW];
-	uint64_t seen[WINDOW / 64];
-};
 
 static bool is_better(const struct rag_hit *a, const struct rag_hit *b)
 {
@@ -77,12 +41,6 @@ static void sink(struct rag_hit *heap, size_t n, size_t i)
 static int hit_compare(const void *a, const void *b)
 {
 	return is_better(b, a) ? 1 : -1;
-}
-
-static void set_threshold(struct ranking *rk, double threshold)
-{
-	rk->threshold = threshold;
-	rk->low = (float)(threshold * (threshold > 0 ? rk->slack : 1));
 }
 
 /* the place of ${doc} in the block of the list where it would stand, or -1 */
@@ -146,7 +104,7 @@ static void consider(struct ranking *rk, uint32_t doc)
 		sink(rk->heap, rk->n_heap, 0);
 	}
 	if (!(rk->heap[0].score < rk->threshold))
-		set_threshold(rk, rk->heap[0].score);
+		ranking_threshold(rk, rk->heap[0].score);
 }
 
 /* about what a pair adds */
@@ -377,8 +335,8 @@ static void walk_range(struct ranking *rk, uint32_t from, uint32_t to)
 			rag_cursor_shallow(&rk->by_max[i]->cur, from);
 		left = choose(rk, weak, last);
 		if (left > 1) {
-			if (last - from >= WINDOW)
-				last = from + WINDOW - 1;
+			if (last - from >= RANKING_WINDOW)
+				last = from + RANKING_WINDOW - 1;
 			walk_several(rk, from, last);
 		} else if (left == 1) {
 			for (size_t i = weak; i < rk->n_scoring; i++)
@@ -409,97 +367,6 @@ static void walk_musts(struct ranking *rk, uint32_t from, uint32_t to)
 		}
 		from = doc;
 	}
-}
-
-static bool is_odd(const struct rag_bm25 *bm)
-{
-	return !(bm->k1 <= 1e4) || !(bm->avgdl >= 1e-3) || !(bm->avgdl <= 1e12);
-}
-
-static void list_init(struct ranking *rk, struct list *ls, const struct rag_want *want,
-	const struct rag_entry *en)
-{
-	ls->idf = rag_idf(rk->bin->header->n_docs, en->df);
-	ls->weight = want->weight;
-	ls->is_must = want->need == RAG_MUST;
-	ls->scale = (float)(ls->weight * ls->idf * (rk->bm.k1 + 1));
-	ls->step = ls->weight * ls->idf * (rk->bm.k1 + 1) / RAG_MAX_STEPS * (1 + 1e-9);
-	if (is_odd(&rk->bm)) /* nothing is known of it: everything is scored */
-		ls->step = ls->scale = INFINITY;
-	ls->max = (double)en->max * ls->step;
-	rag_cursor_init(&ls->cur, rk->bin, en);
-}
-
-/* ten, or a hundred, documents reach this by one term alone */
-static double sure_of(const struct ranking *rk, const struct list *ls, const struct rag_entry *en)
-{
-	uint32_t steps = rk->ask->k <= 10 ? en->tenth : rk->ask->k <= 100 ? en->hundredth : 0;
-
-	if (rk->ask->n_ranges || rk->ask->accept || rk->ask->after || rk->n_nots || steps == 0 ||
-		rk->has_must || is_odd(&rk->bm))
-		return -1;
-	return ls->step * steps * (1 - 1e-8);
-}
-
-static int list_compare(const void *a, const void *b)
-{
-	const struct list *x = *(struct list *const *)a, *y = *(struct list *const *)b;
-
-	return x->max < y->max ? -1 : x->max > y->max ? 1 : (x > y) - (x < y);
-}
-
-/* 1: there is something to walk; 0: no document can be wanted */
-static int look_up(struct ranking *rk)
-{
-	bool has_words = false, has_scoring = false;
-	double sure = -1;
-
-	for (size_t i = 0; i < rk->ask->n; i++) {
-		const struct rag_want *want = &rk->ask->wants[i];
-
-		rk->has_must |= want->need == RAG_MUST;
-		rk->n_nots += want->need == RAG_NOT;
-		has_words |= want->need == RAG_SHOULD && want->weight > 0;
-		has_scoring |= want->need == RAG_MUST && want->weight > 0;
-	}
-	rk->slack = 1 - 1e-6 * (double)(rk->ask->n + 8);
-	rk->nots = rk->lists + rk->ask->n;
-	rk->musts = rk->nots + rk->ask->n;
-	for (size_t i = 0, n_nots = 0; i < rk->ask->n; i++) {
-		const struct rag_want *want = &rk->ask->wants[i];
-		struct rag_entry en;
-		struct list *ls;
-		double x;
-		int rc = rag_bin_find(rk->bin, want->word, want->len, &en);
-
-		if (rc < 0)
-			return rc;
-		if (rc == 0 && want->need == RAG_MUST)
-			return 0;
-		if (rc == 0) {
-			rk->n_nots -= want->need == RAG_NOT;
-			continue;
-		}
-		if (want->need == RAG_NOT)
-			ls = &rk->nots[n_nots++];
-		else if (want->weight > 0)
-			ls = &rk->lists[rk->n++];
-		else if (want->need == RAG_MUST)
-			ls = &rk->musts[rk->n_musts++];
-		else
-			continue;
-		list_init(rk, ls, want, &en);
-		x = ls >= rk->nots ? -1 : sure_of(rk, ls, &en);
-		sure = x > sure ? x : sure;
-	}
-	for (size_t i = 0; i < rk->n; i++)
-		rk->by_max[rk->n_scoring++] = &rk->lists[i];
-	qsort(rk->by_max, rk->n_scoring, sizeof(struct list *), list_compare);
-	/* what only filters does not answer a question that also has words */
-	if (rk->has_must && has_words && !has_scoring && sure < 0)
-		sure = 0;
-	set_threshold(rk, sure);
-	return rk->n + rk->n_musts > 0;
 }
 
 static bool any_damaged(const struct ranking *rk)
@@ -551,7 +418,7 @@ int rag_rank(const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hi
 	rk->lens = bin->lens;
 	rk->bm = (struct rag_bm25){
 		.k1 = bin->header->k1, .b = bin->header->b, .avgdl = bin->header->avgdl};
-	if (!is_odd(&rk->bm)) {
+	if (!ranking_is_odd(&rk->bm)) {
 		rk->c0 = (float)(rk->bm.k1 * (1 - rk->bm.b));
 		rk->c1 = (float)(rk->bm.k1 * rk->bm.b / rk->bm.avgdl);
 	}
@@ -560,7 +427,7 @@ int rag_rank(const struct rag_bin *bin, const struct rag_ask *ask, struct rag_hi
 	rk->by_max = malloc((2 * ask->n + 1) * sizeof(*rk->by_max));
 	if (rk->heap && rk->lists && rk->by_max) {
 		rk->others = rk->by_max + ask->n;
-		rc = room ? look_up(rk) : 0;
+		rc = room ? ranking_look_up(rk) : 0;
 		if (rc > 0)
 			rc = walk_all(rk);
 	}
