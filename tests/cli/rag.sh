@@ -114,4 +114,28 @@ if [ -f "$COMPAT/golden/b11_rag_attached_expected.json" ] && command -v python3 
 	sys.exit(bad)
 	END
 fi
+# J02: a folder that may not be read, and one that may not be entered; root may all, so as somebody else
+if [ "$(id -u)" != 0 ]; then
+	as() { "$@"; }
+	there=$T
+elif command -v setpriv >/dev/null; then
+	there=$(mktemp -d /dev/shm/kolm-rag.XXXXXX) && trap 'rm -rf "$T" "$there"' EXIT
+	chmod 755 "$there"
+	as() { env -i PATH="$PATH" HOME="$there/home" setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+	mkdir "$there/programs" && cp "$BUILD/bin/kolm" "$BUILD/bin/kolm-indexer" "$there/programs/"
+else
+	there=
+	echo "ran: J02 as root only: setpriv is not installed"
+fi
+if [ -n "$there" ]; then
+	mkdir -p "$there"/{home,closed/in} && chmod 000 "$there/closed" && [ "$(id -u)" != 0 ] || chown 65534 "$there/home"
+	[ -d "$there/programs" ] || ln -s "$BUILD/bin" "$there/programs"
+	for dir in "$there/closed" "$there/closed/in"; do
+		as "$there/programs/kolm" rag index "$dir" >.out 2>.err </dev/null
+		RC=$? OUT=$(cat .out) ERR=$(cat .err) LAST="rag index of a folder that may not be read"
+		[ "$RC" != 0 ] || bad "it worked"
+		errs "cannot index \"$dir\": Permission denied"
+	done
+	chmod 755 "$there/closed"
+fi
 finish
