@@ -52,7 +52,7 @@ bool rag_json_fits(uint64_t docs, uint64_t pairs);
 
 /* index.json while it is written */
 struct rag_json {
-	int dirfd;
+	int dirfd, binfd;
 	const struct rag_facts *facts;
 	struct rag_out out;
 	/* of the thread that writes its documents: */

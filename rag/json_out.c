@@ -6,6 +6,7 @@
 #include "json_out.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/replace.h"
 #include "docs.h"
@@ -54,11 +55,15 @@ static void *write_main(void *arg)
 {
 	struct rag_out *o = arg;
 	const struct buf *piece;
+	off_t at = 0;
 
 	while ((piece = next_piece(o, &o->written))) {
 		struct err err = ERR_NONE;
 		int rc = write_all(o->fd, piece->data, piece->len, &err);
 
+		/* the disk begins now, so that fsync() waits for the last of it only */
+		(void)sync_file_range(o->fd, at, (off_t)piece->len, SYNC_FILE_RANGE_WRITE);
+		at += (off_t)piece->len;
 		piece_done(o, &o->written, rc, &err);
 	}
 	return NULL;

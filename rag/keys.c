@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { AHEAD = 8 };
+enum { AHEAD = 8, HUGE_BYTES = 4 << 20 };
 
 /* the number a key stands for among the array indices of JavaScript; false when it is an ordinary
  * key */
@@ -37,8 +37,7 @@ static int first_doc(const struct rag_bin *bin, const struct rag_entry *en, uint
 		return 0;
 	}
 	rag_cursor_init(&cur, bin, en);
-	*doc = rag_cursor_seek(&cur, 0);
-	return cur.is_damaged || *doc == RAG_NO_DOC ? -EUCLEAN : 0;
+	return rag_cursor_first(&cur, doc) ? 0 : -EUCLEAN;
 }
 
 static int area_new(struct rag_keys *ks, size_t n, uint64_t max, int tmpfd, struct err *err)
@@ -65,6 +64,9 @@ static int area_new(struct rag_keys *ks, size_t n, uint64_t max, int tmpfd, stru
 		ks->area = NULL;
 		return err_nomem(err);
 	}
+	/* it is read in an order that has nothing to do with where things lie */
+	if (ks->area_bytes >= HUGE_BYTES && ks->area_bytes <= max)
+		madvise(ks->area, ks->area_bytes, MADV_HUGEPAGE);
 	ks->ranked = ks->area;
 	ks->at = (struct rag_key *)(void *)(ks->ranked + 2 * (n + 1));
 	return 0;

@@ -1,6 +1,5 @@
 #include "pack.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 enum { PATCHED = 0x80, LANES = 4, ROWS = RAG_BLOCK / LANES, WORD_BITS = 32 };
@@ -222,22 +221,53 @@ static const uint8_t *patch(const uint8_t *p, const uint8_t *end, unsigned n, un
 	return p;
 }
 
-const uint8_t *rag_unpack(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *v)
+/* what stands in front of a run: its width and how many exceptions; the first byte behind, or NULL
+ */
+static const uint8_t *run_head(
+	const uint8_t *p, const uint8_t *end, unsigned n, unsigned *width, unsigned *patched)
 {
-	unsigned width, patched = 0;
-
+	*patched = 0;
 	if (p >= end)
 		return NULL;
-	width = *p & ~(unsigned)PATCHED;
-	if (width > WORD_BITS || ((*p & PATCHED) && end - p < 2))
+	*width = *p & ~(unsigned)PATCHED;
+	if (*width > WORD_BITS || ((*p & PATCHED) && end - p < 2))
 		return NULL;
 	if (*p++ & PATCHED)
-		patched = *p++;
-	if ((size_t)(end - p) < run_bytes(n, width))
+		*patched = *p++;
+	return (size_t)(end - p) < run_bytes(n, *width) ? NULL : p;
+}
+
+const uint8_t *rag_unpack(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *v)
+{
+	unsigned width, patched;
+
+	p = run_head(p, end, n, &width, &patched);
+	if (!p)
 		return NULL;
 	if (n == RAG_BLOCK)
 		unpack_block(p, width, v);
 	else
 		unpack_stream(p, n, width, v);
 	return patch(p + run_bytes(n, width), end, n, width, patched, v);
+}
+
+/* in both ways of packing it stands in the lowest bits of the first word */
+bool rag_unpack_first(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *x)
+{
+	unsigned width, patched;
+	uint64_t high;
+	uint32_t word;
+
+	p = run_head(p, end, n, &width, &patched);
+	if (!p)
+		return false;
+	memcpy(&word, p, sizeof(word));
+	*x = width == WORD_BITS ? word : word & ((1U << width) - 1);
+	p += run_bytes(n, width);
+	if (patched == 0 || p >= end || *p != 0)
+		return patched == 0 || p < end;
+	if (width == WORD_BITS || !rag_vbyte_get(p + 1, end, UINT32_MAX >> width, &high))
+		return false;
+	*x |= (uint32_t)high << width;
+	return true;
 }
