@@ -207,6 +207,64 @@ static double share_of_peak(const struct model *m, struct threads *th, int rows)
 	return share[3 * TRIES / 2];
 }
 
+/* the innermost products alone: nothing is unpacked, all is in the second-level cache */
+enum { ROOF_ROWS = 252, ROOF_WIDTH = 96, ROOF_DEPTH = 576, ROOF_ROUNDS = 6 };
+
+static void roof_piece(
+	const struct gemm_kernel *kn, const float *x, const float *panel, float *y, bool load)
+{
+	long s = 0;
+
+	for (; kn->run_pair && s < ROOF_WIDTH; s += 2 * GEMM_STRIP)
+		gemm_pair(kn, kn->rows, ROOF_DEPTH, x, ROOF_DEPTH, 1, panel + s * ROOF_DEPTH,
+			panel + (s + GEMM_STRIP) * ROOF_DEPTH, GEMM_STRIP, y + s, ROOF_WIDTH, load);
+	for (; s < ROOF_WIDTH; s += GEMM_STRIP)
+		gemm_strip(kn, kn->rows, ROOF_DEPTH, x, ROOF_DEPTH, 1, panel + s * ROOF_DEPTH,
+			GEMM_STRIP, y + s, ROOF_WIDTH, GEMM_STRIP, load);
+}
+
+static void roof_tile(void *arg, int tile, int thread)
+{
+	const struct gemm_kernel *kn = gemm_kernel_find("vector");
+	enum { FLOATS = (ROOF_ROWS + ROOF_WIDTH) * ROOF_DEPTH + ROOF_ROWS * ROOF_WIDTH };
+	float *x = (float *)arg + (long)thread * FLOATS, *panel = x + ROOF_ROWS * ROOF_DEPTH,
+	      *y = panel + ROOF_WIDTH * ROOF_DEPTH;
+
+	(void)tile;
+	for (int i = 0; i < ROOF_ROUNDS; i++)
+		for (long r = 0; r < ROOF_ROWS; r += kn->rows)
+			roof_piece(kn, x + r * ROOF_DEPTH, panel, y + r * ROOF_WIDTH, i > 0);
+}
+
+static double roof(struct threads *th)
+{
+	int n = threads_count(th), tiles = n * PEAK_TILES;
+	long cols = (ROOF_ROWS + ROOF_WIDTH) * ROOF_DEPTH + ROOF_ROWS * ROOF_WIDTH;
+	double share[3 * TRIES], flop = 2.0 * ROOF_ROUNDS * ROOF_ROWS * ROOF_WIDTH * ROOF_DEPTH;
+	float *all = rows_new(n, cols);
+
+	for (int i = 0; i < 3 * TRIES; i++) {
+		double peak = peak_burst(th), t = now_ms();
+
+		threads_run(th, tiles, roof_tile, all);
+		t = now_ms() - t;
+		share[i] = 2e-6 * flop * tiles / t / (peak + peak_burst(th));
+	}
+	free(all);
+	qsort(share, 3 * TRIES, sizeof(share[0]), by_size);
+	return share[3 * TRIES / 2];
+}
+
+static void run_roof(struct bench *b)
+{
+	struct threads *one = threads_new(1);
+
+	if (!one)
+		exit(1);
+	printf("%.3f %.3f\n", roof(one), roof(b->lm->th));
+	threads_free(one);
+}
+
 static void run_gemm(struct bench *b, int rows)
 {
 	struct threads *one = threads_new(1);
@@ -355,6 +413,8 @@ static void command(struct bench *b, char *line)
 		unescape(line);
 	if (strcmp(word, "peak") == 0)
 		run_peak(b);
+	else if (strcmp(word, "roof") == 0)
+		run_roof(b);
 	else if (strcmp(word, "gemm") == 0)
 		run_gemm(b, number(&line));
 	else if (strcmp(word, "prefill") == 0)
