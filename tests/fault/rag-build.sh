@@ -51,7 +51,7 @@ timeout 20 "$BUILD/bin/kolmfs" "$D/store" "$D/mnt" >"$D/out" 2>&1 || fail "the s
 pid=$(timeout 5 awk '$1 == "pid" { print $2 }' "$D/mnt/status")
 kill "$pid"
 for ((n = 0; n < 200; n++)); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
-left=$(ls -A "$D/store/rag" | grep -vx 'docs\|.docs.last\|jobs\|.job.lock\|jobs.jsonl')
+left=$(ls -A "$D/store/rag" | grep -vx 'docs\|.docs.last\|jobs\|.job.lock\|.number.lock\|jobs.jsonl')
 [ -z "$left" ] || fail "left behind: $left"
 [ "$olds" -gt 0 ] && [ "$news" -gt 0 ] || fail "$olds old, $news new: the faults missed"
 echo "rag-build: $rounds faults, $olds times the old index, $news times the new one"
