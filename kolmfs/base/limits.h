@@ -45,6 +45,9 @@ enum {
 	LM_CALL_MS = 30000,
 	/* what timeout= may say: nobody waits an hour for one answer */
 	LM_CALL_S_MAX = 3600,
+	/* all calls of one run, in times of one call: five minutes, for which one client may hold a
+	 * slug's runner */
+	LM_RUN_CALLS = 10,
 	LM_TOKENS_DEFAULT = 256,
 	/* half of the smallest base's context */
 	LM_TOKENS_MAX = 4096,

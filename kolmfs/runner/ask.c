@@ -108,6 +108,7 @@ struct question {
 	bool has_system;
 	struct lm_generate opt;
 	int64_t limit_ms; /* the operator's, or the recipe's own when that is shorter */
+	int64_t run_ms;	  /* what all calls of the run may take, when that is nearer; else 0 */
 	struct buf stop[LM_STOPS_MAX];
 	const char *stop_list[LM_STOPS_MAX + 1];
 };
@@ -141,6 +142,11 @@ static int read_stops(struct question *q, struct json_slice stop, struct err *er
 	return 0;
 }
 
+static int64_t call_limit_ms(const struct runner *rn)
+{
+	return rn->lm_limit_ms > 0 ? rn->lm_limit_ms : LM_CALL_MS;
+}
+
 static int read_question(
 	struct runner *rn, struct json_slice frame, struct question *q, struct err *err)
 {
@@ -159,7 +165,7 @@ static int read_question(
 		return err_set(err, ERANGE, "lib.lm: max_tokens: 1 to %d", LM_TOKENS_MAX);
 	q->opt.max_tokens = (int)max;
 	q->opt.seed = (uint64_t)member_whole(options, "seed", 0);
-	q->limit_ms = rn->lm_limit_ms > 0 ? rn->lm_limit_ms : LM_CALL_MS;
+	q->limit_ms = call_limit_ms(rn);
 	if (json_member(options, "timeout", &v) && json_kind_of(v) == JSON_NUMBER) {
 		double seconds = json_double(v);
 
@@ -267,28 +273,54 @@ static int choose(struct runner *rn, struct question *q, struct json_slice frame
 	return rc;
 }
 
+/* the calls of a run share a time; the last one has what the others left */
+static int share_time(const struct runner *rn, struct question *q)
+{
+	int64_t all = call_limit_ms(rn) * LM_RUN_CALLS, left = all - rn->lm_asked_us / 1000;
+
+	if (left < q->limit_ms) {
+		q->run_ms = all;
+		q->limit_ms = left;
+	}
+	return left > 0 ? 0 : -ETIMEDOUT;
+}
+
+/* a run that has used its time up is told so, whatever failed in it before */
+static int stopped(struct runner *rn, const struct question *q, struct err *err)
+{
+	if (q->run_ms == 0)
+		return err_set(
+			err, ETIMEDOUT, "model call stopped after %lld ms", (long long)q->limit_ms);
+	rn->lm_err = ERR_NONE;
+	return err_set(err, ETIMEDOUT, "model calls of one run stopped after %lld ms in all",
+		(long long)q->run_ms);
+}
+
 static int ask_model(
 	void *arg, struct json_slice frame, bool is_choice, struct buf *answer, struct err *err)
 {
 	struct runner *rn = arg;
 	struct question q = {0};
-	int64_t from = clock_us();
+	int64_t from = clock_us(), asked;
 	int rc;
 
 	rn->lm_called = true;
 	rc = read_question(rn, frame, &q, err);
 	if (rc == 0)
 		rc = model_ready(rn, err);
+	asked = clock_us();
+	if (rc == 0)
+		rc = share_time(rn, &q);
 	if (rc == 0)
 		rc = is_choice ? choose(rn, &q, frame, answer, err)
 			       : generate(rn, &q, frame, answer, err);
 	if (rc == -ETIMEDOUT)
-		(void)err_set(
-			err, ETIMEDOUT, "model call stopped after %lld ms", (long long)q.limit_ms);
+		(void)stopped(rn, &q, err);
 	question_release(&q);
 	if (rc < 0 && rn->lm_err.no == 0)
 		rn->lm_err = *err;
 	rn->lm_us += clock_us() - from;
+	rn->lm_asked_us += clock_us() - asked;
 	return rc;
 }
 

@@ -241,7 +241,7 @@ int program_call(struct runner *rn, struct json_slice input, struct json_slice p
 	(void)buf_add(
 		&frame, params.len > 0 ? params.text : "null", params.len > 0 ? params.len : 4);
 	(void)buf_putc(&frame, '}');
-	rn->lm_us = 0;
+	rn->lm_us = rn->lm_asked_us = 0;
 	rn->lm_called = false;
 	rn->lm_err = ERR_NONE;
 	from = clock_us();

@@ -57,7 +57,9 @@ struct runner {
 	uint64_t clock;
 	char rev[REV_BYTES]; /* in use; "" the base alone */
 	int64_t lm_us;	     /* spent in the model during the current call */
-	int64_t lm_limit_ms; /* of one call, 0: LM_CALL_MS */
+	int64_t lm_asked_us; /* of that, without loading it */
+	int64_t lm_limit_ms; /* of one call, 0: LM_CALL_MS; of all calls of a run LM_RUN_CALLS times
+			      * that */
 	struct known_grammar grammar[LM_GRAMMARS_MAX];
 	int grammar_turn;
 	bool lm_called;

@@ -13,6 +13,7 @@ function generate(input, lib) {
   if (input.free) return 'bound';
   if (input.look) return [lib.lm.revision, typeof lib.lm.base, Object.isFrozen(lib.lm)];
   if (input.choices) return lib.lm.choose(input.prompt, input.choices, input.options);
+  if (input.again) for (let n = 1; ; n++) try { lib.lm.generate(input.prompt, input.options); } catch (e) { if (/of one run/.test(e.message)) throw e; }
   if (input.pattern) return lib.lm.generate(input.prompt, { regex: /^(?:ticket|order) \d{2,4}$/u, max_tokens: 12 });
   if (input.flags) return lib.lm.generate(input.prompt, { regex: /a/i });
   if (input.label) return JSON.parse(lib.lm.generate(input.label, { max_tokens: 16, grammar: { type: 'object', properties: { label: { enum: ['bug', 'praise', 'order'] } }, required: ['label'] } })).label;
@@ -57,6 +58,8 @@ fails 4 'model call stopped after 2000 ms' run ask.kolm "$LONGTALK" --force --ti
 [ $((($(date +%s%N) - from) / 1000000)) -ge 1900 ] || bad "stopped before its time"
 fails 4 'model call stopped after 200 ms' run ask.kolm "$(printf '%s' "$LONGTALK" | jq -c '.options.timeout = 0.2')" --force --timeout 60
 fails 1 '--timeout: seconds, 1 to 3600' run ask.kolm x --timeout 0
+# and a run's calls have one together, however many they are and whatever the recipe catches
+fails 4 'model calls of one run stopped after 10000 ms in all' run ask.kolm '{"again":1,"prompt":"Hi.","options":{"max_tokens":64,"regex":"[a-z ]{40,60}"}}' --force --timeout 1
 # in an eval too, where a call that takes too long fails its case and nothing else
 jq -cn --argjson i "$LONGTALK" '{id:"long",input:$i,expected:"never"},{id:"short",input:{free:1},expected:"bound"}' >two.jsonl
 run eval ask.kolm --examples two.jsonl --trace --timeout 1; ends 0; says_line '  passed:    1 / 2  (50.0%)'; says 'long  error: model call stopped after 1000 ms'
