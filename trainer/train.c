@@ -1,5 +1,4 @@
-#include "trainer/train.h"
-
+/* train - plans, saves and runs a training; see train.h. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,39 +6,9 @@
 #include <time.h>
 #include <xxhash.h>
 
-#include "trainer/adamw.h"
 #include "trainer/checkpoint.h"
 #include "trainer/counter.h"
-#include "trainer/forget.h"
-
-enum { COUNTER_DROPOUT = 3 };
-
-struct train {
-	const struct model *m;
-	struct threads *th;
-	struct lora *lo;
-	const struct data *data;
-	struct train_settings set;
-	struct trainee tr;
-	struct pass *ps;
-	int cap; /* tokens of a pass that keeps everything within the memory allowed */
-	int steps_per_epoch;
-	int step; /* done */
-	float *grads, *m1, *m2, *best, *turned;
-	float *total; /* of the groups so far; NULL when a step is one group */
-	double *loss; /* of each supervised position of a pass */
-	const struct sample **order;
-	int ordered; /* epoch ${order} is of, -1 none */
-	int judged;  /* epochs whose held-out loss is known */
-	int best_epoch;
-	double best_loss;
-	uint64_t run;
-	uint64_t bytes;
-	struct protocol_progress said;
-	double began, spoke, saved;
-	int64_t trained; /* tokens of rows since ${began} */
-	int first;	 /* step this process began at */
-};
+#include "trainer/train_inside.h"
 
 static double now(void)
 {
@@ -47,11 +16,6 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static bool shares(const struct train *tn)
-{
-	return !(tn->tr.dropout > 0);
 }
 
 /* behind every layer: stop when told to, and a sign of life every second */
@@ -103,21 +67,6 @@ static int bind_adapter(struct train *tn, struct err *err)
 	return tn->turned ? 0 : err_nomem(err);
 }
 
-/* how many of these rows go into one pass: as many as its memory holds, at least one */
-static int rows_that_fit(const struct train *tn, const struct sample *const *rows, int n)
-{
-	int k = 1;
-
-	while (k < n && pack_tokens(rows, k + 1, shares(tn)) <= tn->cap)
-		k++;
-	return k;
-}
-
-static int group_rows(int left)
-{
-	return left < CREW_GROUP_ROWS ? left : CREW_GROUP_ROWS;
-}
-
 /* as many tokens a pass as fit ${mem}, no more than a group of a step can use; a longer row goes
  * alone, in a lean pass */
 static int plan_memory(struct train *tn, struct err *err)
@@ -131,8 +80,8 @@ static int plan_memory(struct train *tn, struct err *err)
 								     : tn->set.batch;
 
 			for (int g = 0; g < n; g += CREW_GROUP_ROWS) {
-				int tokens = pack_tokens(
-					tn->order + i + g, group_rows(n - g), shares(tn));
+				int tokens = pack_tokens(tn->order + i + g, train_group_rows(n - g),
+					train_shares(tn));
 
 				most = tokens > most ? tokens : most;
 			}
@@ -320,165 +269,6 @@ int train_best_epoch(const struct train *tn)
 const float *train_gradient(const struct train *tn)
 {
 	return tn->grads;
-}
-
-/* forward (and with ${weight} backward) over rows in passes that fit; the sum of their losses */
-static int passes(struct train *tn, const struct sample *const *rows, int n, double weight,
-	double *sum, struct err *err)
-{
-	*sum = 0;
-	for (int i = 0; i < n;) {
-		int k = rows_that_fit(tn, rows + i, n - i);
-		struct pack pk;
-		int rc = pack_make(rows + i, k, shares(tn), &pk, err);
-
-		if (rc < 0)
-			return rc;
-		rc = pass_forward(tn->ps, &pk);
-		if (rc == 0) {
-			pass_loss(tn->ps, (float)weight, tn->loss, weight > 0);
-			for (int s = 0; s < pk.supervised; s++)
-				*sum += tn->loss[s];
-			if (weight > 0 && isfinite(*sum))
-				rc = pass_backward(tn->ps, err);
-		}
-		pack_release(&pk);
-		if (rc == 0 && model_lost(tn->m))
-			rc = err_set(err, ESTALE, "base model changed while training");
-		if (rc < 0)
-			return rc;
-		i += k;
-	}
-	return 0;
-}
-
-/* what a group gave, from whoever computed it, added to the step's; on rank 0 */
-static int add_group(struct train *tn, int owner, double *loss, double *sum)
-{
-	const struct crew *cw = tn->set.crew;
-	size_t n = tn->lo->params;
-	int rc = 0;
-
-	if (owner != 0) {
-		rc = cw->receive(cw->arg, owner, loss, sizeof(*loss));
-		if (rc == 0)
-			rc = cw->receive(cw->arg, owner, tn->grads, n * sizeof(*tn->grads));
-	}
-	*sum += *loss;
-	for (size_t i = 0; i < n; i++)
-		tn->total[i] += tn->grads[i];
-	return rc;
-}
-
-/* the gradient of a step's rows: of its groups, added in their order (crew.h) */
-static int groups(struct train *tn, const struct sample *const *rows, int n, double weight,
-	double *sum, struct err *err)
-{
-	static const struct crew alone = {.size = 1};
-	const struct crew *cw = tn->set.crew ? tn->set.crew : &alone;
-	size_t bytes = tn->lo->params * sizeof(*tn->grads);
-	int rc = 0;
-
-	memset(tn->grads, 0, bytes);
-	if (!tn->total)
-		return passes(tn, rows, n, weight, sum, err);
-	memset(tn->total, 0, bytes);
-	*sum = 0;
-	for (int g = 0; rc == 0 && g * CREW_GROUP_ROWS < n; g++) {
-		const struct sample *const *of = rows + g * CREW_GROUP_ROWS;
-		int owner = g % cw->size;
-		double loss = 0;
-
-		if (owner == cw->rank) {
-			memset(tn->grads, 0, bytes);
-			rc = passes(
-				tn, of, group_rows(n - g * CREW_GROUP_ROWS), weight, &loss, err);
-			if (rc < 0)
-				return rc;
-		}
-		if (cw->rank == 0)
-			rc = add_group(tn, owner, &loss, sum);
-		else if (owner == cw->rank) {
-			rc = cw->send(cw->arg, &loss, sizeof(loss));
-			if (rc == 0)
-				rc = cw->send(cw->arg, tn->grads, bytes);
-		}
-	}
-	if (rc == 0 && cw->size > 1)
-		rc = cw->broadcast(cw->arg, tn->total, bytes);
-	if (rc == 0 && cw->size > 1)
-		rc = cw->broadcast(cw->arg, sum, sizeof(*sum));
-	memcpy(tn->grads, tn->total, bytes);
-	return rc < 0 ? err_set(err, EIO, "the other ranks cannot be reached") : 0;
-}
-
-/* B's gradients were summed transposed: (rank,out) to (out,rank) */
-static void turn_gradients(struct train *tn)
-{
-	int r = tn->lo->rank;
-
-	for (int i = 0; i < tn->m->layers * MODULES; i++) {
-		int out = tn->lo->pair[i].out;
-		float *db = tn->tr.at[i].db;
-
-		if (!db)
-			continue;
-		memcpy(tn->turned, db, (size_t)(r * out) * sizeof(*db));
-		for (int o = 0; o < out; o++)
-			for (int k = 0; k < r; k++)
-				db[o * r + k] = tn->turned[k * out + o];
-	}
-}
-
-int train_step(
-	struct train *tn, const struct sample *const *rows, int n, double *loss, struct err *err)
-{
-	int supervised = pack_supervised(rows, n), step = tn->step + 1;
-	uint64_t key = counter_mix(counter_mix(tn->set.seed, COUNTER_DROPOUT), (uint64_t)step);
-	double sum;
-
-	tn->tr.drop_key = key;
-	int rc = groups(tn, rows, n, 1.0 / supervised, &sum, err);
-
-	if (rc < 0)
-		return rc;
-	turn_gradients(tn);
-	double norm = adamw_clip(tn->grads, tn->lo->params);
-
-	if (!isfinite(sum) || !isfinite(norm))
-		return err_set(err, EDOM, "loss is not finite at batch %d", step);
-	adamw_step(tn->lo->memory, tn->m1, tn->m2, tn->grads, tn->lo->params,
-		adamw_rate(tn->set.lr, step, train_steps(tn)), step);
-	tn->lo->identity = false;
-	tn->step = step;
-	*loss = sum / supervised;
-	return 0;
-}
-
-int train_loss(
-	struct train *tn, const struct sample *const *rows, int n, double *loss, struct err *err)
-{
-	float dropout = tn->tr.dropout;
-	double sum;
-
-	tn->tr.dropout = 0;
-	int rc = passes(tn, rows, n, 0, &sum, err);
-
-	tn->tr.dropout = dropout;
-	if (rc == 0)
-		*loss = sum / pack_supervised(rows, n);
-	return rc;
-}
-
-int train_forgotten(struct train *tn, double *kl, struct err *err)
-{
-	float dropout = tn->tr.dropout;
-
-	tn->tr.dropout = 0;
-	int rc = forget_measure(tn->ps, kl, err);
-
-	tn->tr.dropout = dropout;
-	return rc;
 }
 
 static int speak(struct train *tn)
