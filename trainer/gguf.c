@@ -1,8 +1,9 @@
-#include "trainer/gguf.h"
-
+/* gguf - a file's header read, with limits; see gguf.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "trainer/gguf_inside.h"
 
 enum {
 	GGUF_DIMS = 4,
@@ -11,38 +12,12 @@ enum {
 	GGUF_TENSOR_MIN = 8 + 4 + 8 + 4 + 8
 };
 
-struct gguf_key {
-	const char *name;
-	size_t len;
-	enum gguf_type type;
-	const uint8_t *at;   /* the value; the text of a string */
-	uint64_t n;	     /* bytes of a string, items of an array */
-	enum gguf_type item; /* of an array */
-};
-
-struct gguf_entry {
-	const char *name;
-	size_t len;
-	struct tensor tensor;
-	uint64_t offset;
-};
-
-struct gguf {
-	struct gguf_key *key; /* sorted by name */
-	size_t keys;
-	const uint8_t *raw_keys;
-	size_t raw_bytes;
-	struct gguf_entry *entry; /* in the order of the file */
-	struct gguf_entry **by_name;
-	size_t entries;
-};
-
 struct reader {
 	const uint8_t *at;
 	const uint8_t *end;
 };
 
-static const unsigned char sizes[GGUF_TYPES] = {
+const unsigned char gguf_sizes[GGUF_TYPES] = {
 	[GGUF_U8] = 1,
 	[GGUF_I8] = 1,
 	[GGUF_U16] = 2,
@@ -110,12 +85,12 @@ static int read_array(struct reader *rd, struct gguf_key *key, struct err *err)
 		return err_set(err, EBADMSG, "GGUF array of arrays (count %llu) is not read",
 			(unsigned long long)key->n);
 	key->item = (enum gguf_type)item;
-	if (key->n > left(rd) / (item == GGUF_STRING ? 8 : sizes[item]))
+	if (key->n > left(rd) / (item == GGUF_STRING ? 8 : gguf_sizes[item]))
 		return err_set(err, EBADMSG, "GGUF array count %llu is more than the file holds",
 			(unsigned long long)key->n);
 	key->at = rd->at;
 	if (item != GGUF_STRING) {
-		rd->at += key->n * sizes[item];
+		rd->at += key->n * gguf_sizes[item];
 		return 0;
 	}
 	for (uint64_t i = 0; i < key->n; i++) {
@@ -152,10 +127,10 @@ static int read_key(struct reader *rd, struct gguf_key *key, struct err *err)
 		key->n = len;
 		return rc;
 	}
-	if (left(rd) < sizes[type])
+	if (left(rd) < gguf_sizes[type])
 		return err_set(err, EBADMSG, "GGUF file is cut short");
 	key->at = rd->at;
-	rd->at += sizes[type];
+	rd->at += gguf_sizes[type];
 	return 0;
 }
 
@@ -229,14 +204,14 @@ static int compare_names(const char *a, size_t alen, const char *b, size_t blen)
 	return rc ? rc : (alen > blen) - (alen < blen);
 }
 
-static int compare_keys(const void *a, const void *b)
+int gguf_compare_keys(const void *a, const void *b)
 {
 	const struct gguf_key *x = a, *y = b;
 
 	return compare_names(x->name, x->len, y->name, y->len);
 }
 
-static int compare_entries(const void *a, const void *b)
+int gguf_compare_entries(const void *a, const void *b)
 {
 	const struct gguf_entry *x = *(struct gguf_entry *const *)a,
 				*y = *(struct gguf_entry *const *)b;
@@ -286,11 +261,11 @@ static int read_keys(struct gguf *g, struct reader *rd, struct err *err)
 			return rc;
 	}
 	g->raw_bytes = (size_t)(rd->at - g->raw_keys);
-	qsort(g->key, g->keys, sizeof(g->key[0]), compare_keys);
+	qsort(g->key, g->keys, sizeof(g->key[0]), gguf_compare_keys);
 	for (size_t i = 1; i < g->keys; i++) {
 		char quoted[ERR_QUOTE_BYTES + 8];
 
-		if (compare_keys(&g->key[i - 1], &g->key[i]) == 0)
+		if (gguf_compare_keys(&g->key[i - 1], &g->key[i]) == 0)
 			return err_set(err, EBADMSG, "GGUF key \"%s\" stands twice",
 				err_quote(quoted, g->key[i].name, g->key[i].len));
 	}
@@ -323,11 +298,11 @@ static int read_entries(struct gguf *g, struct reader *rd, const uint8_t *start,
 		if (rc < 0)
 			return rc;
 	}
-	qsort(g->by_name, g->entries, sizeof(g->by_name[0]), compare_entries);
+	qsort(g->by_name, g->entries, sizeof(g->by_name[0]), gguf_compare_entries);
 	for (size_t i = 1; i < g->entries; i++) {
 		char quoted[ERR_QUOTE_BYTES + 8];
 
-		if (compare_entries(&g->by_name[i - 1], &g->by_name[i]) == 0)
+		if (gguf_compare_entries(&g->by_name[i - 1], &g->by_name[i]) == 0)
 			return err_set(err, EBADMSG, "tensor \"%s\": stands twice",
 				err_quote(quoted, g->by_name[i]->name, g->by_name[i]->len));
 	}
@@ -373,157 +348,4 @@ void gguf_free(struct gguf *g)
 	free(g->entry);
 	free(g->by_name);
 	free(g);
-}
-
-static const struct gguf_key *find(const struct gguf *g, const char *name)
-{
-	struct gguf_key wanted = {.name = name, .len = strlen(name)};
-
-	return bsearch(&wanted, g->key, g->keys, sizeof(g->key[0]), compare_keys);
-}
-
-#define LOAD(type, at)                                                                             \
-	({                                                                                         \
-		type value_;                                                                       \
-		memcpy(&value_, at, sizeof(value_));                                               \
-		value_;                                                                            \
-	})
-
-static bool load_int(enum gguf_type type, const uint8_t *at, int64_t *out)
-{
-	uint64_t big;
-
-	switch (type) {
-	case GGUF_U8:
-		*out = *at;
-		return true;
-	case GGUF_I8:
-		*out = (int8_t)*at;
-		return true;
-	case GGUF_U16:
-		*out = LOAD(uint16_t, at);
-		return true;
-	case GGUF_I16:
-		*out = LOAD(int16_t, at);
-		return true;
-	case GGUF_U32:
-		*out = LOAD(uint32_t, at);
-		return true;
-	case GGUF_I32:
-		*out = LOAD(int32_t, at);
-		return true;
-	case GGUF_I64:
-		*out = LOAD(int64_t, at);
-		return true;
-	case GGUF_U64:
-		big = LOAD(uint64_t, at);
-		if (big > INT64_MAX)
-			return false;
-		*out = (int64_t)big;
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool load_real(enum gguf_type type, const uint8_t *at, double *out)
-{
-	int64_t whole;
-
-	if (type == GGUF_F32)
-		*out = (double)LOAD(float, at);
-	else if (type == GGUF_F64)
-		*out = LOAD(double, at);
-	else if (load_int(type, at, &whole))
-		*out = (double)whole;
-	else
-		return false;
-	return true;
-}
-
-bool gguf_int(const struct gguf *g, const char *name, int64_t *out)
-{
-	const struct gguf_key *key = find(g, name);
-
-	return key && load_int(key->type, key->at, out);
-}
-
-bool gguf_real(const struct gguf *g, const char *name, double *out)
-{
-	const struct gguf_key *key = find(g, name);
-
-	return key && load_real(key->type, key->at, out);
-}
-
-bool gguf_bool(const struct gguf *g, const char *name, bool *out)
-{
-	const struct gguf_key *key = find(g, name);
-
-	if (!key || key->type != GGUF_BOOL)
-		return false;
-	*out = *key->at != 0;
-	return true;
-}
-
-bool gguf_text(const struct gguf *g, const char *name, const char **text, size_t *len)
-{
-	const struct gguf_key *key = find(g, name);
-
-	if (!key || key->type != GGUF_STRING)
-		return false;
-	*text = (const char *)key->at;
-	*len = (size_t)key->n;
-	return true;
-}
-
-bool gguf_array(const struct gguf *g, const char *name, struct gguf_array *out)
-{
-	const struct gguf_key *key = find(g, name);
-
-	if (!key || key->type != GGUF_ARRAY)
-		return false;
-	*out = (struct gguf_array){key->item, key->n, key->at};
-	return true;
-}
-
-void gguf_next_text(struct gguf_array *array, const char **text, size_t *len)
-{
-	*len = (size_t)LOAD(uint64_t, array->at); /* read_array() walked all of it */
-	*text = (const char *)array->at + 8;
-	array->at += 8 + *len;
-}
-
-double gguf_next_real(struct gguf_array *array)
-{
-	double value = 0;
-
-	load_real(array->type, array->at, &value);
-	array->at += sizes[array->type];
-	return value;
-}
-
-const struct tensor *gguf_tensor(const struct gguf *g, const char *name)
-{
-	struct gguf_entry wanted = {.name = name, .len = strlen(name)}, *at = &wanted, **found;
-
-	found = bsearch(&at, g->by_name, g->entries, sizeof(g->by_name[0]), compare_entries);
-	return found ? &(*found)->tensor : NULL;
-}
-
-const void *gguf_raw_keys(const struct gguf *g, size_t *len, uint64_t *count)
-{
-	*len = g->raw_bytes;
-	*count = g->keys;
-	return g->raw_keys;
-}
-
-const char *gguf_tensor_name(const struct gguf *g, size_t i, size_t *len)
-{
-	*len = g->entry[i].len;
-	return g->entry[i].name;
-}
-
-const struct tensor *gguf_tensor_at(const struct gguf *g, size_t i)
-{
-	return i < g->entries ? &g->entry[i].tensor : NULL;
 }
