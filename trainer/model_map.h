@@ -80,6 +80,9 @@ int model_map_file(struct model_map *mm, int fd, struct err *err);
  * up */
 int model_read_gguf(struct model *m, int fd, struct err *err);
 int model_read_hf(struct model *m, int dirfd, struct err *err);
+/* the part of it that config.json says */
+struct cJSON;
+int hf_read_config(struct model *m, const struct cJSON *config, struct err *err);
 
 /* model_rope(m, theta, out, err): plain inverse frequencies, owned by the caller; scaling is
  * applied on them. */
