@@ -1,3 +1,4 @@
+/* constrain - grammars, and the answers that obey one; see constrain.h. */
 #include "trainer/constrain.h"
 
 #include <errno.h>
@@ -5,23 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trainer/chat.h"
+#include "trainer/constrain_words.h"
 #include "trainer/lm.h"
-#include "trainer/tokenizer.h"
 
-enum { MASKS = 256, WORD_BYTES_MAX = 256 };
-
-struct words {
-	int vocab, n; /* ids, and those with a text */
-	uint32_t *at; /* text of an id: [at[id], at[id + 1]) */
-	struct buf text;
-	int *order;	  /* ids by their bytes */
-	uint16_t *shared; /* bytes an entry of ${order} has in common with the one before */
-	int *end;	  /* ids that end a turn */
-	int ends;
-	bool has_bytes; /* every byte of UTF-8 text is a token: an end n bytes away is n tokens away
-			   at most */
-};
+enum { MASKS = 256 };
 
 struct mask {
 	int state; /* -1: free */
@@ -36,108 +24,6 @@ struct lm_grammar {
 	int16_t *mask_of; /* of a state, -1 none */
 	int turn;	  /* the next to be replaced */
 };
-
-/* ---- the vocabulary ---- */
-
-static const unsigned char *word(const struct words *w, int id, size_t *len)
-{
-	*len = w->at[id + 1] - w->at[id];
-	return (const unsigned char *)buf_str(&w->text) + w->at[id];
-}
-
-static int by_text(const void *a, const void *b, void *arg)
-{
-	size_t n, m;
-	const unsigned char *x = word(arg, *(const int *)a, &n),
-			    *y = word(arg, *(const int *)b, &m);
-	int diff = memcmp(x, y, n < m ? n : m);
-
-	if (diff == 0)
-		diff = (n > m) - (n < m);
-	return diff != 0 ? diff : *(const int *)a - *(const int *)b;
-}
-
-static bool all_bytes(const struct words *w)
-{
-	bool has[256] = {false};
-
-	for (int i = 0; i < w->n; i++) {
-		size_t len;
-		const unsigned char *text = word(w, w->order[i], &len);
-
-		if (len == 1)
-			has[text[0]] = true;
-	}
-	for (int c = ' '; c <= 0xf4; c++)
-		if (!has[c] && c != 0x7f && c != 0xc0 && c != 0xc1)
-			return false;
-	return has['\t'] && has['\n'] && has['\r'];
-}
-
-static int read_words(struct words *w, const struct tokenizer *tk, const struct chat *ch)
-{
-	for (int id = 0; id < w->vocab; id++) {
-		size_t from = w->text.len;
-
-		w->at[id] = (uint32_t)from;
-		if (chat_is_end(ch, id)) {
-			w->end[w->ends++] = id;
-			continue;
-		}
-		if (tokenizer_decode(tk, &id, 1, &w->text) < 0)
-			return -ENOMEM;
-		if (w->text.len - from > WORD_BYTES_MAX)
-			w->text.len = from; /* no word at all: runs of blanks and the like */
-		if (w->text.len > from)
-			w->order[w->n++] = id;
-	}
-	w->at[w->vocab] = (uint32_t)w->text.len;
-	return 0;
-}
-
-int words_new(const struct tokenizer *tk, const struct chat *ch, int vocab, struct words **out,
-	struct err *err)
-{
-	struct words *w = calloc(1, sizeof(*w));
-	size_t n = (size_t)vocab + 1;
-
-	if (!w)
-		return err_nomem(err);
-	w->vocab = vocab;
-	w->at = calloc(n, sizeof(*w->at));
-	w->order = calloc(n, sizeof(*w->order));
-	w->shared = calloc(n, sizeof(*w->shared));
-	w->end = calloc(n, sizeof(*w->end));
-	if (!w->at || !w->order || !w->shared || !w->end || read_words(w, tk, ch) < 0) {
-		words_free(w);
-		return err_nomem(err);
-	}
-	qsort_r(w->order, (size_t)w->n, sizeof(int), by_text, w);
-	for (int i = 1; i < w->n; i++) {
-		size_t a, b, same = 0;
-		const unsigned char *x = word(w, w->order[i - 1], &a),
-				    *y = word(w, w->order[i], &b);
-
-		while (same < a && same < b && x[same] == y[same])
-			same++;
-		w->shared[i] = (uint16_t)same;
-	}
-	w->has_bytes = all_bytes(w);
-	*out = w;
-	return 0;
-}
-
-void words_free(struct words *w)
-{
-	if (!w)
-		return;
-	free(w->at);
-	free(w->order);
-	free(w->shared);
-	free(w->end);
-	buf_release(&w->text);
-	free(w);
-}
 
 /* ---- grammars ---- */
 
@@ -274,7 +160,7 @@ static void walk_words(struct dfa *d, const struct words *w, int state, uint64_t
 
 	for (int i = 0; i < w->n; i++) {
 		size_t len, at = w->shared[i];
-		const unsigned char *text = word(w, w->order[i], &len);
+		const unsigned char *text = words_text(w, w->order[i], &len);
 
 		if (at > alive)
 			continue;
@@ -346,7 +232,7 @@ static void narrow(const struct words *w, int *lo, int *hi, size_t depth, unsign
 		while (a < b) {
 			int mid = a + (b - a) / 2, have = -1;
 			size_t len;
-			const unsigned char *text = word(w, w->order[mid], &len);
+			const unsigned char *text = words_text(w, w->order[mid], &len);
 
 			if (depth < len)
 				have = text[depth];
@@ -375,7 +261,7 @@ static int home_word(struct lm_grammar *g, int state, int *to)
 		narrow(w, &lo, &hi, depth++, byte);
 		if (lo == hi)
 			break;
-		word(w, w->order[lo], &len);
+		words_text(w, w->order[lo], &len);
 		if (len == depth) {
 			best = w->order[lo];
 			*to = state;
@@ -397,7 +283,7 @@ static bool ends_within(struct lm_grammar *g, int state, int tokens)
 static int behind_word(struct lm_grammar *g, int state, int id)
 {
 	size_t len;
-	const unsigned char *text = word(g->words, id, &len);
+	const unsigned char *text = words_text(g->words, id, &len);
 
 	for (size_t i = 0; i < len && state >= 0; i++)
 		state = dfa_step(&g->dfa, state, text[i]);
@@ -496,7 +382,7 @@ int constrain_draft(struct constrain *c, int *out, int max)
 			narrow(w, &lo, &hi, depth++, (unsigned char)byte);
 			if (at < 0 || lo == hi)
 				break;
-			word(w, w->order[lo], &len);
+			words_text(w, w->order[lo], &len);
 			if (len == depth) {
 				best = w->order[lo];
 				to = at;
