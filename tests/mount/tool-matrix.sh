@@ -7,6 +7,7 @@ for n in 1 2 3; do echo '{"input":'$n',"output":"row '$n'"}'; done >"$S/tune/one
 mkdir "$T/docs" "$T/out"
 for n in $(seq 40); do echo "text $n about refunds and cats" >"$T/docs/$n.txt"; done
 start
+soon grep -q '^walls in' "$M/status" # unknown until the server's first look; what status says must stand still here
 echo "index $T/docs name=docs" >"$M/rag/ctl" && timeout 30 cat "$M/rag/wait" >/dev/null || die index
 echo rollback >"$M/one/ctl"
 mapfile -t files < <(find "$M" -type f ! -path '*/rag/jobs/*/elapsed' ! -name status | LC_ALL=C sort)

@@ -4,6 +4,7 @@
 slug one
 printf '{"input":1,"output":"a"}\n{"input":2,"output":"b"}\n' >"$S/tune/one/captures.jsonl"
 start
+soon grep -q '^walls in' "$M/status" # unknown until the server's first look; what status says must stand still here
 want() { cat "$1" | md5sum | cut -d' ' -f1; }
 got() { md5sum | cut -d' ' -f1; }
 
