@@ -85,36 +85,50 @@ static uint64_t memory_bound(const char *base)
 	return most < all ? most : all;
 }
 
+enum { PASSED = 3 };
+
+struct runner_env {
+	char threads[40], pass[PASSED][400];
+	const char *list[12];
+};
+
+static void runner_env(struct runner_env *e)
+{
+	/* what verifies artifacts here must verify them there */
+	static const char *const names[PASSED] = {
+		"RECIPE_RECEIPT_SECRET", "KOLM_ARTIFACT_SECRET", "KOLM_KERNEL"};
+	const char *count = getenv("KOLM_THREADS");
+	size_t n = 0;
+
+	(void)snprintf(
+		e->threads, sizeof(e->threads), "KOLM_THREADS=%s", count != NULL ? count : "0");
+	e->list[n++] = "PATH=/usr/local/bin:/usr/bin:/bin";
+	e->list[n++] = "HOME=/";
+	e->list[n++] = e->threads;
+#ifdef __SANITIZE_ADDRESS__
+	/* the leak checker cannot work behind the walls */
+	e->list[n++] = "ASAN_OPTIONS=detect_leaks=0";
+#endif
+	for (size_t i = 0; i < PASSED; i++) {
+		const char *value = getenv(names[i]);
+
+		if (value != NULL && snprintf(e->pass[i], sizeof(e->pass[i]), "%s=%s", names[i],
+					     value) < (int)sizeof(e->pass[i]))
+			e->list[n++] = e->pass[i];
+	}
+	e->list[n] = NULL;
+}
+
 static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out, struct runner *rn,
 	struct err *err)
 {
-	const char *program = spawner_program(k->sp, "kolm-runner");
 	const char *argv[8], *reads[4];
-	char folder[STORE_PATH_BYTES], threads[40];
+	char folder[STORE_PATH_BYTES];
+	struct runner_env env;
 	size_t n = 0, r = 0;
-	char pass[3][400];
-	const char *env[12];
-	size_t e = 0;
 
-	env[e++] = "PATH=/usr/local/bin:/usr/bin:/bin";
-	env[e++] = "HOME=/";
-	env[e++] = threads;
-#ifdef __SANITIZE_ADDRESS__
-	env[e++] =
-		"ASAN_OPTIONS=detect_leaks=0"; /* the leak checker cannot work behind the walls */
-#endif
-	/* what verifies artifacts here must verify them there */
-	static const char *const names[] = {
-		"RECIPE_RECEIPT_SECRET", "KOLM_ARTIFACT_SECRET", "KOLM_KERNEL"};
-	for (size_t i = 0; i < 3; i++) {
-		const char *value = getenv(names[i]);
-
-		if (value != NULL && snprintf(pass[i], sizeof(pass[i]), "%s=%s", names[i], value) <
-					     (int)sizeof(pass[i]))
-			env[e++] = pass[i];
-	}
-	env[e] = NULL;
-	argv[n++] = program;
+	runner_env(&env);
+	argv[n++] = spawner_program(k->sp, "kolm-runner");
 	argv[n++] = "--store";
 	argv[n++] = k->st.path;
 	if (rs->artifact != NULL) {
@@ -134,11 +148,9 @@ static int spawn(struct kolm *k, const struct runner_start *rs, int in, int out,
 	if (rs->base != NULL)
 		reads[r++] = rs->base;
 	reads[r] = NULL;
-	const char *count = getenv("KOLM_THREADS");
-	(void)snprintf(threads, sizeof(threads), "KOLM_THREADS=%s", count != NULL ? count : "0");
 	struct spawn_request rq = {.kind = SPAWN_RUNNER,
 		.argv = argv,
-		.env = env,
+		.env = env.list,
 		.cwd = "/",
 		.in = in,
 		.out = out,

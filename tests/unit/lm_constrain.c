@@ -453,6 +453,10 @@ Test(schema, refused_with_the_place)
 			strstr(err.text, rows[i].text) != NULL, "%s: %s", rows[i].schema, err.text);
 		nfa_release(&m.f);
 	}
+}
+
+Test(schema, nested_too_deep_is_refused)
+{
 	struct buf deep = BUF_INIT;
 	struct machine m = {0};
 	struct err err = ERR_NONE;

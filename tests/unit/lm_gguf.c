@@ -386,8 +386,14 @@ Test(lm_gguf, blocks_dequantise_as_the_format_says)
 	memset(block + 2, 0xf0, 16);
 	tensor_row(&t, 0, out);
 	cr_assert(out[0] == -63.5f && out[16] == 56.5f);
-	t = (struct tensor){TENSOR_Q4_K, 1, 256, block};
-	memset(block, 0, sizeof(block));
+}
+
+Test(lm_gguf, super_blocks_dequantise_as_the_format_says)
+{
+	uint8_t block[256] = {0};
+	struct tensor t = {TENSOR_Q4_K, 1, 256, block};
+	float out[256];
+
 	block[1] = 0x38, block[3] = 0x34;
 	memset(block + 4, 0x03, 4);  /* scales 0..3: 3 */
 	memset(block + 8, 0x02, 4);  /* minima 0..3: 2 */

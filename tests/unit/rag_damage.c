@@ -277,19 +277,27 @@ Test(rag_damage, an_edited_index_json)
 			cr_assert(unlink(path) == 0 || alone);
 		}
 	}
-	snprintf(path, sizeof(path), "%s/docs/index.json", store);
-	unlink(path);
-	{
-		struct rag_index *ix;
-		struct err err = ERR_NONE;
-
-		cr_assert_eq(open_index(store, "docs", &ix, &err), -ENOENT);
-		cr_assert_str_eq(err.text, "index \"docs\" not found");
-		cr_assert_eq(open_index(store, "nowhere", &ix, &err), -ENOENT);
-		cr_assert_str_eq(err.text, "index \"nowhere\" not found");
-		cr_assert_eq(open_index(store, "../docs", &ix, &err), -EINVAL);
-	}
 	buf_release(&text);
+	sweep(store);
+}
+
+Test(rag_damage, a_folder_without_its_files)
+{
+	char *store = make_store(), path[4096];
+	struct rag_index *ix;
+	struct err err = ERR_NONE;
+
+	for (const char *const *f = (const char *const[]){"manifest.json", "state.json",
+		     "index.bin", "index.json", NULL};
+		*f; f++) {
+		snprintf(path, sizeof(path), "%s/docs/%s", store, *f);
+		cr_assert_eq(unlink(path), 0);
+	}
+	cr_assert_eq(open_index(store, "docs", &ix, &err), -ENOENT);
+	cr_assert_str_eq(err.text, "index \"docs\" not found");
+	cr_assert_eq(open_index(store, "nowhere", &ix, &err), -ENOENT);
+	cr_assert_str_eq(err.text, "index \"nowhere\" not found");
+	cr_assert_eq(open_index(store, "../docs", &ix, &err), -EINVAL);
 	sweep(store);
 }
 

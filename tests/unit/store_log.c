@@ -700,7 +700,23 @@ Test(journal, jobs_and_their_states)
 	cr_assert_float_eq(got.elapsed, 12.3, 0);
 	works(journal_rev_max(r.tn.dir, &max, &r.err));
 	cr_assert_eq(max, 17);
-	/* a damaged line is as if it were not there; its number is not used again */
+	rig_close(&r);
+}
+
+/* a damaged line is as if it were not there; its number is not used again */
+Test(journal, damaged_lines_and_the_last_64)
+{
+	struct job_record jr = {.verb = "step", .k = NAN}, got, *list;
+	struct rig r;
+	size_t n;
+
+	rig_open(&r);
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_RUNNING;
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_DONE;
+	jr.k = 0.8746;
+	works(journal_append(r.tn.dir, &jr, &r.err));
 	struct buf text = get(r.tn.dir, "jobs.jsonl");
 
 	text.data[text.len - 30] ^= 1;
@@ -710,6 +726,7 @@ Test(journal, jobs_and_their_states)
 	cr_assert_eq(got.state, JOB_RUNNING);
 	cr_assert(isnan(got.k));
 	put_text(r.tn.dir, "jobs.jsonl", "{\"job\":1,\"state\":\"qu");
+	jr.state = JOB_QUEUED;
 	jr.k = NAN;
 	works(journal_new(r.tn.dir, &jr, &r.err));
 	cr_assert_eq(jr.id, 2);
