@@ -140,25 +140,41 @@ static void check_records(struct rig *r)
 	buf_release(&keys);
 }
 
+/* another model of the same shapes under the same name */
+static void change_base(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(pwrite(fd, "changed", 7, 90000000), 7);
+	close(fd);
+}
+
+/* the rig's slug, on a copy of the base at ${own} that may be changed */
+static void init_on_a_copy(struct rig *r, char own[200])
+{
+	char line[STORE_PATH_BYTES + 300];
+
+	compile_example(r, "redactor");
+	(void)snprintf(own, 200, "%s/base.gguf", r->path);
+	(void)snprintf(line, sizeof(line), "cp %s %s", r->base, own);
+	cr_assert_eq(system(line), 0);
+	(void)snprintf(r->base, sizeof(r->base), "%s", own);
+	cr_assert_eq(init(r, NULL), 0, "%s", r->err.text);
+}
+
 /* one story, since each step costs seconds: refusals, v1, the same again, then another base under
  * the same path */
 Test(loop_step, publishes_refuses_and_repeats)
 {
-	char own[200], sha[2][65], line[STORE_PATH_BYTES + 300];
+	char own[200], sha[2][65];
 	struct job_record jr;
 	struct rig r;
 	uint64_t job, other;
 	struct buf text;
-	int fd;
 
 	rig_open(&r);
-	compile_example(&r, "redactor");
-	(void)snprintf(own, sizeof(own), "%s/base.gguf", r.path);
-	(void)snprintf(line, sizeof(line), "cp %s %s", r.base, own);
-	cr_assert_eq(system(line), 0);
-	(void)snprintf(r.base, sizeof(r.base), "%s", own);
-	works(init(&r, NULL));
-
+	init_on_a_copy(&r, own);
 	fails(step(&r, "epochs=1", &job), ENODATA, "no captures yet");
 	capture(&r, "redactor",
 		"{\"input\":{\"text\":\"a\"},\"output\":{\"text\":\"a\"},\"rev\":\"v0\"}");
@@ -197,11 +213,7 @@ Test(loop_step, publishes_refuses_and_repeats)
 	/* v1 has seen every row */
 	fails(step(&r, "from=v1", &job), ENODATA, "no captures yet that teach something new");
 
-	/* another model of the same shapes under the same name */
-	fd = open(own, O_RDWR | O_CLOEXEC);
-	cr_assert_geq(fd, 0);
-	cr_assert_eq(pwrite(fd, "changed", 7, 90000000), 7);
-	close(fd);
+	change_base(own);
 	capture_example(&r, "redactor", "redactor", 8, 1);
 	works(step(&r, "epochs=1 from=v1", &job));
 	jr = job_end(&r, "redactor", job);

@@ -9,35 +9,41 @@
 #include "store/private.h"
 #include "store_rig.h"
 
-Test(recover, jobs_and_temporary_names)
+/* what a process that died leaves behind, in a store where another one lives */
+static void leave_behind(struct rig *r, char mine[80])
 {
-	struct job_record jr = {.verb = "step", .k = NAN}, got;
-	struct rig r;
-	int lock, index;
+	struct job_record jr = {.verb = "step", .k = NAN};
 
-	rig_open(&r);
-	works(journal_new(r.tn.dir, &jr, &r.err));
+	cr_assert_eq(journal_new(r->tn.dir, &jr, &r->err), 0, "%s", r->err.text);
 	jr.state = JOB_RUNNING;
 	jr.started_ms = time_now() + 1000LL * 3600 * 24 * 365; /* the clock was a year ahead */
 	(void)snprintf(jr.rev, sizeof(jr.rev), "v1");
-	works(journal_append(r.tn.dir, &jr, &r.err));
-	works(journal_new(r.st.rag, &jr, &r.err));
-	put_text(r.tn.dir, ".tune-config.json.tmp.999999.3", "{");
-	put_text(r.tn.dir, HEAD_NEXT, "v2\n");
-	put_text(r.tn.dir, "revisions/v1/.eval.json.tmp.999999.0", "{");
-	put_text(r.st.dir, ".config.json.tmp.999999.0", "{");
-	put_text(r.tn.dir, "notes", "mine");
-	cr_assert_eq(mkdirat(r.st.tune, ".half.tmp.999999", 0700), 0);
-	put_text(r.st.tune, ".half.tmp.999999/HEAD", "v0\n");
-	cr_assert_eq(mkdirat(r.tn.dir, "revisions/.v2.removed", 0700), 0);
-	cr_assert_eq(mkdirat(r.st.rag, ".docs.1", 0700), 0);
-	put_text(r.st.rag, ".docs.1/index.json", "{");
-	cr_assert_eq(mkdirat(r.st.rag, "docs", 0700), 0);
+	cr_assert_eq(journal_append(r->tn.dir, &jr, &r->err), 0, "%s", r->err.text);
+	cr_assert_eq(journal_new(r->st.rag, &jr, &r->err), 0, "%s", r->err.text);
+	put_text(r->tn.dir, ".tune-config.json.tmp.999999.3", "{");
+	put_text(r->tn.dir, HEAD_NEXT, "v2\n");
+	put_text(r->tn.dir, "revisions/v1/.eval.json.tmp.999999.0", "{");
+	put_text(r->st.dir, ".config.json.tmp.999999.0", "{");
+	put_text(r->tn.dir, "notes", "mine");
+	cr_assert_eq(mkdirat(r->st.tune, ".half.tmp.999999", 0700), 0);
+	put_text(r->st.tune, ".half.tmp.999999/HEAD", "v0\n");
+	cr_assert_eq(mkdirat(r->tn.dir, "revisions/.v2.removed", 0700), 0);
+	cr_assert_eq(mkdirat(r->st.rag, ".docs.1", 0700), 0);
+	put_text(r->st.rag, ".docs.1/index.json", "{");
+	cr_assert_eq(mkdirat(r->st.rag, "docs", 0700), 0);
+	(void)snprintf(mine, 80, ".x.tmp.%d.0", (int)getppid()); /* of a process that lives */
+	put_text(r->st.dir, mine, "");
+}
+
+Test(recover, jobs_and_temporary_names)
+{
+	struct job_record got;
+	struct rig r;
+	int lock, index;
 	char mine[80];
 
-	(void)snprintf(
-		mine, sizeof(mine), ".x.tmp.%d.0", (int)getppid()); /* of a process that lives */
-	put_text(r.st.dir, mine, "");
+	rig_open(&r);
+	leave_behind(&r, mine);
 
 	/* while others work nothing of theirs is touched */
 	works(tune_lock_job(&r.tn, &lock, &r.err));
@@ -319,6 +325,20 @@ static void check_round(struct rig *r, const struct said *before, const struct s
 	cr_assert_not(has_temporary(r), "round %d", round);
 }
 
+/* where HEAD and head.prev stand when a change that was not acknowledged was done */
+static void suppose_done(const struct said *last, struct said *after)
+{
+	*after = *last;
+	if (last->n % KINDS == PROMOTE) {
+		memcpy(after->prev, last->head, REV_BYTES);
+		(void)snprintf(after->head, sizeof(after->head), "v%d",
+			(int)(rev_number(last->head) + 1 + last->n % 3) % 4);
+	} else if (last->n % KINDS == ROLLBACK) {
+		memcpy(after->head, last->prev, REV_BYTES);
+		memcpy(after->prev, last->head, REV_BYTES);
+	}
+}
+
 Test(recover, sixty_kills_at_random_instants, .timeout = 240)
 {
 	struct said last = {.generation = 1, .head = "v0", .done = true}, s;
@@ -365,15 +385,7 @@ Test(recover, sixty_kills_at_random_instants, .timeout = 240)
 		close(pipes[0]);
 		if (last.n > from && !last.done) {
 			cut++;
-			after = last;
-			if (last.n % KINDS == PROMOTE) {
-				memcpy(after.prev, last.head, REV_BYTES);
-				(void)snprintf(after.head, sizeof(after.head), "v%d",
-					(int)(rev_number(last.head) + 1 + last.n % 3) % 4);
-			} else if (last.n % KINDS == ROLLBACK) {
-				memcpy(after.head, last.prev, REV_BYTES);
-				memcpy(after.prev, last.head, REV_BYTES);
-			}
+			suppose_done(&last, &after);
 		}
 		check_round(&r, &before, &after, &last, generation, round);
 		for (int n = from + 1; n < last.n + last.done; n++)
