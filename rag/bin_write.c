@@ -1,5 +1,5 @@
 /* bin_write - the sections of an index.bin, in the order of the file; see bin.h. The lists are made
- * in list_write.c. */
+ * in list_write.c, the bytes put in bin_put.c. */
 #include "bin.h"
 
 #include <errno.h>
@@ -8,126 +8,16 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "base/replace.h"
+#include "bin_put.h"
 #include "list_write.h"
 
-enum { PENDING_BYTES = 1 << 18, ZSTD_LEVEL = 1 };
+enum { ZSTD_LEVEL = 1 };
 
 _Static_assert(sizeof(struct rag_bin_header) <= RAG_HEADER_BYTES - sizeof(uint64_t),
 	"the header has its room");
 _Static_assert(sizeof(struct rag_bin_doc) == 40 && sizeof(struct rag_bin_frame) == 16 &&
 		       sizeof(struct rag_bin_piece) == 32 && sizeof(struct rag_bin_head) == 24,
 	"no padding in what is mapped");
-
-/* ${data} behind what is pending */
-static int flush(struct rag_writer *w, const void *data, size_t len, struct err *err)
-{
-	int rc = w->pending.failed ? -ENOMEM : 0;
-
-	if (rc == 0 && w->fd >= 0) {
-		rc = write_all(w->fd, w->pending.data, w->pending.len, err);
-		buf_reset(&w->pending);
-		return rc < 0 ? rc : write_all(w->fd, data, len, err);
-	}
-	if (rc == 0)
-		rc = buf_add(w->mem, w->pending.data, w->pending.len);
-	if (rc == 0)
-		rc = buf_add(w->mem, data, len);
-	buf_reset(&w->pending);
-	return rc < 0 ? err_nomem(err) : 0;
-}
-
-/* the sums of pages; the header's bytes are not among them */
-static int sum_pages(struct rag_writer *w, const char *data, size_t len, struct err *err)
-{
-	while (len > 0) {
-		size_t n = RAG_PAGE_BYTES - w->page_len;
-
-		n = n < len ? n : len;
-		XXH3_64bits_update(w->page, data, n);
-		data += n;
-		len -= n;
-		w->page_len += n;
-		if (w->page_len == RAG_PAGE_BYTES) {
-			uint32_t sum = (uint32_t)XXH3_64bits_digest(w->page);
-
-			if (buf_add(&w->sums, &sum, sizeof(sum)) < 0)
-				return err_nomem(err);
-			XXH3_64bits_reset(w->page);
-			w->page_len = 0;
-		}
-	}
-	return 0;
-}
-
-/* bytes of the file, whatever they are for */
-static int put_plain(struct rag_writer *w, const void *data, size_t len, struct err *err)
-{
-	int rc = sum_pages(w, data, len, err);
-
-	w->off += len;
-	if (rc == 0 && w->pending.len + len >= PENDING_BYTES)
-		return flush(w, data, len, err);
-	return rc == 0 && buf_add(&w->pending, data, len) < 0 ? err_nomem(err) : rc;
-}
-
-static int put(struct rag_writer *w, const void *data, size_t len, struct err *err)
-{
-	if (len == 0)
-		return 0;
-	XXH3_64bits_update(w->sum, data, len);
-	if (w->identity)
-		XXH3_128bits_update(w->identity, data, len);
-	return put_plain(w, data, len, err);
-}
-
-static int put_spooled(void *arg, const void *data, size_t len, struct err *err)
-{
-	return put(arg, data, len, err);
-}
-
-static int section_begin(struct rag_writer *w, enum rag_section id, struct err *err)
-{
-	static const char zeros[RAG_SECTION_ALIGN];
-	size_t n = (RAG_SECTION_ALIGN - (size_t)(w->off % RAG_SECTION_ALIGN)) % RAG_SECTION_ALIGN;
-	int rc = put_plain(w, zeros, n, err);
-
-	w->header.sections[w->header.n_sections++] =
-		(struct rag_bin_section){.id = id, .offset = w->off};
-	XXH3_64bits_reset(w->sum);
-	return rc;
-}
-
-static void section_end(struct rag_writer *w)
-{
-	struct rag_bin_section *sec = &w->header.sections[w->header.n_sections - 1];
-
-	sec->len = w->off - sec->offset;
-	sec->xxh3 = XXH3_64bits_digest(w->sum);
-}
-
-static int put_section(struct rag_writer *w, enum rag_section id, struct buf *bf, struct err *err)
-{
-	int rc = section_begin(w, id, err);
-
-	if (rc == 0)
-		rc = put(w, bf->data, bf->len, err);
-	section_end(w);
-	buf_release(bf);
-	return rc;
-}
-
-static int put_spool(
-	struct rag_writer *w, enum rag_section id, struct rag_spool *sp, struct err *err)
-{
-	int rc = section_begin(w, id, err);
-
-	if (rc == 0)
-		rc = rag_spool_each(sp, put_spooled, w, err);
-	section_end(w);
-	rag_spool_release(sp);
-	return rc;
-}
 
 int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
 	const struct rag_mode *mode, struct err *err)
@@ -151,7 +41,7 @@ int rag_writer_init(struct rag_writer *w, int fd, struct buf *mem, int tmpfd,
 		return err_nomem(err);
 	XXH3_64bits_reset(w->page);
 	w->off = RAG_HEADER_BYTES;
-	return section_begin(w, RAG_STORE, err);
+	return rag_section_begin(w, RAG_STORE, err);
 }
 
 void rag_writer_release(struct rag_writer *w)
@@ -183,7 +73,7 @@ static int put_frame(
 	struct rag_writer *w, const void *packed, size_t len, uint32_t raw, struct err *err)
 {
 	struct rag_bin_frame head = {.offset = w->store_len, .packed = (uint32_t)len, .raw = raw};
-	int rc = put(w, packed, len, err);
+	int rc = rag_put(w, packed, len, err);
 
 	w->store_len += len;
 	return rc < 0 ? rc : rag_spool_add(&w->frames, &head, sizeof(head), err);
@@ -325,7 +215,7 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 	struct rag_bin_header *h = &w->header;
 	int rc = frame_flush(w, err);
 
-	section_end(w);
+	rag_section_end(w);
 	buf_release(&w->frame);
 	buf_release(&w->packed);
 	if (avgdl < 0)
@@ -334,7 +224,7 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 	if (rc == 0 && make_norms(w) < 0)
 		rc = err_nomem(err);
 	if (rc == 0)
-		rc = put_spool(w, RAG_FRAMES, &w->frames, err);
+		rc = rag_put_spool(w, RAG_FRAMES, &w->frames, err);
 	w->identity = XXH3_createState();
 	if (!w->identity)
 		return err_nomem(err);
@@ -343,25 +233,25 @@ int rag_writer_terms(struct rag_writer *w, double avgdl, struct err *err)
 	XXH3_128bits_update(w->identity, &h->n_docs, sizeof(h->n_docs));
 	XXH3_128bits_update(w->identity, &w->bm, sizeof(w->bm));
 	if (rc == 0)
-		rc = put_spool(w, RAG_DOCS, &w->docs, err);
+		rc = rag_put_spool(w, RAG_DOCS, &w->docs, err);
 	if (rc == 0)
-		rc = put_spool(w, RAG_PATHS_TEXT, &w->paths, err);
+		rc = rag_put_spool(w, RAG_PATHS_TEXT, &w->paths, err);
 	if (rc == 0)
-		rc = section_begin(w, RAG_LENS, err);
+		rc = rag_section_begin(w, RAG_LENS, err);
 	if (rc == 0)
-		rc = put(w, w->lens.data, w->lens.len, err);
-	section_end(w);
+		rc = rag_put(w, w->lens.data, w->lens.len, err);
+	rag_section_end(w);
 	if (rc == 0)
-		rc = put_spool(w, RAG_PIECES, &w->pieces, err);
+		rc = rag_put_spool(w, RAG_PIECES, &w->pieces, err);
 	if (rc == 0)
-		rc = put_spool(w, RAG_TITLES, &w->titles, err);
-	return rc < 0 ? rc : section_begin(w, RAG_POST, err);
+		rc = rag_put_spool(w, RAG_TITLES, &w->titles, err);
+	return rc < 0 ? rc : rag_section_begin(w, RAG_POST, err);
 }
 
 int rag_writer_docs(struct rag_writer *w, size_t *len, struct err *err)
 {
 	*len = (size_t)w->off;
-	return flush(w, NULL, 0, err);
+	return rag_put_flush(w, NULL, 0, err);
 }
 
 void rag_writer_view(const struct rag_writer *w, const void *data, struct rag_bin *out)
@@ -454,7 +344,7 @@ int rag_writer_term(
 	if (rc == 0)
 		rc = rag_spool_add(&w->order, order, rag_vbyte_put(order, rank), err);
 	if (rc == 0)
-		rc = put(w, w->list_bytes.data, w->list_bytes.len, err);
+		rc = rag_put(w, w->list_bytes.data, w->list_bytes.len, err);
 	w->post_len += w->list_bytes.len;
 	w->header.n_terms++;
 	return rc;
@@ -484,23 +374,23 @@ int rag_writer_finish(struct rag_writer *w, struct err *err)
 	XXH128_canonical_t canonical;
 	struct buf sums = BUF_INIT;
 	uint32_t last;
-	int rc = put(w, slack, sizeof(slack), err);
+	int rc = rag_put(w, slack, sizeof(slack), err);
 
-	section_end(w);
+	rag_section_end(w);
 	w->header.avgdl = w->bm.avgdl;
 	w->header.k1 = w->bm.k1;
 	w->header.b = w->bm.b;
 	if (rc == 0)
-		rc = put_section(w, RAG_HEADS, &w->heads, err);
+		rc = rag_put_section(w, RAG_HEADS, &w->heads, err);
 	if (rc == 0)
-		rc = put_spool(w, RAG_DICT, &w->dict, err);
+		rc = rag_put_spool(w, RAG_DICT, &w->dict, err);
 	if (rc == 0)
-		rc = put_spool(w, RAG_ORDER, &w->order, err);
+		rc = rag_put_spool(w, RAG_ORDER, &w->order, err);
 	if (rc < 0)
 		return rc;
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(w->identity));
 	memcpy(w->header.generation, canonical.digest, sizeof(w->header.generation));
-	rc = section_begin(w, RAG_SUMS, err);
+	rc = rag_section_begin(w, RAG_SUMS, err);
 	/* the last page ends where SUMS begins */
 	last = (uint32_t)XXH3_64bits_digest(w->page);
 	if (rc == 0 && w->page_len && buf_add(&w->sums, &last, sizeof(last)) < 0)
@@ -508,10 +398,10 @@ int rag_writer_finish(struct rag_writer *w, struct err *err)
 	sums = w->sums; /* putting them would add to them */
 	w->sums = BUF_INIT;
 	if (rc == 0)
-		rc = put(w, sums.data, sums.len, err);
-	section_end(w);
+		rc = rag_put(w, sums.data, sums.len, err);
+	rag_section_end(w);
 	buf_release(&sums);
 	if (rc == 0)
-		rc = flush(w, NULL, 0, err);
+		rc = rag_put_flush(w, NULL, 0, err);
 	return rc < 0 ? rc : put_header(w, err);
 }
