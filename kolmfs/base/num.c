@@ -177,7 +177,7 @@ const char *num_fixed(double x, int digits, char out[NUM_TEXT_BYTES])
 	size_t n = strlen(exact);
 	if (digits == 0)
 		exact[--n] = '\0';
-	bool zero = strspn(exact, "0.") == n;
+	bool zero = !up && strspn(exact, "0.") == n;
 	(void)snprintf(
 		out, NUM_TEXT_BYTES, "%s%s%.29s", x < 0 && !zero ? "-" : "", up ? "1" : "", exact);
 	return out;

@@ -183,6 +183,7 @@ Test(num, strict_readers)
 	cr_expect(num_real("2e-4", 4, &x) == 0 && x == 2e-4);
 	cr_expect(num_round(0.03125, 4) == 0.0313 && num_round(-0.03125, 4) == -0.0313 &&
 		  num_round(0.99995, 4) == 1.0);
+	cr_expect(num_round(-0.99995, 4) == -1.0 && num_round(-999.5, 0) == -1000.0);
 }
 
 Test(err, quotes_for_terminals)
