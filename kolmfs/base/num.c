@@ -101,8 +101,51 @@ int num_real(const char *text, size_t len, double *out)
 	return 0;
 }
 
-/* the shortest digits that read back as x > 0, and the exponent n of 0.ddd x 10^n */
-static int shortest_digits(double x, char digits[24], int *n)
+static const uint32_t powers[] = {1, 10, 100, 1000, 10000};
+
+enum { DIGITS_MAX = 4 }; /* of num_round() */
+#define SHORT_MAX 1e11	 /* below it a number of ten thousandths has at most 15 digits */
+
+/*
+ * How many units of 10^-${digits} are nearest to 0 <= x < SHORT_MAX, ties away from zero: x is a
+ * whole number of 53 bits divided by a power of two, so this is exact.
+ */
+static uint64_t count_units(double x, int digits)
+{
+	unsigned __int128 whole;
+	int shift;
+
+	whole = (unsigned __int128)(uint64_t)ldexp(frexp(x, &shift), 53) * powers[digits];
+	shift = 53 - shift;
+	if (shift > 120) /* less than half of one */
+		return 0;
+	return (uint64_t)((whole + ((unsigned __int128)1 << (shift - 1))) >> shift);
+}
+
+/*
+ * A number of at most four decimals, as scores and rates are: two decimals of fewer than 16 digits
+ * never read back as the same double, so its own are the shortest. 0: it is another.
+ */
+static int few_digits(double x, char digits[24], int *n)
+{
+	char text[24];
+	int count = 0;
+	uint64_t units;
+
+	if (x >= SHORT_MAX)
+		return 0;
+	units = count_units(x, DIGITS_MAX);
+	if (units == 0 || (double)units / powers[DIGITS_MAX] != x)
+		return 0;
+	for (; units > 0; units /= 10)
+		text[count++] = (char)('0' + units % 10);
+	*n = count - DIGITS_MAX;
+	for (int i = 0; i < count; i++)
+		digits[i] = text[count - 1 - i];
+	return count;
+}
+
+static int printed_digits(double x, char digits[24], int *n)
 {
 	char text[40];
 	int count = 0;
@@ -116,9 +159,19 @@ static int shortest_digits(double x, char digits[24], int *n)
 	for (char *p = text; p < e; p++)
 		if (is_digit(*p))
 			digits[count++] = *p;
+	*n = (int)strtol(e + 1, NULL, 10) + 1;
+	return count;
+}
+
+/* the shortest digits that read back as x > 0, and the exponent n of 0.ddd x 10^n */
+static int shortest_digits(double x, char digits[24], int *n)
+{
+	int count = few_digits(x, digits, n);
+
+	if (count == 0)
+		count = printed_digits(x, digits, n);
 	while (count > 1 && digits[count - 1] == '0')
 		count--;
-	*n = (int)strtol(e + 1, NULL, 10) + 1;
 	return count;
 }
 
@@ -189,5 +242,10 @@ double num_round(double x, int digits)
 
 	if (!isfinite(x) || fabs(x) >= 1e15)
 		return x;
+	if (fabs(x) < SHORT_MAX && digits >= 0 && digits <= DIGITS_MAX) {
+		double units = (double)count_units(fabs(x), digits);
+
+		return x < 0 && units > 0 ? -units / powers[digits] : units / powers[digits];
+	}
 	return strtod(num_fixed(x, digits, text), NULL);
 }

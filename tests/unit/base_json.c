@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,53 @@ Test(num, strict_readers)
 	cr_expect(num_round(0.03125, 4) == 0.0313 && num_round(-0.03125, 4) == -0.0313 &&
 		  num_round(0.99995, 4) == 1.0);
 	cr_expect(num_round(-0.99995, 4) == -1.0 && num_round(-999.5, 0) == -1000.0);
+}
+
+static uint64_t mixed(uint64_t *seed)
+{
+	*seed += 0x9e3779b97f4a7c15;
+	return (*seed ^ *seed >> 29) * 0xbf58476d1ce4e5b9;
+}
+
+static int digits_of(const char *text)
+{
+	int n = 0, last = 0;
+
+	for (; *text && *text != 'e'; text++) {
+		n += *text != '.' && *text != '-' && (n > 0 || *text != '0');
+		if (*text >= '1' && *text <= '9')
+			last = n;
+	}
+	return last;
+}
+
+/* what is done by whole numbers against the same by glibc's printf: of every size, exact ties, and
+ * what a rounding has left */
+Test(num, whole_numbers_round_and_print_as_printf_does)
+{
+	uint64_t seed = 6;
+	char text[NUM_TEXT_BYTES], fewer[40];
+
+	for (int i = 0; i < 100000; i++) {
+		uint64_t bits = mixed(&seed);
+		int digits = (int)(mixed(&seed) % 5);
+		double x = ldexp((double)(bits >> 11), (int)(mixed(&seed) % 140) - 126), y;
+
+		if (i % 3 == 0) /* a tie, or beside one */
+			x = ldexp((double)(bits >> 44), -(int)(bits % 8)) +
+			    (bits & 256 ? ldexp(1, -30) : 0);
+		x = bits & 512 ? -x : x;
+		y = num_round(x, digits);
+		cr_assert(fabs(x) >= 1e15 || y == strtod(num_fixed(x, digits, text), NULL),
+			"%a, %d digits: %a", x, digits, y);
+		cr_assert(!(y == 0 && signbit(y)));
+		x = i % 2 ? x : y;
+		cr_assert(strtod(num_text(x, text), NULL) == x, "%a is not %s", x, text);
+		if (fabs(x) < 1e15 && digits_of(text) > 1) {
+			(void)snprintf(fewer, sizeof(fewer), "%.*e", digits_of(text) - 2, x);
+			cr_assert(strtod(fewer, NULL) != x, "%s is longer than %s", text, fewer);
+		}
+	}
 }
 
 Test(err, quotes_for_terminals)
