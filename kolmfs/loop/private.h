@@ -95,6 +95,9 @@ int base_identify(
 int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out,
 	struct err *err); /* revisions/<rev>/<name> */
 
+/* indexes.c */
+void indexes_free(struct kolm *k); /* nobody asks any more */
+
 /* job_read.c */
 /* job_home(k, slug, err): the folder jobs.jsonl and jobs/ stand in; slug NULL or "": of rag */
 int job_home(struct kolm *k, const char *slug, struct err *err);
