@@ -157,12 +157,34 @@ static void index_drop(struct kolm *k, struct index_ref *ref)
 	pthread_mutex_unlock(&k->lock);
 }
 
-static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
+/* the index opened last under this name, one user more; NULL: what is there now is another. Most
+ * questions need no more than this. */
+static struct index_ref *index_kept(struct kolm *k, const char *name)
 {
 	struct index_ref *ref;
+
+	pthread_mutex_lock(&k->lock);
+	for (ref = k->indexes; ref != NULL && strcmp(ref->name, name) != 0;)
+		ref = ref->next;
+	if (ref != NULL)
+		ref->users++;
+	pthread_mutex_unlock(&k->lock);
+	if (ref == NULL || rag_is_current(k->st.rag, ref->ix))
+		return ref;
+	index_put(k, ref);
+	return NULL;
+}
+
+static int index_get(struct kolm *k, const char *name, struct index_ref **out, struct err *err)
+{
+	struct index_ref *ref = index_kept(k, name);
 	struct stat st;
 	int rc;
 
+	if (ref != NULL) {
+		*out = ref;
+		return 0;
+	}
 	rc = rag_name_check(name, strlen(name), err);
 	if (rc < 0)
 		return rc;
