@@ -86,6 +86,4 @@ void node_trim(struct node *nd);
 bool node_is_query(const struct node *nd);
 void node_query_seen(struct server *sv, struct node *nd);
 
-int64_t clock_ms(void); /* monotonic */
-
 #endif

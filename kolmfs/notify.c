@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/replace.h"
 #include "opens.h"
 #include "park.h"
 #include "reply.h"

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/json.h"
+#include "base/replace.h"
 #include "extract.h"
 #include "text.h"
 
@@ -33,14 +33,6 @@ struct made {
 	uint32_t words;
 	unsigned char content[16];
 };
-
-static int64_t clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void rag_work_tell(struct rag_work *wk)
 {

@@ -205,12 +205,22 @@ int dir_remove(int dirfd, const char *name, struct err *err)
 	return rc;
 }
 
-int64_t time_now(void)
+static int64_t ms_of(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(clock, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t time_now(void)
+{
+	return ms_of(CLOCK_REALTIME);
+}
+
+int64_t clock_ms(void)
+{
+	return ms_of(CLOCK_MONOTONIC);
 }
 
 const char *time_text(int64_t ms, char out[TIME_TEXT_BYTES])

@@ -48,8 +48,10 @@ int dir_make(int dirfd, const char *name, struct err *err);
  * is success. */
 int dir_remove(int dirfd, const char *name, struct err *err);
 
-/* time_now(): milliseconds since 1970. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */
+/* time_now(): milliseconds since 1970. clock_ms(): milliseconds of a clock that nobody sets, for how
+ * long something took or may take. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */
 int64_t time_now(void);
+int64_t clock_ms(void);
 enum { TIME_TEXT_BYTES = 32 };
 const char *time_text(int64_t ms, char out[TIME_TEXT_BYTES]);
 

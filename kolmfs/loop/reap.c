@@ -6,27 +6,18 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/replace.h"
 #include "loop/private.h"
 
 enum { CANCEL_GRACE_MS = 10000, LINE_BYTES_MAX = 1 << 20, LOOK_MS = 500 };
 
-/* a clock that nobody sets */
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 void job_press(struct job *jb, pid_t pid, int64_t *kill_at)
 {
 	if (jb->cancel && *kill_at == 0)
-		*kill_at = now_ms() + CANCEL_GRACE_MS;
-	if (*kill_at != 0 && now_ms() > *kill_at) {
+		*kill_at = clock_ms() + CANCEL_GRACE_MS;
+	if (*kill_at != 0 && clock_ms() > *kill_at) {
 		(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);
 		*kill_at = INT64_MAX;
 	}

@@ -136,22 +136,13 @@ static void tick_error(struct round *r, struct watched *w, const struct err *why
 
 /* ---- how the decisions of watch_state.c reach the store ---- */
 
-/* a clock that no one sets */
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int see(void *arg, uint64_t job, struct watch_seen *seen, struct err *err)
 {
 	struct look *lk = arg;
 	struct job_record jr;
 	struct stat st;
 
-	seen->now = now_ms();
+	seen->now = clock_ms();
 	seen->threshold = (uint64_t)lk->cf->threshold_rows;
 	seen->busy = job_busy(lk->r->k, lk->w->slug, NULL) < 0;
 	if (job != 0 && !seen->busy) {
