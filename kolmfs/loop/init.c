@@ -15,6 +15,15 @@
 
 #define TARGETS_DEFAULT "q_proj", "k_proj", "v_proj", "o_proj"
 
+/* a folder that is no model is seen here, without the cost of a runner */
+static bool lacks_config(const char *folder)
+{
+	char path[STORE_PATH_BYTES + 16];
+
+	(void)snprintf(path, sizeof(path), "%s/config.json", folder);
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 static int base_check(const char *base, struct stat *st, struct err *err)
 {
 	char quoted[ERR_QUOTE_BYTES + 8];
@@ -35,6 +44,8 @@ static int base_check(const char *base, struct stat *st, struct err *err)
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
 		return err_set(
 			err, EINVAL, "base model \"%s\" is neither a file nor a folder", quoted);
+	if (S_ISDIR(st->st_mode) && lacks_config(base))
+		return err_set(err, EBADMSG, "no config.json in base model \"%s\"", quoted);
 	return 0;
 }
 
