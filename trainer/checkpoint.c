@@ -1,5 +1,5 @@
 /*
- * The file: head, four arrays of floats, XXH3-64 of all before it.
+ * The file: head, the held-out losses, four arrays of floats, XXH3-64 of all before it.
  */
 #include "trainer/checkpoint.h"
 
@@ -23,6 +23,7 @@ struct head {
 	int64_t best_epoch;
 	double best_loss;
 	int64_t judged;
+	uint64_t epochs;
 	uint64_t n;
 };
 
@@ -33,12 +34,14 @@ int checkpoint_write(int dirfd, const struct checkpoint *cp, struct err *err)
 		.best_epoch = cp->best_epoch,
 		.best_loss = cp->best_loss,
 		.judged = cp->judged,
+		.epochs = cp->epochs,
 		.n = cp->n};
 	const struct {
 		const void *data;
 		size_t len;
-	} piece[] = {{&hd, sizeof(hd)}, {cp->weights, cp->n * 4}, {cp->m, cp->n * 4},
-		{cp->v, cp->n * 4}, {cp->best, cp->n * 4}};
+	} piece[] = {{&hd, sizeof(hd)}, {cp->curve, cp->epochs * sizeof(double)},
+		{cp->weights, cp->n * 4}, {cp->m, cp->n * 4}, {cp->v, cp->n * 4},
+		{cp->best, cp->n * 4}};
 	XXH3_state_t *hash = XXH3_createState();
 	uint64_t digest;
 	int rc = 0, fd;
@@ -77,7 +80,8 @@ out:
 
 int checkpoint_read(int dirfd, struct checkpoint *cp, struct err *err)
 {
-	size_t body = sizeof(struct head) + 4 * cp->n * sizeof(float), at = sizeof(struct head);
+	size_t curve = cp->epochs * sizeof(double), at = sizeof(struct head) + curve,
+	       body = at + 4 * cp->n * sizeof(float);
 	float *const into[] = {cp->weights, cp->m, cp->v, cp->best};
 	struct buf data = BUF_INIT;
 	struct head hd;
@@ -91,12 +95,13 @@ int checkpoint_read(int dirfd, struct checkpoint *cp, struct err *err)
 	memcpy(&hd, data.data, sizeof(hd));
 	memcpy(&digest, data.data + body, sizeof(digest));
 	rc = memcmp(hd.magic, magic, sizeof(magic)) == 0 && hd.run == cp->run && hd.n == cp->n &&
-	     XXH3_64bits(data.data, body) == digest;
+	     hd.epochs == cp->epochs && XXH3_64bits(data.data, body) == digest;
 	if (rc == 1) {
 		cp->step = hd.step;
 		cp->best_epoch = hd.best_epoch;
 		cp->best_loss = hd.best_loss;
 		cp->judged = hd.judged;
+		memcpy(cp->curve, data.data + sizeof(hd), curve);
 		for (size_t i = 0; i < 4; i++, at += cp->n * sizeof(float))
 			memcpy(into[i], data.data + at, cp->n * sizeof(float));
 	}

@@ -15,8 +15,10 @@ struct checkpoint {
 	int64_t step; /* done */
 	int64_t best_epoch;
 	double best_loss;
-	int64_t judged; /* epochs whose held-out loss is known */
-	uint64_t n;	/* floats in each of these, borrowed */
+	int64_t judged;	 /* epochs whose held-out loss is known */
+	uint64_t epochs; /* doubles in ${curve}: their held-out losses; borrowed */
+	double *curve;
+	uint64_t n; /* floats in each of these, borrowed */
 	float *weights, *m, *v, *best;
 };
 

@@ -85,6 +85,11 @@ int protocol_result(const struct protocol_result *rs)
 		rs->held_rows);
 	buf_addf(&line, ",\"peak_bytes\":%lld", (long long)used.ru_maxrss * 1024);
 	put_number(&line, "forgetting_kl", rs->forgetting_kl, 6);
+	buf_addf(&line, ",\"epochs_trained\":%d", rs->epochs_trained);
+	if (rs->early_stop)
+		put_text(&line, "early_stop", rs->early_stop);
+	else
+		buf_puts(&line, ",\"early_stop\":null");
 	return say(&line);
 }
 

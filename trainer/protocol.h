@@ -19,11 +19,12 @@ struct protocol_progress {
 
 struct protocol_result {
 	const char *revision_dir, *base_model, *template, *kernel, *engine, *types;
-	int rows, held_rows, epochs, best_epoch, skipped, apart;
+	int rows, held_rows, epochs, epochs_trained, best_epoch, skipped, apart;
 	uint64_t trainable, total;
 	int64_t tokens;
 	double elapsed_sec, forgetting_kl;
 	bool airgap;
+	const char *early_stop; /* the rule; NULL: no rows to judge by */
 };
 
 /* All return 0 or a negative errno: a worker nobody listens to stops. */

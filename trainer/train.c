@@ -45,12 +45,13 @@ static int bind_adapter(struct train *tn, struct err *err)
 	tn->m1 = calloc(lo->params, sizeof(float));
 	tn->m2 = calloc(lo->params, sizeof(float));
 	tn->best = calloc(lo->params, sizeof(float));
+	tn->curve = calloc((size_t)tn->set.epochs, sizeof(*tn->curve));
 	if (tn->set.batch > CREW_GROUP_ROWS) {
 		tn->total = calloc(lo->params, sizeof(float));
 		if (!tn->total)
 			return err_nomem(err);
 	}
-	if (!tn->tr.at || !tn->grads || !tn->m1 || !tn->m2 || !tn->best)
+	if (!tn->tr.at || !tn->grads || !tn->m1 || !tn->m2 || !tn->best || !tn->curve)
 		return err_nomem(err);
 	size_t widest = 0;
 
@@ -141,6 +142,8 @@ static struct checkpoint checkpoint_of(struct train *tn)
 		.best_epoch = tn->best_epoch,
 		.best_loss = tn->best_loss,
 		.judged = tn->judged,
+		.epochs = (uint64_t)tn->set.epochs,
+		.curve = tn->curve,
 		.n = tn->lo->params,
 		.weights = tn->lo->memory,
 		.m = tn->m1,
@@ -155,9 +158,13 @@ static int resume(struct train *tn, struct err *err)
 
 	if (rc <= 0)
 		return rc;
-	if (cp.step < 0 || cp.step > train_steps(tn))
-		return err_set(err, EBADMSG, "checkpoint is of step %lld of %d", (long long)cp.step,
-			train_steps(tn));
+	if (cp.step < 0 || cp.step > train_steps(tn) || cp.judged < 0 ||
+		cp.judged > cp.step / tn->steps_per_epoch || cp.best_epoch < 0 ||
+		cp.best_epoch > cp.judged)
+		return err_set(err, EBADMSG,
+			"checkpoint is of step %lld of %d, epoch %lld, the best %lld",
+			(long long)cp.step, train_steps(tn), (long long)cp.judged,
+			(long long)cp.best_epoch);
 	tn->step = (int)cp.step;
 	tn->best_epoch = (int)cp.best_epoch;
 	tn->best_loss = cp.best_loss;
@@ -244,6 +251,7 @@ void train_free(struct train *tn)
 	free(tn->m1);
 	free(tn->m2);
 	free(tn->best);
+	free(tn->curve);
 	free(tn->total);
 	free(tn->turned);
 	free(tn->loss);
@@ -266,6 +274,11 @@ int train_best_epoch(const struct train *tn)
 	return tn->best_epoch;
 }
 
+int train_epochs(const struct train *tn)
+{
+	return tn->judged;
+}
+
 const float *train_gradient(const struct train *tn)
 {
 	return tn->grads;
@@ -278,7 +291,7 @@ static int speak(struct train *tn)
 
 	if (done > 0) {
 		tn->said.tokens_per_sec = (double)tn->trained / spent;
-		tn->said.left_sec = spent / done * (train_steps(tn) - tn->step);
+		tn->said.left_sec = spent / done * (tn->said.of - tn->step);
 	}
 	if (tn->set.progress) {
 		tn->spoke = now();
@@ -286,6 +299,12 @@ static int speak(struct train *tn)
 	}
 	tn->said.heldout = NAN; /* said once, at the step it is of */
 	return rc;
+}
+
+/* TRAIN_PATIENCE epochs passed since the best one */
+static bool has_peaked(const struct train *tn)
+{
+	return tn->data->helds && tn->judged - tn->best_epoch >= TRAIN_PATIENCE;
 }
 
 /* after an epoch: its held-out loss, and its adapter kept if it is the best so far */
@@ -303,14 +322,32 @@ static int judge_epoch(struct train *tn, struct err *err)
 			return err_set(
 				err, EDOM, "held-out loss is not finite after epoch %d", epoch);
 	}
-	tn->judged = epoch;
+	tn->curve[tn->judged++] = loss;
 	if (!(loss >= tn->best_loss)) {
 		tn->best_loss = tn->data->helds ? loss : INFINITY;
 		tn->best_epoch = epoch;
 		memcpy(tn->best, tn->lo->memory, tn->lo->params * sizeof(float));
 	}
 	tn->said.heldout = loss;
+	if (has_peaked(tn))
+		tn->said.of = tn->step;
 	return speak(tn);
+}
+
+/* the losses a killed run has told, again: whoever writes them down began anew */
+static int tell_curve(struct train *tn)
+{
+	struct protocol_progress pr = tn->said;
+	int rc = 0;
+
+	pr.loss = NAN;
+	for (int e = 0; rc == 0 && tn->set.progress && e < tn->judged; e++) {
+		pr.epoch = e + 1;
+		pr.step = pr.epoch * tn->steps_per_epoch;
+		pr.heldout = tn->curve[e];
+		rc = tn->set.progress(tn->set.arg, &pr);
+	}
+	return rc;
 }
 
 static int next_step(struct train *tn, struct err *err)
@@ -341,12 +378,16 @@ int train_run(struct train *tn, struct err *err)
 {
 	tn->began = tn->spoke = tn->saved = now();
 	tn->first = tn->step;
-	for (;;) {
-		int rc;
+	if (has_peaked(tn))
+		tn->said.of = tn->step;
+	int rc = tell_curve(tn);
 
+	if (rc < 0)
+		return rc;
+	for (;;) {
 		if (tn->judged < tn->step / tn->steps_per_epoch)
 			rc = judge_epoch(tn, err);
-		else if (tn->step < train_steps(tn))
+		else if (tn->step < train_steps(tn) && !has_peaked(tn))
 			rc = next_step(tn, err);
 		else
 			break;

@@ -19,9 +19,16 @@
 #include "trainer/lora.h"
 #include "trainer/protocol.h"
 
+/*
+ * A run ends before its epochs are done when this many in a row were no better on the held-out
+ * rows than the best before them. Two, not one: the rate falls over the epochs that were asked for,
+ * and the next is often the best again. Runs of three epochs, the default, always do all three.
+ */
+enum { TRAIN_PATIENCE = 2 };
+
 struct train_settings {
-	int epochs;
-	int batch; /* rows of an optimizer step */
+	int epochs; /* at most */
+	int batch;  /* rows of an optimizer step */
 	double lr;
 	uint64_t seed;
 	uint64_t mem;	       /* bytes a pass may take */
@@ -43,14 +50,16 @@ int train_new(const struct model *m, struct threads *th, struct lora *lo, const 
 	const struct train_settings *set, struct train **out, struct err *err);
 void train_free(struct train *tn);
 
-int train_steps(const struct train *tn);
+int train_steps(const struct train *tn); /* of all epochs */
 uint64_t train_bytes(const struct train *tn);
 int train_best_epoch(const struct train *tn);
+int train_epochs(const struct train *tn); /* done */
 
 /*
- * train_run(tn, err): all steps that are left; then the adapter is that of the epoch with the
- * lowest held-out loss (the last one when nothing is held out). -EINTR when stopped: a checkpoint
- * is written. -EDOM "loss is not finite at batch N".
+ * train_run(tn, err): all steps that are left, or as many as help (TRAIN_PATIENCE); then the
+ * adapter is that of the epoch with the lowest held-out loss (the last one when nothing is held
+ * out). A resumed run first tells the held-out losses that are known. -EINTR when stopped: a
+ * checkpoint is written. -EDOM "loss is not finite at batch N".
  */
 int train_run(struct train *tn, struct err *err);
 

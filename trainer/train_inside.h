@@ -22,8 +22,9 @@ struct train {
 	float *total; /* of the groups so far; NULL when a step is one group */
 	double *loss; /* of each supervised position of a pass */
 	const struct sample **order;
-	int ordered; /* epoch ${order} is of, -1 none */
-	int judged;  /* epochs whose held-out loss is known */
+	int ordered;   /* epoch ${order} is of, -1 none */
+	int judged;    /* epochs whose held-out loss is known */
+	double *curve; /* their losses */
 	int best_epoch;
 	double best_loss;
 	uint64_t run;

@@ -29,6 +29,10 @@
 /* set by SIGTERM, looked at behind every layer: the one thing a handler can reach */
 static volatile sig_atomic_t stop_asked;
 
+/* TRAIN_PATIENCE in words, for the record */
+#define EARLY_STOP "after 2 epochs in a row whose held-out loss is not below the lowest before them"
+_Static_assert(TRAIN_PATIENCE == 2, "EARLY_STOP says two");
+
 static void on_stop(int sig)
 {
 	(void)sig;
@@ -203,15 +207,17 @@ static int tell_result(struct work *wk, struct err *err)
 		.rows = wk->data.trains,
 		.held_rows = wk->data.helds,
 		.epochs = wk->rq.epochs,
+		.epochs_trained = train_epochs(wk->tn),
 		.best_epoch = train_best_epoch(wk->tn),
 		.skipped = wk->data.skipped,
 		.apart = wk->data.apart,
 		.trainable = wk->lo->params,
 		.total = model_params(wk->m),
-		.tokens = wk->data.tokens * wk->rq.epochs,
+		.tokens = wk->data.tokens * train_epochs(wk->tn),
 		.elapsed_sec = now() - wk->began,
 		.forgetting_kl = wk->forgotten,
 		.airgap = wk->rq.airgap,
+		.early_stop = wk->data.helds ? EARLY_STOP : NULL,
 	};
 	int rc = protocol_result(&rs);
 

@@ -400,6 +400,20 @@ static int step_body(struct train *t, struct err *err)
 	return rc;
 }
 
+/* the line of a finished step; how many epochs it needed, where its worker says that (0: not) */
+static int log_complete(
+	const struct train *t, double elapsed_sec, double epochs, bool recovered, struct err *err)
+{
+	const struct job *jb = t->jb;
+	char more[32] = "";
+
+	if (epochs >= 1 && epochs <= 1000)
+		(void)snprintf(more, sizeof(more), ",\"epochs_trained\":%.0f", epochs);
+	return log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
+		"\"revision\":\"%s\",\"elapsed_sec\":%.2f%s%s", jb->rec.rev, elapsed_sec, more,
+		recovered ? ",\"recovered\":true" : "");
+}
+
 /* a server that died between publishing and the line of the log: the line comes now, once */
 static int say_complete(const struct train *t, struct err *err)
 {
@@ -417,9 +431,8 @@ static int say_complete(const struct train *t, struct err *err)
 		jb->rec.rev);
 	if (rc == 0 && strstr(buf_str(&lines), want) == NULL) {
 		(void)rev_json(&t->tn, jb->rec.rev, "train.json", &train, NULL);
-		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
-			"\"revision\":\"%s\",\"elapsed_sec\":%.2f,\"recovered\":true", jb->rec.rev,
-			json_get_number(train, "elapsed_sec", 0));
+		rc = log_complete(t, json_get_number(train, "elapsed_sec", 0),
+			json_get_number(train, "epochs_trained", 0), true, err);
 		cJSON_Delete(train);
 	}
 	buf_release(&lines);
@@ -446,9 +459,10 @@ int step_run(struct job *jb, struct err *err)
 	}
 	rc = step_body(&t, err);
 	if (rc == 0) {
-		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "step_complete",
-			"\"revision\":\"%s\",\"elapsed_sec\":%.2f", jb->rec.rev,
-			(double)(time_now() - t.begun) / 1000);
+		struct json_slice result = {t.result.data, t.result.len}, v;
+		double epochs = json_member(result, "epochs_trained", &v) ? json_double(v) : 0;
+
+		rc = log_complete(&t, (double)(time_now() - t.begun) / 1000, epochs, false, err);
 		if (rc < 0)
 			train_unpublish(&t);
 	} else if (!jb->stop_keeps) {

@@ -428,6 +428,8 @@ static int write_train_json(struct train *t, int out, struct err *err)
 		sha, t->fixed ? "true" : "false", o->all ? "all" : "teach",
 		(unsigned long long)o->mem, t->cf.sample_size);
 	put_said(&b, t, "forgetting_kl", "forgetting_kl");
+	put_said(&b, t, "epochs_trained", "epochs_trained");
+	put_said(&b, t, "early_stop", "early_stop");
 	(void)buf_putc(&b, '}');
 	if (b.failed || json_pretty((struct json_slice){b.data, b.len}, &pretty) < 0)
 		rc = err_nomem(err);

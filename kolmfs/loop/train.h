@@ -20,11 +20,11 @@ struct train {
 	uint64_t captures_rows, captures_bytes, captures_from;
 	char captures_sha256[65], rows_sha256[65];
 	uint64_t rows, skipped_total;
-	bool fixed;		  /* the recipe never calls the model */
-	struct buf skipped;	  /* JSON object of the runner */
-	struct buf loss, heldout; /* "[step,value],..." */
-	double last_step, last_heldout;
-	struct buf result; /* the worker's last line */
+	bool fixed;			/* the recipe never calls the model */
+	struct buf skipped;		/* JSON object of the runner */
+	struct buf loss, heldout;	/* "[step,value],..." */
+	double last_step, last_heldout; /* steps of the last of each */
+	struct buf result;		/* the worker's last line */
 	/* worker.c: of its log, how much stands in it, what came after that and may be its end, and
 	 * how much is neither */
 	uint64_t log_bytes, log_lost;

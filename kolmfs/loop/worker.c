@@ -33,8 +33,8 @@ static void worker_progress(struct train *t, struct json_slice line)
 		(void)buf_addf(&t->loss, "%s[%.0f,%.*s]", t->loss.len > 0 ? "," : "", step,
 			(int)v.len, v.text);
 	if (json_member(line, "heldout", &v) && json_kind_of(v) == JSON_NUMBER &&
-		json_double(v) != t->last_heldout) {
-		t->last_heldout = json_double(v);
+		step != t->last_heldout) {
+		t->last_heldout = step;
 		(void)buf_addf(&t->heldout, "%s[%.0f,%.*s]", t->heldout.len > 0 ? "," : "", step,
 			(int)v.len, v.text);
 	}

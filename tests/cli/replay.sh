@@ -20,6 +20,23 @@ echo '{"input":"pear","output":"fruit"}' >>"$C"
 works 'ok replay of v1 gave the same bytes' tune replay --artifact kind.kolm --rev v1
 works 'ok revision v2' tune step --artifact kind.kolm --from v1 --rows all --epochs 1
 works 'ok replay of v2 gave the same bytes' tune replay --artifact kind.kolm --rev v2
+# a tenth of the rows is held back: an epoch that no longer helps ends the step, recorded, and replayed to the same bytes
+for i in $(seq 60); do
+	[ $((i * 7 % 5)) -lt 2 ] && is=fruit || is=animal
+	echo "{\"input\":\"thing $i\",\"output\":\"$is\"}" >>"$C"
+done
+works 'ok revision v3' tune step --artifact kind.kolm --epochs 40 --lr 0.03
+python3 - "$R/v3/train.json" "$S/logs/tune.jsonl" <<'E' || bad "the early stop is not recorded"
+import json, sys
+train = json.load(open(sys.argv[1]))
+done, held = train["epochs_trained"], [loss for _, loss in train["heldout"]]
+assert train["epochs"] == 40 and done == len(held) == train["best_epoch"] + 2 < 40, train
+assert min(held) == held[done - 3] <= min(held[-2:]) and train["early_stop"].startswith("after 2 epochs"), train
+line = [json.loads(l) for l in open(sys.argv[2])][-1]
+assert line["event"] == "step_complete" and line["epochs_trained"] == done, line
+E
+works 'ok replay of v3 gave the same bytes' tune replay --artifact kind.kolm --rev v3
+grep -q '"early_stop": null' "$R/v1/train.json" || bad "an early stop by rows that were not held back"
 grep -q '"forgetting_kl": 0\.[0-9]*' "$R/v1/train.json" || bad "train.json does not say what was forgotten"
 fails 4 'v0 was not trained here' tune replay --artifact kind.kolm --rev v0
 fails 1 'needs a revision' tune replay --artifact kind.kolm
@@ -46,7 +63,7 @@ cp rows "$C"
 cp "$S/tune/kind/tune-config.json" cf && sed -i 's/"dropout": 0\b/"dropout": 0.5/' "$S/tune/kind/tune-config.json"
 run tune replay --artifact kind.kolm --rev v1; errs "the settings differ from v1's"; [ "$RC" -ne 0 ] || bad "replayed with other settings"
 cp cf "$S/tune/kind/tune-config.json"
-rm -rf "$R/v2"
+rm -rf "$R/v2" "$R/v3"
 [ "$(find "$R" -type f -exec sha256sum {} + | sort)" = "$before" ] || bad "a replay changed a revision"
 [ -z "$(find "$S/tune/kind/jobs" -name out)" ] || bad "a replay left its files"
 finish

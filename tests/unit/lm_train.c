@@ -24,8 +24,8 @@ struct run {
 	struct train_settings set;
 	struct train *tn;
 	int lines, stop_at;
-	double heldout[8];
-	int helds;
+	double heldout[24];
+	int helds, of;
 };
 
 static int on_progress(void *arg, const struct protocol_progress *pr)
@@ -33,8 +33,12 @@ static int on_progress(void *arg, const struct protocol_progress *pr)
 	struct run *r = arg;
 
 	r->lines++;
-	if (!isnan(pr->heldout))
+	if (!isnan(pr->heldout)) {
+		cr_assert_eq(pr->step, (r->helds + 1) * 5); /* told again from the first */
+		cr_assert_eq(pr->epoch, r->helds + 1);
 		r->heldout[r->helds++] = pr->heldout;
+		r->of = pr->of;
+	}
 	return pr->step == r->stop_at ? -EINTR : 0;
 }
 
@@ -109,12 +113,12 @@ Test(lm_train, learns_and_says_so)
 	cr_assert_eq(train_run(r.tn, NULL), 0);
 	cr_assert_eq(train_loss(r.tn, r.train, r.data.trains, &after, NULL), 0);
 	cr_assert_lt(after, before - 0.1);
-	cr_assert_eq(r.lines, 40);
-	cr_assert_eq(r.helds, 8);
+	cr_assert_eq(r.lines, train_epochs(r.tn) * 5);
+	cr_assert_eq(r.helds, train_epochs(r.tn));
 	/* the adapter written is that of the epoch with the lowest held-out loss */
 	double held, low = r.heldout[0];
 
-	for (int i = 1; i < 8; i++)
+	for (int i = 1; i < r.helds; i++)
 		low = fmin(low, r.heldout[i]);
 	cr_assert_eq(train_loss(r.tn, r.held, r.data.helds, &held, NULL), 0);
 	cr_assert_eq(held, low);
@@ -141,30 +145,76 @@ Test(lm_train, threads_do_not_change_a_bit)
 	run_free(&want);
 }
 
+/* a rate that overshoots: the held-out loss rises long before the last epoch */
+static void overshoot(struct run *r)
+{
+	r->set.epochs = 20;
+	r->set.lr = 0.02;
+}
+
+Test(lm_train, ends_when_the_heldout_loss_no_longer_falls)
+{
+	struct run r, all;
+	double held;
+
+	run_init(&r, 1, 0);
+	overshoot(&r);
+	cr_assert_eq(run_go(&r), 0);
+	int best = train_best_epoch(r.tn), done = train_epochs(r.tn);
+
+	cr_assert(best > 1 && done < 20, "best %d of %d", best, done);
+	cr_assert_eq(done, best + TRAIN_PATIENCE);
+	cr_assert_eq(r.helds, done);
+	cr_assert_eq(r.lines, done * 5);
+	cr_assert_eq(r.of, done * 5);
+	for (int e = 0; e < done; e++)
+		cr_assert(r.heldout[e] >= r.heldout[best - 1]);
+	cr_assert_eq(train_loss(r.tn, r.held, r.data.helds, &held, NULL), 0);
+	cr_assert_eq(held, r.heldout[best - 1]);
+	run_free(&r);
+
+	/* the same epochs with nothing held out: all are trained */
+	run_init(&all, 1, 0);
+	overshoot(&all);
+	all.data.helds = 0;
+	cr_assert_eq(run_go(&all), 0);
+	cr_assert_eq(train_epochs(all.tn), 20);
+	cr_assert_eq(all.lines, 100);
+	run_free(&all);
+}
+
 /* stopped at every step, then resumed in a new process's memory */
-static void stop_and_resume(float dropout)
+static void stop_and_resume(float dropout, void (*change)(struct run *r))
 {
 	struct run want;
 	char path[64] = "/tmp/lm_train.XXXXXX";
 
 	run_init(&want, 1, dropout);
+	change(&want);
 	cr_assert_eq(run_go(&want), 0);
 	cr_assert(mkdtemp(path));
 	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	for (int at = 1; at < train_steps(want.tn); at++) {
+	int steps = train_epochs(want.tn) * 5;
+
+	for (int at = 1; at < steps; at++) {
 		struct run r;
 
 		run_init(&r, 2, dropout);
+		change(&r);
 		r.set.checkpoint_dir = dir;
 		r.stop_at = at;
 		cr_assert_eq(run_go(&r), -EINTR);
 		run_free(&r);
 		run_init(&r, 3, dropout);
+		change(&r);
 		r.set.checkpoint_dir = dir;
 		r.set.resume = true;
 		cr_assert_eq(run_go(&r), 0);
-		cr_assert_leq(r.lines, train_steps(want.tn) - at + 1);
+		cr_assert_leq(r.lines, at / 5 + steps - at + 1);
+		cr_assert_eq(r.helds, want.helds);
+		cr_assert_arr_eq(r.heldout, want.heldout, sizeof(want.heldout));
+		cr_assert_eq(train_best_epoch(r.tn), train_best_epoch(want.tn));
 		same_adapter(&want, &r);
 		run_free(&r);
 	}
@@ -172,21 +222,23 @@ static void stop_and_resume(float dropout)
 	struct run other;
 
 	run_init(&other, 1, dropout);
+	change(&other);
 	other.set.checkpoint_dir = dir;
 	other.set.resume = true;
 	other.set.seed = 99;
 	cr_assert_eq(run_go(&other), 0);
-	cr_assert_eq(other.lines, train_steps(want.tn));
+	cr_assert_eq(other.lines, train_epochs(other.tn) * 5);
 	run_free(&other);
 	int fd = openat(dir, "state", O_WRONLY | O_CLOEXEC);
 
 	cr_assert_eq(pwrite(fd, "x", 1, 1000), 1);
 	close(fd);
 	run_init(&other, 1, dropout);
+	change(&other);
 	other.set.checkpoint_dir = dir;
 	other.set.resume = true;
 	cr_assert_eq(run_go(&other), 0);
-	cr_assert_eq(other.lines, train_steps(want.tn));
+	cr_assert_eq(other.lines, steps);
 	same_adapter(&want, &other);
 	run_free(&other);
 	run_free(&want);
@@ -194,14 +246,24 @@ static void stop_and_resume(float dropout)
 	dir_remove(AT_FDCWD, path, NULL);
 }
 
+static void as_it_is(struct run *r)
+{
+	(void)r;
+}
+
 Test(lm_train, resumed_ends_in_the_same_bytes)
 {
-	stop_and_resume(0);
+	stop_and_resume(0, as_it_is);
 }
 
 Test(lm_train, resumed_with_dropout_too)
 {
-	stop_and_resume(0.1f);
+	stop_and_resume(0.1f, as_it_is);
+}
+
+Test(lm_train, resumed_ends_at_the_same_epoch)
+{
+	stop_and_resume(0, overshoot);
 }
 
 static double norm_difference(const float *a, const float *b, size_t n)
