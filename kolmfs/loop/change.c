@@ -230,7 +230,7 @@ int loop_gc(struct kolm *k, const char *slug, long keep, const struct by *by, st
 int loop_remove(
 	struct kolm *k, const char *slug, const char *again, const struct by *by, struct err *err)
 {
-	char gone[SLUG_BYTES + 40];
+	char gone[TEMPORARY_BYTES];
 	struct tune tn;
 	int busy = -1, rc;
 
@@ -242,7 +242,7 @@ int loop_remove(
 	rc = job_busy(k, slug, err);
 	if (rc == 0)
 		rc = tune_lock_job(&tn, &busy, err);
-	(void)snprintf(gone, sizeof(gone), ".%s.removed.%d", slug, (int)getpid());
+	temporary_name(slug, "removed", gone);
 	if (rc == 0 && renameat(k->st.tune, slug, k->st.tune, gone) < 0)
 		rc = err_sys(err, "cannot remove \"%s\"", slug);
 	else if (rc == 0) {

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,12 +195,20 @@ static int already(struct kolm *k, const char *slug, const struct artifact *af, 
 	return rc;
 }
 
+void temporary_name(const char *slug, const char *why, char out[TEMPORARY_BYTES])
+{
+	static atomic_uint counter;
+
+	(void)snprintf(out, TEMPORARY_BYTES, ".%s.%s.%d.%u", slug, why, (int)getpid(),
+		atomic_fetch_add(&counter, 1));
+}
+
 /* what was not said to be done is not done */
 static void unpublish(struct kolm *k, const char *slug)
 {
-	char tmp[120];
+	char tmp[TEMPORARY_BYTES];
 
-	(void)snprintf(tmp, sizeof(tmp), ".%s.tmp.%d", slug, (int)getpid());
+	temporary_name(slug, "tmp", tmp);
 	if (renameat2(k->st.tune, slug, k->st.tune, tmp, RENAME_NOREPLACE) == 0)
 		(void)dir_remove(k->st.tune, tmp, NULL);
 }
@@ -208,11 +217,11 @@ static int publish(struct kolm *k, const struct init_options *o, const char *slu
 	const struct artifact *af, const struct stat *base, struct err *err)
 {
 	struct tune tn = {.st = &k->st};
-	char tmp[120];
+	char tmp[TEMPORARY_BYTES];
 	int rc;
 
 	(void)snprintf(tn.slug, sizeof(tn.slug), "%s", slug);
-	(void)snprintf(tmp, sizeof(tmp), ".%s.tmp.%d", slug, (int)getpid());
+	temporary_name(slug, "tmp", tmp);
 	rc = tn.dir = dir_make(k->st.tune, tmp, err);
 	if (rc < 0)
 		return rc;
@@ -259,6 +268,12 @@ int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
 	rc = already(k, slug, af, err);
 	if (rc == 0) {
 		rc = publish(k, o, slug, af, &base, err);
+		/* another init of it was quicker: as if this one came later */
+		if (rc == -EEXIST && already(k, slug, af, NULL) == 1) {
+			if (err != NULL)
+				*err = ERR_NONE;
+			rc = 1;
+		}
 		if (rc == 0) {
 			rc = log_event(k, slug, 0, by, err, "initialised",
 				"\"revision\":\"v0\",\"artifact_sha256\":\"%s\"",
@@ -267,9 +282,9 @@ int loop_init(struct kolm *k, const struct init_options *o, const struct by *by,
 				unpublish(k, slug);
 		}
 		*fresh = rc == 0;
-	} else if (rc == 1) {
-		rc = 0;
 	}
+	if (rc == 1)
+		rc = 0;
 	artifact_free(af);
 	if (*fresh)
 		change(k, slug, CHANGE_SLUGS | CHANGE_STATUS | CHANGE_HEAD);

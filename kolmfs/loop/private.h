@@ -98,6 +98,12 @@ int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **o
 /* indexes.c */
 void indexes_free(struct kolm *k); /* nobody asks any more */
 
+/* init.c */
+/* the name a slug has below tune/ while it is made ("tmp") or taken away ("removed"): no other call
+ * of this process or another gets the same one */
+enum { TEMPORARY_BYTES = SLUG_BYTES + 48 };
+void temporary_name(const char *slug, const char *why, char out[TEMPORARY_BYTES]);
+
 /* job_read.c */
 /* job_home(k, slug, err): the folder jobs.jsonl and jobs/ stand in; slug NULL or "": of rag */
 int job_home(struct kolm *k, const char *slug, struct err *err);

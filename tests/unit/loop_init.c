@@ -1,6 +1,7 @@
 /* loop_init - a slug is born whole or not at all: the rows B06 to B15 of BAD-INPUTS on the real
  * runner and the real base model. */
 #include <linux/capability.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -309,5 +310,54 @@ Test(loop_init, a_folder_in_the_way_is_not_touched)
 	write_at(&r, "store/tune/echo/mine", "somebody's");
 	o = options(&r);
 	refused(&r, &o, EEXIST, "slug already belongs to");
+	rig_close(&r);
+}
+
+struct same_init {
+	struct rig *r;
+	struct err err;
+	int rc;
+	bool fresh;
+};
+
+static void *init_at_once(void *arg)
+{
+	struct same_init *in = arg;
+	struct init_options o = options(in->r);
+	char slug[SLUG_BYTES + 1];
+
+	in->rc = loop_init(in->r->k, &o, &in->r->by, slug, &in->fresh, &in->err);
+	return NULL;
+}
+
+/* as two clients of one server do; each built in the other's folder once, and took it away */
+Test(loop_init, inits_of_one_slug_at_once_make_it_once)
+{
+	enum { CALLERS = 4, ROUNDS = 3 };
+	struct same_init in[CALLERS];
+	pthread_t th[CALLERS];
+	struct tune tn;
+	struct rig r;
+
+	start(&r);
+	for (int round = 0; round < ROUNDS; round++) {
+		int fresh = 0;
+
+		for (int i = 0; i < CALLERS; i++) {
+			in[i] = (struct same_init){.r = &r};
+			cr_assert_eq(pthread_create(&th[i], NULL, init_at_once, &in[i]), 0);
+		}
+		for (int i = 0; i < CALLERS; i++) {
+			pthread_join(th[i], NULL);
+			cr_expect_eq(in[i].rc, 0, "caller %d: %s", i, in[i].err.text);
+			fresh += in[i].fresh;
+		}
+		cr_expect_eq(fresh, 1, "%d of them made it", fresh);
+		cr_expect_eq(in_log(&r, "\"initialised\""), (size_t)round + 1);
+		works(tune_open(&r.k->st, "echo", &tn, &r.err));
+		works(revision_verify(&tn, "v0", NULL, &r.err));
+		tune_close(&tn);
+		works(loop_remove(r.k, "echo", "echo", &r.by, &r.err));
+	}
 	rig_close(&r);
 }
