@@ -32,6 +32,8 @@ struct kolm;
  * re-queue interrupted steps, start the watch. ${sp} is borrowed. */
 int kolm_open(
 	const char *path, bool server, struct spawner *sp, struct kolm **out, struct err *err);
+/* kolm_ending(k): a server serves no more and will close: who wants the store waits for it. */
+void kolm_ending(struct kolm *k);
 /* kolm_close(k): ask running jobs to stop (a step keeps its checkpoint), wait for them, end the
  * runners. */
 void kolm_close(struct kolm *k);

@@ -79,21 +79,28 @@ static void unmount(struct server *sv)
 		spawner_unmount(sv->sp, sv->mountpoint, NULL);
 }
 
+/* whoever is first: no command is taken any more */
+static void begin_end(struct server *sv)
+{
+	if (atomic_exchange(&sv->closing, true))
+		return;
+	kolm_ending(sv->k);
+	park_end(sv);
+	notify_stop(sv);
+}
+
 /* what may be inside the mount must stop while it still answers */
 static void stop_serving(struct server *sv)
 {
 	struct timespec until;
 
-	if (!atomic_exchange(&sv->closing, true)) {
-		park_end(sv);
-		notify_stop(sv);
-	}
+	begin_end(sv);
 	work_stop(sv->work, WORK_END_SEC);
 	unmount(sv);
 	/* the session ends by itself with the last close */
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += LAST_CLOSE_SEC;
-	while (sem_timedwait(&sv->served, &until) < 0)
+	while (sem_clockwait(&sv->served, CLOCK_MONOTONIC, &until) < 0)
 		if (errno != EINTR) {
 			session_end(sv);
 			break;
@@ -244,11 +251,7 @@ static int serve(struct server *sv, const struct options *op, struct err *err)
 		if (rc < 0)
 			err_set(err, -rc, "the FUSE session ended: %s", strerror(-rc));
 	}
-	/* an unmount from outside came without a signal */
-	if (!atomic_exchange(&sv->closing, true)) {
-		park_end(sv);
-		notify_stop(sv);
-	}
+	begin_end(sv); /* an unmount from outside came without a signal */
 	return rc;
 }
 

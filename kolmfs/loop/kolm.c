@@ -73,6 +73,12 @@ static void stop_jobs(struct kolm *k)
 	pthread_cond_broadcast(&k->wake);
 }
 
+void kolm_ending(struct kolm *k)
+{
+	if (k->server_lock >= 0)
+		store_lock_ending(k->server_lock);
+}
+
 void kolm_close(struct kolm *k)
 {
 	if (k == NULL)

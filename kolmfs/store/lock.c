@@ -9,8 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* five seconds for a dead server's spawner to end what it started */
-enum { CLEANUP_TRIES = 250 };
+/*
+ * In pauses of 20 ms: five seconds for a dead server's spawner to end what it started; fifteen for
+ * a server that said it is ending, whose step may be writing its checkpoint; a moment for one whose
+ * mount was just taken away and who does not know it yet.
+ */
+enum { CLEANUP_TRIES = 250, ENDING_TRIES = 750, MOMENT_TRIES = 10 };
+#define ENDING_MARK " ending\n"
 
 static int lock_take(int dirfd, const char *name, int op, int *fd, struct err *err)
 {
@@ -43,35 +48,52 @@ static bool is_over(const char *pid)
 	return state == 'Z' || state == 'X';
 }
 
-static void read_holder(int lock, char who[24])
+/* the process id in it, and whether it is ending */
+static bool read_holder(int lock, char who[32])
 {
-	ssize_t len = pread(lock, who, 23, 0);
+	ssize_t len = pread(lock, who, 31, 0);
+	size_t digits;
+	bool is_ending;
 
 	who[len > 0 ? (size_t)len : 0] = '\0';
-	who[strspn(who, "0123456789")] = '\0';
+	digits = strspn(who, "0123456789");
+	is_ending = strcmp(who + digits, ENDING_MARK) == 0;
+	who[digits] = '\0';
+	return is_ending;
+}
+
+void store_lock_ending(int lock)
+{
+	char text[48];
+	int n = snprintf(text, sizeof(text), "%d" ENDING_MARK, (int)getpid());
+
+	if (pwrite(lock, text, (size_t)n, 0) < 0)
+		errno = 0; /* then nobody waits for us */
 }
 
 int store_lock_server(const struct store *st, int *fd, struct err *err)
 {
 	static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
-	char who[24] = "";
+	char who[32] = "";
+	bool is_ending = false;
 	int lock, rc, n;
 
 	lock = lock_open(st->dir, ".lock", err);
 	if (lock < 0)
 		return lock;
 	rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
-	for (int i = 0; rc == -EWOULDBLOCK && i < CLEANUP_TRIES; i++) {
-		read_holder(lock, who);
-		if (!is_over(who))
+	for (int i = 0; rc == -EWOULDBLOCK; i++) {
+		is_ending = read_holder(lock, who);
+		if (i >= (is_over(who) ? CLEANUP_TRIES : is_ending ? ENDING_TRIES : MOMENT_TRIES))
 			break;
 		nanosleep(&pause, NULL);
 		rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
 	}
 	if (rc == -EWOULDBLOCK) {
-		read_holder(lock, who);
-		rc = err_set(err, EBUSY, "store is in use by process %s",
-			who[0] != '\0' ? who : "(unknown)");
+		is_ending = read_holder(lock, who);
+		rc = err_set(err, EBUSY, "store is in use by process %s%s",
+			who[0] != '\0' ? who : "(unknown)",
+			is_ending ? ", which is ending; try again" : "");
 	}
 	if (rc < 0) {
 		close(lock);

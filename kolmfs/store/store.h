@@ -57,9 +57,11 @@ int store_open(const char *path, struct store *out, struct err *err);
 void store_close(struct store *st);
 
 /* store_lock_server(st, fd, err): for the life of a server; -EBUSY "store is in use by process N"
- * (K08). store_lock_jobs(): waits; -ECANCELED when *${cancel} becomes true meanwhile. Each lock is
- * freed by close(*fd). */
+ * (K08). One that is dead or called store_lock_ending() is waited for; its end takes as long as its
+ * jobs need to stop. store_lock_jobs(): waits; -ECANCELED when *${cancel} becomes true meanwhile.
+ * Each lock is freed by close(*fd). */
 int store_lock_server(const struct store *st, int *fd, struct err *err);
+void store_lock_ending(int fd);
 int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd, struct err *err);
 /* store_lock_index(st, fd, err): shared, held by every index job, so that a start does not take it
  * for a dead one. */

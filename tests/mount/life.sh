@@ -104,6 +104,18 @@ pid=$(server_pid)
 umount "$M" || fail "umount"
 gone "$pid" || fail "the server outlives its mount"
 
+# who mounts again at once waits for the end of the server before, also one that is still looking at its walls; and fsck does
+for how in umount shutdown fsck; do
+	start
+	cat "$M/one/status" >/dev/null &
+	if [ $how = shutdown ]; then echo shutdown >"$M/ctl"; else umount "$M" 2>/dev/null || { wait; umount "$M"; }; fi
+	[ $how = fsck ] && { "$BUILD/bin/kolm" --store "$S" fsck --repair >"$T/fsck" 2>&1 || fail "fsck --repair at once: $(cat "$T/fsck")"; }
+	start
+	wait
+	same "a start right after the end by $how" v1 "$(cat "$M/one/HEAD")"
+	stop
+done
+
 # SIGTERM while readers wait and files are open: everybody gets an answer, the place is free
 start
 pid=$(server_pid)

@@ -1,5 +1,8 @@
 /* store: slugs, revision names, opening a store, its locks (BAD-INPUTS B01-B05, B16, K03, K08, K12,
  * K13). */
+#include <pthread.h>
+#include <time.h>
+
 #include "store_rig.h"
 
 Test(slug, what_may_be_a_name)
@@ -119,10 +122,20 @@ Test(store, default_path)
 	fails(store_default_path(path, &r.err), ENOENT, "set HOME or give --store");
 }
 
+static void *close_soon(void *arg)
+{
+	static const struct timespec pause = {.tv_nsec = 600 * 1000 * 1000};
+
+	nanosleep(&pause, NULL);
+	close(*(int *)arg);
+	return NULL;
+}
+
 Test(store, locks)
 {
 	volatile bool cancel = true;
 	char want[64];
+	pthread_t th;
 	struct rig r;
 	int a, b;
 
@@ -130,6 +143,15 @@ Test(store, locks)
 	works(store_lock_server(&r.st, &a, &r.err));
 	(void)snprintf(want, sizeof(want), "store is in use by process %d", (int)getpid());
 	fails(store_lock_server(&r.st, &b, &r.err), EBUSY, want);
+	/* said to be ending: waited for */
+	store_lock_ending(a);
+	cr_assert_eq(pthread_create(&th, NULL, close_soon, &a), 0);
+	works(store_lock_server(&r.st, &b, &r.err));
+	pthread_join(th, NULL);
+	close(b);
+	works(store_lock_server(&r.st, &a, &r.err));
+	fails(store_lock_server(&r.st, &b, &r.err), EBUSY, want);
+	cr_expect_null(strstr(r.err.text, "ending"), "the mark stayed");
 	close(a);
 	works(store_lock_server(&r.st, &a, &r.err));
 	close(a);
