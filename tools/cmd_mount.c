@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -33,7 +34,7 @@ static int server_path(char out[PATH_MAX], struct err *err)
 
 int cmd_mount(struct cli *c, struct err *err)
 {
-	const char *options = flag_value(c, "-o"), *argv[8];
+	const char *options = flag_value(c, "-o"), *argv[9];
 	char program[PATH_MAX];
 	size_t n = 0;
 	int rc = server_path(program, err);
@@ -47,8 +48,11 @@ int cmd_mount(struct cli *c, struct err *err)
 		argv[n++] = "-o";
 		argv[n++] = options;
 	}
+	argv[n++] = "--";
 	argv[n++] = c->store;
-	argv[n++] = c->words > 0 ? c->word[0] : MOUNTPOINT;
+	/* without one kolmfs knows the default, which is the store itself with -o over */
+	if (c->words > 0)
+		argv[n++] = c->word[0];
 	argv[n] = NULL;
 	execv(program, (char **)argv);
 	(void)err_sys(err, "cannot start '%s'", program);
@@ -127,11 +131,17 @@ static int run_fusermount(const char *path, struct err *err)
 int cmd_umount(struct cli *c, struct err *err)
 {
 	const char *given = c->words > 0 ? c->word[0] : MOUNTPOINT;
-	char path[STORE_PATH_BYTES], quoted[ERR_QUOTE_BYTES + 8];
+	char path[STORE_PATH_BYTES], quoted[ERR_QUOTE_BYTES + 8], *real;
 	int rc = path_absolute(given, path, err);
 
 	if (rc < 0)
 		return rc;
+	/* a link to it; this reads links only, and does not ask the server */
+	if (!is_kolmfs(path) && (real = realpath(path, NULL)) != NULL) {
+		if (strlen(real) < sizeof(path) && is_kolmfs(real))
+			strcpy(path, real);
+		free(real);
+	}
 	err_quote(quoted, path, strlen(path));
 	if (!is_kolmfs(path))
 		return err_set(err, ENOENT, "no store is mounted at '%s'", quoted);

@@ -7,7 +7,7 @@
 [ -f "$MODEL" ] || skip "no base model at $MODEL (make model)"
 
 M=$T/mnt
-trap 'kill $(jobs -p) 2>/dev/null; umount -l "$M" 2>/dev/null; rm -rf "$T"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; umount -l "$M" "$S" 2>/dev/null; rm -rf "$T"' EXIT
 mkdir "$M"
 make_shout
 works 'ok wrote skeleton v0' tune init --artifact shout.kolm --base "$MODEL"
@@ -37,5 +37,13 @@ fails 4 'is in use' umount "$M"
 exec 5<&-
 run umount "$M"; ends 0
 fails 5 'no store is mounted at' umount "$M"
+# by a link; and on the store itself, for which no mountpoint is given
+ln -s "$M" link
+run mount "$M"; ends 0
+run umount link; ends 0
+run mount -o over "$M"; ends 1; errs 'leave the mountpoint'
+works '' mount -o over
+[ "$(cat "$S/shout/HEAD")" = v0 ] || bad "HEAD through a mount over the store"
+run umount "$S"; ends 0
 fails 5 'no store is mounted at' umount "$T/nowhere"
 finish
