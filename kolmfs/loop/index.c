@@ -317,12 +317,12 @@ int index_run(struct job *jb, struct err *err)
 
 int loop_index_remove(struct kolm *k, const char *name, const struct by *by, struct err *err)
 {
-	char gone[120];
+	char gone[TEMPORARY_BYTES];
 	int rc = rag_name_check(name, strlen(name), err);
 
 	if (rc < 0)
 		return rc;
-	(void)snprintf(gone, sizeof(gone), ".%s.removed.%d", name, (int)getpid());
+	temporary_name(name, "removed", gone);
 	if (renameat(k->st.rag, name, k->st.rag, gone) < 0)
 		return errno == ENOENT ? err_set(err, ENOENT, "index \"%s\" not found", name)
 				       : err_sys(err, "cannot remove index \"%s\"", name);

@@ -141,6 +141,8 @@ static void check_log(struct fsck *f)
 
 /* ---- indexes ---- */
 
+enum { INDEX_LOOKS = 5 };
+
 /* which of its files the manifest's digest is of: index.json, or index.bin where that alone exists
  */
 static const char *digested(const cJSON *manifest)
@@ -192,7 +194,24 @@ out:
 	return rc;
 }
 
-static void check_indexes(struct fsck *f)
+/* an index that is published meanwhile takes the place of the one being looked at: look again */
+static int index_settled(int rag, const char *name, struct err *err)
+{
+	struct stat before, after;
+	int rc = 0;
+
+	for (int i = 0; i < INDEX_LOOKS; i++) {
+		if (fstatat(rag, name, &before, AT_SYMLINK_NOFOLLOW) < 0)
+			return errno == ENOENT ? 0 : err_sys(err, "it cannot be looked at");
+		rc = index_check(rag, name, err);
+		if (rc == 0 || (fstatat(rag, name, &after, AT_SYMLINK_NOFOLLOW) == 0 &&
+				       before.st_ino == after.st_ino))
+			break;
+	}
+	return rc;
+}
+
+static void each_index(struct fsck *f)
 {
 	int fd = openat(f->st->rag, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -212,7 +231,7 @@ static void check_indexes(struct fsck *f)
 		if (d->d_name[0] == '.' || strcmp(d->d_name, "jobs") == 0 ||
 			strcmp(d->d_name, "jobs.jsonl") == 0)
 			continue;
-		rc = index_check(f->st->rag, d->d_name, &err);
+		rc = index_settled(f->st->rag, d->d_name, &err);
 		(void)snprintf(path, sizeof(path), "rag/%s", d->d_name);
 		(void)snprintf(why, sizeof(why), "%.150s; rebuild it with rag index", err.text);
 		if (rc == -EBADMSG)
@@ -221,6 +240,28 @@ static void check_indexes(struct fsck *f)
 			fsck_tell(f, FSCK_DAMAGED, path, "%.300s", err.text);
 	}
 	closedir(dir);
+}
+
+static void check_indexes(struct fsck *f)
+{
+	bool repair = f->repair;
+	int lock = -1;
+
+	/* who builds an index holds it shared, and it is his to exchange */
+	if (repair) {
+		lock = lock_open(f->st->rag, ".job.lock", NULL);
+		if (lock < 0 || flock_wait(lock, LOCK_EX | LOCK_NB, NULL) < 0) {
+			fsck_tell(f, FSCK_NOTE, "rag",
+				"an index is being built: what is wrong here is told, and put "
+				"right by a repair after it");
+			f->repair = false;
+		}
+	}
+	each_index(f);
+	fsck_journal(f, NULL, f->st->rag, "rag/jobs.jsonl");
+	f->repair = repair;
+	if (lock >= 0)
+		close(lock);
 }
 
 /* ---- slugs ---- */

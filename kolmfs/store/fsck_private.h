@@ -32,6 +32,9 @@ void fsck_lose(struct fsck *f, const char *slug, int dirfd, const char *name, co
 /* fsck_slug(f, tn): everything below tune/<slug>/, under its lock */
 void fsck_slug(struct fsck *f, const struct tune *tn);
 
+/* fsck_journal(f, slug, dirfd, path): the jobs.jsonl in ${dirfd}, ${path} below the store */
+void fsck_journal(struct fsck *f, const char *slug, int dirfd, const char *path);
+
 /* lost_move(st, dirfd, name, path, out, err): ${name} below ${dirfd} to .lost/<time>-<path with _
  * for />; the new name in ${out} */
 int lost_move(const struct store *st, int dirfd, const char *name, const char *path, char out[300],

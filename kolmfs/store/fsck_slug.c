@@ -36,7 +36,6 @@ static const char *path_of(const struct tune *tn, const char *name, char out[PAT
 
 /* ---- config ---- */
 
-
 /* the last good copy becomes the config again; what stood there is in .lost/ */
 static int config_restore(const struct tune *tn, struct buf *text, char lost[300], struct err *err)
 {
@@ -320,14 +319,13 @@ static void check_logged(
 
 /* ---- the rest ---- */
 
-static void check_journal(struct fsck *f, const struct tune *tn)
+void fsck_journal(struct fsck *f, const char *slug, int dirfd, const char *path)
 {
-	char path[PATH_BYTES], lost[300];
+	char lost[300];
 	struct err why = ERR_NONE, again = ERR_NONE;
 	uint64_t bad = 0;
-	int rc = journal_check(tn->dir, &bad, &why);
+	int rc = journal_check(dirfd, &bad, &why);
 
-	(void)path_of(tn, "jobs.jsonl", path);
 	if (rc == 0 && bad == 0)
 		return;
 	if (rc == 0)
@@ -335,12 +333,12 @@ static void check_journal(struct fsck *f, const struct tune *tn)
 	if (!f->repair || (rc < 0 && rc != -EUCLEAN)) {
 		fsck_tell(f, FSCK_DAMAGED, path, "%.300s", why.text);
 	} else if (rc < 0) {
-		fsck_lose(f, tn->slug, tn->dir, "jobs.jsonl", path, why.text);
-	} else if (lost_copy(tn->st, tn->dir, "jobs.jsonl", path, lost, &again) < 0 ||
-		   journal_compact(tn->dir, &again) < 0) {
+		fsck_lose(f, slug, dirfd, "jobs.jsonl", path, why.text);
+	} else if (lost_copy(f->st, dirfd, "jobs.jsonl", path, lost, &again) < 0 ||
+		   journal_compact(dirfd, &again) < 0) {
 		fsck_tell(f, FSCK_DAMAGED, path, "%.300s; %.200s", why.text, again.text);
 	} else {
-		fsck_mended(f, tn->slug, FSCK_REPAIRED, path, "journal_rewritten",
+		fsck_mended(f, slug, FSCK_REPAIRED, path, "journal_rewritten",
 			"%.300s; written anew without them, as it was it is .lost/%s", why.text,
 			lost);
 	}
@@ -430,7 +428,7 @@ void fsck_slug(struct fsck *f, const struct tune *tn)
 	if (faccessat(tn->dir, ".intent", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		check_logged(f, tn, &now, &logged);
 	check_revisions(f, tn, &now);
-	check_journal(f, tn);
+	fsck_journal(f, tn->slug, tn->dir, path_of(tn, "jobs.jsonl", path));
 	check_captures(f, tn);
 	check_dropped(f, tn);
 	check_artifact(f, tn);

@@ -1,6 +1,8 @@
 /* store/fsck: each kind of damage is told, and put right or moved away, never deleted. */
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/fsck.h"
 #include "store/private.h"
@@ -403,6 +405,89 @@ Test(fsck, indexes)
 	put_text(r.st.rag, "two/index.bin", "");
 	put_text(r.st.rag, "two/manifest.json",
 		"{\"index_path\":\"/x/rag/two/index.bin\",\"sha256\":\"" EMPTY_SHA "\"}");
+	clean(&r);
+	rig_close(&r);
+}
+
+/* rag/${name} of ${text}, as an indexer leaves it */
+static void make_index(const struct rig *r, const char *name, const char *text)
+{
+	char path[80], sha[HASH_HEX_BYTES], manifest[120];
+
+	cr_assert_eq(mkdirat(r->st.rag, name, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/index.json", name);
+	put_text(r->st.rag, path, text);
+	sha256_hex(text, strlen(text), sha);
+	(void)snprintf(manifest, sizeof(manifest), "{\"sha256\":\"%s\"}", sha);
+	(void)snprintf(path, sizeof(path), "%s/manifest.json", name);
+	put_text(r->st.rag, path, manifest);
+}
+
+struct publisher {
+	struct rig *r;
+	atomic_bool over;
+};
+
+static void *publish_again(void *arg)
+{
+	struct publisher *pb = arg;
+	char text[40];
+
+	for (int i = 0; !atomic_load(&pb->over); i++) {
+		(void)snprintf(text, sizeof(text), "{\"generation\":%d}", i);
+		make_index(pb->r, ".docs.1", text);
+		cr_assert_eq(head_exchange(pb->r->st.rag, ".docs.1", "docs", NULL), 0);
+		cr_assert_eq(dir_remove(pb->r->st.rag, ".docs.1", NULL), 0);
+	}
+	return NULL;
+}
+
+Test(fsck, indexes_that_are_published_meanwhile)
+{
+	struct rig r;
+	struct publisher pb = {.r = &r};
+	struct told t = {BUF_INIT};
+	unsigned damaged, all = 0;
+	pthread_t th;
+	int lock;
+
+	rig_open(&r);
+	make_index(&r, "docs", "{}");
+	works(store_lock_index(&r.st, &lock, &r.err));
+	cr_assert_eq(pthread_create(&th, NULL, publish_again, &pb), 0);
+	for (int i = 0; i < 300; i++) {
+		works(store_fsck(&r.st, true, note, &t, &damaged, &r.err));
+		all += damaged;
+	}
+	atomic_store(&pb.over, true);
+	pthread_join(th, NULL);
+	cr_expect_eq(all, 0, "%u times damaged", all);
+	cr_expect_eq(lost(&r, "rag_docs"), 0);
+	cr_expect_not_null(strstr(buf_str(&t.text), "an index is being built"));
+	/* damage is not moved away under who builds, but behind him */
+	put_text(r.st.rag, "docs/index.json", "[]");
+	says(&r, true, "damaged rag/docs: its index.json does not match", true);
+	close(lock);
+	says(&r, true, "moved rag/docs: its index.json does not match", false);
+	clean(&r);
+	buf_release(&t.text);
+	rig_close(&r);
+}
+
+Test(fsck, journal_of_the_indexes)
+{
+	struct job_record jr = {.verb = "index /x", .k = NAN};
+	struct rig r;
+
+	rig_open(&r);
+	works(journal_new(r.st.rag, &jr, &r.err));
+	jr.state = JOB_DONE;
+	works(journal_append(r.st.rag, &jr, &r.err));
+	clean(&r);
+	works(append_line(r.st.rag, "jobs.jsonl", "{\"half", 6, false, &r.err));
+	says(&r, false, "damaged rag/jobs.jsonl: 1 of its lines", true);
+	says(&r, true, "repaired rag/jobs.jsonl: 1 of its lines", false);
+	cr_expect_eq(lost(&r, "rag_jobs.jsonl"), 1);
 	clean(&r);
 	rig_close(&r);
 }
