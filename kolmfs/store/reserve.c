@@ -20,7 +20,9 @@ void reserve_make(const struct store *st)
 	struct stat sb;
 	int fd;
 
-	if (fstatat(st->dir, RESERVE_NAME, &sb, AT_SYMLINK_NOFOLLOW) == 0)
+	/* a copy of a store (cp, rsync -S, tar -S) has one without blocks, which keeps nothing */
+	if (fstatat(st->dir, RESERVE_NAME, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+		sb.st_size >= RESERVE_BYTES && sb.st_blocks > 0)
 		return;
 	(void)snprintf(tmp, sizeof(tmp), RESERVE_NAME ".tmp.%d.0", (int)getpid());
 	fd = openat(st->dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

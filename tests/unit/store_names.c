@@ -122,6 +122,30 @@ Test(store, default_path)
 	fails(store_default_path(path, &r.err), ENOENT, "set HOME or give --store");
 }
 
+/* what cp -a, rsync -S and the like make of a file that was never written */
+Test(store, reserve_of_a_copied_store_is_made_again)
+{
+	struct store again;
+	struct stat sb;
+	struct rig r;
+
+	rig_open(&r);
+	cr_assert_eq(fstatat(r.st.dir, ".reserve", &sb, 0), 0);
+	cr_assert_eq(sb.st_size, 1 << 20);
+	cr_assert_geq(sb.st_blocks, (1 << 20) / 512);
+	cr_assert_eq(unlinkat(r.st.dir, ".reserve", 0), 0);
+	put_text(r.st.dir, ".reserve", "");
+	int fd = openat(r.st.dir, ".reserve", O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	works(store_open(r.st.path, &again, &r.err));
+	store_close(&again);
+	cr_assert_eq(fstatat(r.st.dir, ".reserve", &sb, 0), 0);
+	cr_expect_eq(sb.st_size, 1 << 20);
+	cr_expect_geq(sb.st_blocks, (1 << 20) / 512);
+	rig_close(&r);
+}
+
 static void *close_soon(void *arg)
 {
 	static const struct timespec pause = {.tv_nsec = 600 * 1000 * 1000};
