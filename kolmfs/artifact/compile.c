@@ -52,7 +52,8 @@ static int place_open(const char *path, struct place *p, struct err *err)
 	}
 	free(dir);
 	int n = snprintf(p->temp, sizeof(p->temp), ".%s.tmp.%d", p->name, (int)getpid());
-	int m = snprintf(p->probe, sizeof(p->probe), ".%s.probe.%d.kolm", p->name, (int)getpid());
+	int m = snprintf(
+		p->probe, sizeof(p->probe), ".%s.tmp.%d.probe.kolm", p->name, (int)getpid());
 	int rc = 0;
 	if (n > 250 || m > 250)
 		rc = err_set(err, ENAMETOOLONG, "output name too long: '%.80s'", p->name);

@@ -58,9 +58,8 @@ static void for_names(int dirfd, const char *sub, each_name *each, void *arg)
 	close(fd);
 }
 
-/* what a process that lives is making or removing is not ours to touch; our own cannot be in use,
- * we are only starting */
-static bool owner_lives(const char *name)
+/* the process a temporary name tells of, 0 none */
+static pid_t owner(const char *name)
 {
 	const char *pid = strstr(name, ".tmp.");
 	int64_t x;
@@ -68,10 +67,18 @@ static bool owner_lives(const char *name)
 	if (pid == NULL)
 		pid = strstr(name, ".removed.");
 	if (pid == NULL)
-		return false;
+		return 0;
 	pid = strchr(pid + 1, '.') + 1;
-	return num_whole(pid, strspn(pid, "0123456789"), 1, INT32_MAX, &x) == 0 &&
-	       (pid_t)x != getpid() && kill((pid_t)x, 0) == 0;
+	return num_whole(pid, strspn(pid, "0123456789"), 1, INT32_MAX, &x) == 0 ? (pid_t)x : 0;
+}
+
+/* what a process that lives is making or removing is not ours to touch; our own cannot be in use,
+ * we are only starting */
+static bool owner_lives(const char *name)
+{
+	pid_t pid = owner(name);
+
+	return pid != 0 && pid != getpid() && kill(pid, 0) == 0;
 }
 
 static void tell(const struct recovery *r, const char *name, const char *text)
@@ -95,6 +102,13 @@ static void take_temporary(void *arg, int dirfd, const char *name)
 {
 	if (name_is_temporary(name) && !owner_lives(name))
 		take(arg, dirfd, name, "left by a process that died");
+}
+
+/* in a folder people put files of their own into: only what has a process's number in its name */
+static void take_numbered(void *arg, int dirfd, const char *name)
+{
+	if (owner(name) != 0)
+		take_temporary(arg, dirfd, name);
 }
 
 /* is ${rev} one that a job which died may have been writing into? */
@@ -283,6 +297,8 @@ static void recover_all(struct recovery *r)
 
 	in_folder(r, "", st->dir, ".", take_temporary);
 	in_folder(r, "logs", st->logs, ".", take_temporary);
+	in_folder(r, "receipts", st->dir, "receipts", take_numbered);
+	in_folder(r, "artifacts", st->dir, "artifacts", take_numbered);
 	if (r->found == NULL)
 		logs_pack(st);
 	in_folder(r, "tune", st->tune, ".", recover_slug);

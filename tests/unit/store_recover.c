@@ -24,6 +24,12 @@ static void leave_behind(struct rig *r, char mine[80])
 	put_text(r->tn.dir, HEAD_NEXT, "v2\n");
 	put_text(r->tn.dir, "revisions/v1/.eval.json.tmp.999999.0", "{");
 	put_text(r->st.dir, ".config.json.tmp.999999.0", "{");
+	cr_assert_eq(mkdirat(r->st.dir, "receipts", 0700), 0);
+	put_text(r->st.dir, "receipts/.run-x.json.tmp.999999.0", "{");
+	cr_assert_eq(mkdirat(r->st.dir, "artifacts", 0700), 0);
+	put_text(r->st.dir, "artifacts/.a.kolm.tmp.999999", "PK");
+	put_text(r->st.dir, "artifacts/.a.kolm.tmp.999999.probe.kolm", "PK");
+	put_text(r->st.dir, "artifacts/.a.tmp.mine", "a file of somebody's own");
 	put_text(r->tn.dir, "notes", "mine");
 	cr_assert_eq(mkdirat(r->st.tune, ".half.tmp.999999", 0700), 0);
 	put_text(r->st.tune, ".half.tmp.999999/HEAD", "v0\n");
@@ -68,6 +74,10 @@ Test(recover, jobs_and_temporary_names)
 	cr_assert_not(is_there(r.tn.dir, "revisions/v1/.eval.json.tmp.999999.0") ||
 		      is_there(r.st.tune, ".half.tmp.999999"));
 	cr_assert_not(is_there(r.tn.dir, "revisions/.v2.removed") || is_there(r.st.rag, ".docs.1"));
+	cr_assert_not(is_there(r.st.dir, "receipts/.run-x.json.tmp.999999.0") ||
+		      is_there(r.st.dir, "artifacts/.a.kolm.tmp.999999") ||
+		      is_there(r.st.dir, "artifacts/.a.kolm.tmp.999999.probe.kolm"));
+	cr_assert(is_there(r.st.dir, "artifacts/.a.tmp.mine"));
 	cr_assert(is_there(r.tn.dir, "notes") && is_there(r.st.rag, "docs") &&
 		  is_there(r.st.dir, mine));
 	cr_assert_eq(in_log(&r, "job_interrupted"), 2);
