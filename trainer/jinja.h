@@ -38,7 +38,8 @@ struct jinja_input {
 /*
  * jinja_render(jn, in, text, taint, err): the template's text appended to ${text}, and for each of
  * its bytes one to ${taint}: 1 when it came from a message's text. Templates see messages,
- * bos_token, eos_token, add_generation_prompt, enable_thinking (false), strftime_now (pinned).
+ * bos_token, eos_token, add_generation_prompt, enable_thinking (false), strftime_now (pinned), and,
+ * as transformers has it where a caller gives none, tools and documents (none).
  * -EDOM with the template's own words when it raises, -EOPNOTSUPP, -E2BIG too much work.
  */
 int jinja_render(const struct jinja *jn, const struct jinja_input *in, struct buf *text,

@@ -224,6 +224,7 @@ int run_body(struct run *rn, const struct node *nd)
 
 static int put_inputs(struct run *rn, const struct jinja_input *in)
 {
+	const struct val none = {.kind = VAL_NONE};
 	struct val messages;
 	int rc = val_new_list(rn, &messages);
 
@@ -250,6 +251,10 @@ static int put_inputs(struct run *rn, const struct jinja_input *in)
 		rc = run_define(rn, "bos_token", 9, val_text(in->bos));
 	if (rc == 0)
 		rc = run_define(rn, "eos_token", 9, val_text(in->eos));
+	if (rc == 0)
+		rc = run_define(rn, "tools", 5, none);
+	if (rc == 0)
+		rc = run_define(rn, "documents", 9, none);
 	if (rc == 0)
 		rc = run_define(rn, "enable_thinking", 15, val_bool(false));
 	if (rc == 0)

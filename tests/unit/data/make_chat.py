@@ -387,6 +387,9 @@ on, \\d stays' }}
 <|im_start|>Assistant
 {% endif %}"""
 
+T["no-tools"] = """{%- if tools is not none %}tools{% endif %}{% if tools is defined and documents is defined %}given{% endif %}
+{%- for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if not documents and not tools %} alone{% endif %}"""
+
 CONVERSATIONS = [
     [("user", "Hello")],
     [("system", "Be brief."), ("user", "Hi there\n")],
@@ -430,7 +433,7 @@ for name, text in T.items():
         full = messages[-1][0] == "assistant"
         try:
             rendered = template.render(messages=[{"role": r, "content": c} for r, c in messages], bos_token="<s>", eos_token="</s>",
-                                       add_generation_prompt=not full, enable_thinking=False)
+                                       add_generation_prompt=not full, enable_thinking=False, tools=None, documents=None)
         except jinja2.exceptions.TemplateError:
             rendered = None
         out.append({"name": name, "messages": [{"role": r, "content": c} for r, c in messages], "text": rendered})
