@@ -38,7 +38,7 @@ static int add(struct run *rn, const struct val *a, const struct val *b, struct 
 	return rc;
 }
 
-static bool contains(const struct val *in, const struct val *what)
+static bool contains(struct run *rn, const struct val *in, const struct val *what)
 {
 	if (in->kind == VAL_STR && what->kind == VAL_STR)
 		return what->s.len == 0 ||
@@ -46,7 +46,7 @@ static bool contains(const struct val *in, const struct val *what)
 	if (in->kind == VAL_DICT)
 		return what->kind == VAL_STR && val_get(in->dict, what->s.text, what->s.len);
 	for (size_t i = 0; in->kind == VAL_LIST && i < in->list->n; i++)
-		if (val_equal(&in->list->item[i], what))
+		if (val_equal(rn, &in->list->item[i], what))
 			return true;
 	return false;
 }
@@ -96,13 +96,13 @@ int op_run(struct run *rn, enum binary_op op, const struct val *a, const struct 
 	switch (op) {
 	case OP_EQ:
 	case OP_NE:
-		*out = val_bool(val_equal(a, b) == (op == OP_EQ));
+		*out = val_bool(val_equal(rn, a, b) == (op == OP_EQ));
 		return 0;
 	case OP_IN:
 	case OP_NOT_IN:
 		if (b->kind == VAL_NONE)
 			return run_fail(rn, EDOM, "'in' of none");
-		*out = val_bool(contains(b, a) == (op == OP_IN));
+		*out = val_bool(contains(rn, b, a) == (op == OP_IN));
 		return 0;
 	case OP_CAT:
 		return concat(rn, a, b, out);

@@ -45,17 +45,17 @@ int test_run(struct run *rn, const char *name, size_t len, const struct val *in,
 		return run_fail(rn, EOPNOTSUPP, "test '%.*s' is not in the subset", (int)len, name);
 	if (val_named(name, len, "equalto") || val_named(name, len, "eq") ||
 		val_named(name, len, "==")) {
-		*out = val_equal(in, other);
+		*out = val_equal(rn, in, other);
 		return 0;
 	}
 	if (val_named(name, len, "ne")) {
-		*out = !val_equal(in, other);
+		*out = !val_equal(rn, in, other);
 		return 0;
 	}
 	if (!val_named(name, len, "in") || other->kind != VAL_LIST)
 		return run_fail(rn, EOPNOTSUPP, "test '%.*s' is not in the subset", (int)len, name);
 	*out = false;
 	for (size_t i = 0; i < other->list->n; i++)
-		*out = *out || val_equal(&other->list->item[i], in);
+		*out = *out || val_equal(rn, &other->list->item[i], in);
 	return 0;
 }

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "trainer/jinja_run.h"
+
 int run_fail(struct run *rn, int no, const char *fmt, ...)
 {
 	char text[256];
@@ -115,7 +117,7 @@ int val_put(struct run *rn, struct val_dict *dict, struct val key, struct val va
 	int rc;
 
 	for (size_t i = 0; i < dict->key.n; i++) {
-		if (val_equal(&dict->key.item[i], &key)) {
+		if (val_equal(rn, &dict->key.item[i], &key)) {
 			dict->value.item[i] = value;
 			return 0;
 		}
@@ -170,7 +172,47 @@ bool val_compare(const struct val *a, const struct val *b, int *out)
 	return true;
 }
 
-bool val_equal(const struct val *a, const struct val *b)
+static bool equal_lists(struct run *rn, const struct val_list *a, const struct val_list *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = val_equal(rn, &a->item[i], &b->item[i]);
+	return same;
+}
+
+/* in any order */
+static bool equal_dicts(struct run *rn, const struct val_dict *a, const struct val_dict *b)
+{
+	bool same = a->key.n == b->key.n;
+
+	for (size_t i = 0; same && i < a->key.n; i++) {
+		size_t k = 0;
+
+		while (k < b->key.n && !val_equal(rn, &a->key.item[i], &b->key.item[k]))
+			k++;
+		same = k < b->key.n && val_equal(rn, &a->value.item[i], &b->value.item[k]);
+	}
+	return same;
+}
+
+/* item by item, each a step; the depth ends a list that holds itself */
+static bool equal_inside(struct run *rn, const struct val *a, const struct val *b)
+{
+	bool same;
+
+	if (++rn->steps > JINJA_STEPS || rn->depth > 4 * JINJA_DEPTH) {
+		rn->steps = JINJA_STEPS;
+		return false;
+	}
+	rn->depth++;
+	same = a->kind == VAL_LIST ? equal_lists(rn, a->list, b->list)
+				   : equal_dicts(rn, a->dict, b->dict);
+	rn->depth--;
+	return same;
+}
+
+bool val_equal(struct run *rn, const struct val *a, const struct val *b)
 {
 	int order;
 
@@ -180,9 +222,10 @@ bool val_equal(const struct val *a, const struct val *b)
 		return false;
 	switch (a->kind) {
 	case VAL_LIST:
-		return a->list == b->list;
-	case VAL_DICT:
-		return a->dict == b->dict;
+		return a->list == b->list || equal_inside(rn, a, b);
+	case VAL_DICT: /* a namespace is itself only */
+		return a->dict == b->dict ||
+		       (!a->dict->settable && !b->dict->settable && equal_inside(rn, a, b));
 	case VAL_MACRO:
 		return a->macro == b->macro;
 	case VAL_FUNC:

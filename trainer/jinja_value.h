@@ -101,7 +101,9 @@ int val_push(struct run *rn, struct val_list *list, struct val item);
 int val_put(struct run *rn, struct val_dict *dict, struct val key, struct val value);
 const struct val *val_get(const struct val_dict *dict, const char *key, size_t len);
 bool val_true(const struct val *v);
-bool val_equal(const struct val *a, const struct val *b);
+/* val_equal(rn, a, b): lists and dictionaries by what is in them; false where that is too much
+ * work, which ends the rendering */
+bool val_equal(struct run *rn, const struct val *a, const struct val *b);
 /* val_compare(a, b, out): of two numbers or two strings; false for others */
 bool val_compare(const struct val *a, const struct val *b, int *out);
 /* val_print(rn, v, text, taint): as Jinja prints it; a list or dict is -EOPNOTSUPP */

@@ -302,6 +302,13 @@ Test(lm_chat, what_the_subset_lacks_is_refused_with_its_line)
 		 "+ "
 		 "ns.s %}{% endfor %}",
 			-E2BIG, "memory"},
+		{"{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(40) %}{% set ns.a = "
+		 "[ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}{{ 1 "
+		 "}}",
+			-E2BIG, "too much"},
+		{"{% set a = [1] %}{% set b = [1] %}{{ a.append(a) }}{{ b.append(b) }}{{ a == b "
+		 "}}{{ 1 }}",
+			-E2BIG, "too much"},
 	};
 	char deep[1024];
 

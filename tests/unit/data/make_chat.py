@@ -390,6 +390,9 @@ on, \\d stays' }}
 T["no-tools"] = """{%- if tools is not none %}tools{% endif %}{% if tools is defined and documents is defined %}given{% endif %}
 {%- for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if not documents and not tools %} alone{% endif %}"""
 
+T["equal"] = """{{ [] == [] }}{{ [1, 'a'] == [1, 'a'] }}{{ [1] == [1, 2] }}{{ {'a': 1, 'b': [2]} == {'b': [2], 'a': 1} }}{{ {} != {} }}
+{{- [1] in [[1]] }}{{ namespace(a=1) == namespace(a=1) }}{{ messages == messages[:] }}{{ messages[0] == {'role': 'user', 'content': 'Hello'} }}"""
+
 CONVERSATIONS = [
     [("user", "Hello")],
     [("system", "Be brief."), ("user", "Hi there\n")],
