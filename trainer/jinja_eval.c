@@ -126,8 +126,11 @@ static int eval_slice(struct run *rn, const struct node *nd, struct val *out)
 	}
 	if (rc < 0)
 		return rc;
+	if (of.kind == VAL_UNDEFINED)
+		return run_fail(rn, EDOM, "a slice of something undefined");
+	*out = (struct val){0};
 	if (of.kind != VAL_LIST && of.kind != VAL_STR)
-		return run_fail(rn, EDOM, "a slice of something that is no list or text");
+		return 0;
 	n = of.kind == VAL_LIST ? (int64_t)of.list->n : (int64_t)char_count(of.s);
 	if (part[2].kind == VAL_INT)
 		step = part[2].i;

@@ -9,11 +9,43 @@
 
 #include "trainer/jinja_text.h"
 
+static bool takes_key(const struct takes *tk, const struct val *key)
+{
+	for (size_t i = 0; i < sizeof(tk->keyed) / sizeof(tk->keyed[0]) && tk->keyed[i]; i++)
+		if (val_is(key, tk->keyed[i]))
+			return true;
+	return false;
+}
+
+int args_fit(struct run *rn, const struct takes *list, size_t n, const char *name, size_t len,
+	const struct args *args)
+{
+	const struct takes *tk = list;
+
+	while (tk < list + n && !val_named(name, len, tk->name))
+		tk++;
+	if (tk == list + n)
+		return 0;
+	for (size_t i = 0; i < args->keyed.key.n; i++) {
+		const struct val_str key = args->keyed.key.item[i].s;
+
+		if (!takes_key(tk, &args->keyed.key.item[i]))
+			return run_fail(rn, EOPNOTSUPP, "'%s' with '%.*s' is not in the subset",
+				tk->name, (int)key.len, key.text);
+	}
+	return args->plain.n <= tk->plain
+		       ? 0
+		       : run_fail(rn, EOPNOTSUPP, "'%s' with %zu arguments is not in the subset",
+				 tk->name, args->plain.n);
+}
+
 /* pairs of a dictionary as lists of two */
 int dict_items(struct run *rn, const struct val *in, struct val *out)
 {
 	int rc = val_new_list(rn, out);
 
+	if (in->kind == VAL_UNDEFINED)
+		return rc;
 	if (in->kind != VAL_DICT)
 		return rc < 0 ? rc
 			      : run_fail(rn, EDOM, "'items' of something that is no dictionary");
@@ -40,6 +72,12 @@ struct val dict_member(const struct val *of, const struct val *name)
 	return found ? *found : (struct val){0};
 }
 
+/* the name of one member; a path of names and numbers with points is not in the subset */
+static bool is_member(const struct val *name)
+{
+	return name && name->kind == VAL_STR && !memchr(name->s.text, '.', name->s.len);
+}
+
 /* select, reject (of items) and selectattr, rejectattr (of one member of each) by a test */
 static int choose(struct run *rn, const struct val *in, const struct args *args, bool attr,
 	bool keep, struct val *out)
@@ -50,7 +88,7 @@ static int choose(struct run *rn, const struct val *in, const struct args *args,
 	int rc = val_new_list(rn, out);
 
 	test = arg(args, first, NULL);
-	if (in->kind != VAL_LIST || (attr && !name) || (test && test->kind != VAL_STR))
+	if (in->kind != VAL_LIST || (attr && !is_member(name)) || (test && test->kind != VAL_STR))
 		return run_fail(rn, EOPNOTSUPP, "'select' or 'reject' without a list and a test");
 	for (size_t i = first + 1; i < args->plain.n && rc == 0; i++)
 		rc = val_push(rn, &rest.plain, args->plain.item[i]);
@@ -77,7 +115,8 @@ static int map(struct run *rn, const struct val *in, const struct args *args, st
 	struct args rest = {0};
 	int rc = val_new_list(rn, out);
 
-	if (in->kind != VAL_LIST || (!name && (!filter || filter->kind != VAL_STR)))
+	if (in->kind != VAL_LIST ||
+		(name ? !is_member(name) || args->plain.n : !filter || filter->kind != VAL_STR))
 		return run_fail(rn, EOPNOTSUPP, "'map' without a list and a name");
 	for (size_t i = 1; i < args->plain.n && rc == 0; i++)
 		rc = val_push(rn, &rest.plain, args->plain.item[i]);
@@ -145,28 +184,47 @@ static int to_text(struct run *rn, const struct val *in, struct val *out)
 	return val_from_bufs(rn, rc, &text, &taint, out);
 }
 
-static int to_int(const struct val *in, struct val *out)
+/* a text that is no plain number is 0, unless a digit makes it one to Python in another way */
+static int to_int(struct run *rn, const struct val *in, struct val *out)
 {
+	struct val text = in->kind == VAL_STR ? text_strip(in->s, SIDE_LEFT | SIDE_RIGHT, NULL)
+					      : val_text("");
 	char digits[20] = "";
 	char *end;
 
 	*out = val_int(in->kind == VAL_INT || in->kind == VAL_BOOL ? in->i : 0);
 	if (in->kind == VAL_FLOAT) /* at most 15 digits */
 		out->i = (int64_t)in->f;
-	if (in->kind == VAL_STR && in->s.len < sizeof(digits)) {
-		memcpy(digits, in->s.text, in->s.len);
-		long long n = strtoll(digits, &end, 10);
-
-		out->i = *end || end == digits ? 0 : n;
+	if (text.s.len < sizeof(digits)) {
+		memcpy(digits, text.s.text, text.s.len);
+		out->i += strtoll(digits, &end, 10);
+		if (!*end)
+			return 0;
 	}
+	*out = val_int(0);
+	for (size_t i = 0; i < text.s.len; i++)
+		if (text.s.text[i] >= '0' && text.s.text[i] <= '9')
+			return run_fail(rn, EOPNOTSUPP, "'int' of a text that is no plain number");
 	return 0;
 }
 
 int filter_run(struct run *rn, const char *name, size_t len, const struct val *in,
 	const struct args *args, struct val *out)
 {
+	static const struct takes takes[] = {{"default", 2, {"default_value", "boolean"}},
+		{"d", 2, {"default_value", "boolean"}}, {"tojson", 2, {"ensure_ascii", "indent"}},
+		{"length", 0, {0}}, {"count", 0, {0}}, {"join", 1, {"d"}}, {"first", 0, {0}},
+		{"last", 0, {0}}, {"items", 0, {0}}, {"map", SIZE_MAX, {"attribute"}},
+		{"select", SIZE_MAX, {0}}, {"reject", SIZE_MAX, {0}}, {"selectattr", SIZE_MAX, {0}},
+		{"rejectattr", SIZE_MAX, {0}}, {"reverse", 0, {0}}, {"string", 0, {0}},
+		{"int", 0, {0}}, {"safe", 0, {0}}, {"list", 0, {0}}, {"trim", 1, {"chars"}},
+		{"upper", 0, {0}}, {"lower", 0, {0}}, {"capitalize", 0, {0}}, {"title", 0, {0}},
+		{"replace", 2, {"old", "new"}}, {"indent", 2, {"width", "first"}}};
 	const struct val *fallback;
+	int rc = args_fit(rn, takes, sizeof(takes) / sizeof(takes[0]), name, len, args);
 
+	if (rc < 0)
+		return rc;
 	if (val_named(name, len, "default") || val_named(name, len, "d")) {
 		const struct val *strict = arg(args, 1, "boolean");
 		bool use =
@@ -181,8 +239,7 @@ int filter_run(struct run *rn, const char *name, size_t len, const struct val *i
 	if (val_named(name, len, "length") || val_named(name, len, "count"))
 		return length(rn, in, out);
 	if (val_named(name, len, "join"))
-		return text_join(
-			rn, in, arg(args, 0, "d"), val_get(&args->keyed, "attribute", 9), out);
+		return text_join(rn, in, arg(args, 0, "d"), out);
 	if (val_named(name, len, "first") || val_named(name, len, "last"))
 		return end_of(rn, in, *name == 'l', out);
 	if (val_named(name, len, "items"))
@@ -198,7 +255,7 @@ int filter_run(struct run *rn, const char *name, size_t len, const struct val *i
 	if (val_named(name, len, "string"))
 		return to_text(rn, in, out);
 	if (val_named(name, len, "int"))
-		return to_int(in, out);
+		return to_int(rn, in, out);
 	if (val_named(name, len, "safe") ||
 		(val_named(name, len, "list") && in->kind == VAL_LIST)) {
 		*out = *in;

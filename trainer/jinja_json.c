@@ -1,5 +1,5 @@
 /*
- * jinja_json - the filter tojson.
+ * jinja_json - the filter tojson, as transformers has it: tojson(ensure_ascii=false, indent=none).
  */
 #include "trainer/jinja_text.h"
 
@@ -8,10 +8,12 @@
 
 #include "trainer/jinja_tree.h"
 
+enum { INDENT_MAX = 16 };
+
 struct writer {
 	struct run *rn;
 	struct buf *text, *taint;
-	int64_t indent; /* 0: on one line */
+	int64_t indent; /* below 0: on one line */
 	int depth;
 };
 
@@ -24,7 +26,7 @@ static void put(struct writer *wr, const char *text, const char taint)
 
 static void new_line(struct writer *wr)
 {
-	if (!wr->indent)
+	if (wr->indent < 0)
 		return;
 	put(wr, "\n", 0);
 	for (int64_t i = 0; i < wr->indent * wr->depth; i++)
@@ -75,7 +77,7 @@ static int put_items(struct writer *wr, const struct val *v)
 	put(wr, open, 0);
 	for (size_t i = 0; i < items->n && rc == 0; i++) {
 		if (i)
-			put(wr, wr->indent ? "," : ", ", 0);
+			put(wr, wr->indent < 0 ? ", " : ",", 0);
 		new_line(wr);
 		if (v->kind == VAL_DICT) {
 			rc = put_json(wr, &v->dict->key.item[i]);
@@ -108,6 +110,8 @@ static int put_json(struct writer *wr, const struct val *v)
 	case VAL_LIST:
 	case VAL_DICT:
 		return put_items(wr, v);
+	case VAL_FLOAT:
+		return run_fail(wr->rn, EOPNOTSUPP, "'tojson' of other than whole numbers");
 	default:
 		return run_fail(wr->rn, EDOM, "'tojson' of something that has no JSON");
 	}
@@ -119,12 +123,17 @@ static int put_json(struct writer *wr, const struct val *v)
 int text_json(struct run *rn, const struct val *in, const struct args *args, struct val *out)
 {
 	struct buf text = BUF_INIT, taint = BUF_INIT;
-	const struct val *indent = arg(args, 0, "indent");
-	struct writer wr = {.rn = rn, .text = &text, .taint = &taint};
+	const struct val *ascii = arg(args, 0, "ensure_ascii"), *indent = arg(args, 1, "indent");
+	struct writer wr = {.rn = rn, .text = &text, .taint = &taint, .indent = -1};
 	int rc;
 
-	if (indent && indent->kind == VAL_INT && indent->i > 0)
-		wr.indent = indent->i < 16 ? indent->i : 16;
+	if (ascii && val_true(ascii))
+		return run_fail(rn, EOPNOTSUPP, "'tojson' in ASCII is not in the subset");
+	if (indent && indent->kind != VAL_NONE) {
+		if (indent->kind != VAL_INT || indent->i < 0 || indent->i > INDENT_MAX)
+			return run_fail(rn, EOPNOTSUPP, "'tojson' with that indent");
+		wr.indent = indent->i;
+	}
 	rc = put_json(&wr, in);
 	return val_from_bufs(rn, rc, &text, &taint, out);
 }

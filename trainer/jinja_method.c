@@ -67,8 +67,10 @@ static int text_method(struct run *rn, const struct val *self, const char *name,
 	if (val_named(name, len, "startswith") || val_named(name, len, "endswith"))
 		return ends(rn, self->s, first, *name == 's', out);
 	if (val_named(name, len, "join"))
-		return first ? text_join(rn, first, self, NULL, out)
+		return first ? text_join(rn, first, self, out)
 			     : run_fail(rn, EDOM, "'join' without a list");
+	if (val_named(name, len, "title"))
+		return text_title(rn, self->s, out);
 	if (is_text_filter(name, len) && !val_named(name, len, "trim") &&
 		!val_named(name, len, "indent"))
 		return text_filter(rn, name, len, self, args, out);
@@ -78,14 +80,22 @@ static int text_method(struct run *rn, const struct val *self, const char *name,
 int method_run(struct run *rn, const struct val *self, const char *name, size_t len,
 	const struct args *args, struct val *out)
 {
+	static const struct takes takes[] = {{"strip", 1, {0}}, {"lstrip", 1, {0}},
+		{"rstrip", 1, {0}}, {"split", 2, {"sep", "maxsplit"}}, {"startswith", 1, {0}},
+		{"endswith", 1, {0}}, {"join", 1, {0}}, {"upper", 0, {0}}, {"lower", 0, {0}},
+		{"capitalize", 0, {0}}, {"title", 0, {0}}, {"replace", 2, {0}}, {"items", 0, {0}},
+		{"keys", 0, {0}}, {"values", 0, {0}}, {"get", 2, {0}}, {"append", 1, {0}}};
+	int rc = args_fit(rn, takes, sizeof(takes) / sizeof(takes[0]), name, len, args);
+
+	if (rc < 0)
+		return rc;
 	if (self->kind == VAL_STR)
 		return text_method(rn, self, name, len, args, out);
 	if (self->kind == VAL_DICT && val_named(name, len, "items"))
 		return dict_items(rn, self, out);
 	if (self->kind == VAL_DICT &&
 		(val_named(name, len, "keys") || val_named(name, len, "values"))) {
-		int rc = val_new_list(rn, out);
-
+		rc = val_new_list(rn, out);
 		if (rc == 0)
 			*out->list = *name == 'k' ? self->dict->key : self->dict->value;
 		return rc;

@@ -18,7 +18,7 @@ static int concat(struct run *rn, const struct val *a, const struct val *b, stru
 
 static int add(struct run *rn, const struct val *a, const struct val *b, struct val *out)
 {
-	int rc;
+	int rc, order;
 
 	if (a->kind == VAL_STR && b->kind == VAL_STR)
 		return concat(rn, a, b, out);
@@ -28,6 +28,8 @@ static int add(struct run *rn, const struct val *a, const struct val *b, struct 
 			return run_fail(rn, EDOM, "a sum is too large");
 		return 0;
 	}
+	if (val_compare(a, b, &order)) /* texts have gone */
+		return run_fail(rn, EOPNOTSUPP, "arithmetic of other than whole numbers");
 	if (a->kind != VAL_LIST || b->kind != VAL_LIST)
 		return run_fail(rn, EDOM, "a sum of things that cannot be added");
 	rc = val_new_list(rn, out);
@@ -113,7 +115,8 @@ int op_run(struct run *rn, enum binary_op op, const struct val *a, const struct 
 	case OP_LE:
 	case OP_GE:
 		if (!val_compare(a, b, &order))
-			return run_fail(rn, EDOM, "a comparison of things without an order");
+			return run_fail(rn, a->kind == VAL_LIST ? EOPNOTSUPP : EDOM,
+				"a comparison of things without an order");
 		*out = val_bool(op == OP_LT   ? order < 0
 				: op == OP_GT ? order > 0
 				: op == OP_LE ? order <= 0

@@ -7,13 +7,15 @@
 
 static bool is_sequence(const struct val *v)
 {
-	return v->kind == VAL_LIST || v->kind == VAL_STR || v->kind == VAL_DICT;
+	return v->kind == VAL_LIST || v->kind == VAL_STR || v->kind == VAL_UNDEFINED ||
+	       (v->kind == VAL_DICT && !v->dict->settable);
 }
 
 int test_run(struct run *rn, const char *name, size_t len, const struct val *in,
 	const struct args *args, bool *out)
 {
 	const struct val *other = arg(args, 0, NULL);
+	const bool is_whole = in->kind == VAL_INT || in->kind == VAL_BOOL;
 	const struct {
 		const char *name;
 		bool yes;
@@ -22,9 +24,9 @@ int test_run(struct run *rn, const char *name, size_t len, const struct val *in,
 		{"undefined", in->kind == VAL_UNDEFINED},
 		{"none", in->kind == VAL_NONE},
 		{"string", in->kind == VAL_STR},
-		{"mapping", in->kind == VAL_DICT},
+		{"mapping", in->kind == VAL_DICT && !in->dict->settable},
 		{"sequence", is_sequence(in)},
-		{"iterable", is_sequence(in) || in->kind == VAL_UNDEFINED},
+		{"iterable", is_sequence(in)},
 		{"boolean", in->kind == VAL_BOOL},
 		{"number", in->kind == VAL_INT || in->kind == VAL_FLOAT || in->kind == VAL_BOOL},
 		{"integer", in->kind == VAL_INT},
@@ -32,8 +34,8 @@ int test_run(struct run *rn, const char *name, size_t len, const struct val *in,
 		{"true", in->kind == VAL_BOOL && in->i},
 		{"false", in->kind == VAL_BOOL && !in->i},
 		{"callable", in->kind == VAL_MACRO || in->kind == VAL_FUNC},
-		{"odd", in->kind == VAL_INT && in->i % 2 != 0},
-		{"even", in->kind == VAL_INT && in->i % 2 == 0},
+		{"odd", is_whole && in->i % 2 != 0},
+		{"even", is_whole && in->i % 2 == 0},
 	};
 
 	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)

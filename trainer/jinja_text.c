@@ -55,6 +55,8 @@ struct val text_strip(struct val_str s, unsigned sides, const struct val *chars)
 	return val_part(s, from, to);
 }
 
+enum { INDENT_MAX = 64 };
+
 static int need_text(struct run *rn, const struct val *v, const char *name, size_t len)
 {
 	return v && v->kind == VAL_STR
@@ -63,7 +65,9 @@ static int need_text(struct run *rn, const struct val *v, const char *name, size
 				 name);
 }
 
-enum letters { LETTERS_UPPER, LETTERS_LOWER, LETTERS_CAPITAL, LETTERS_TITLE };
+/* Python's title() begins a word behind anything but a letter, Jinja's filter of that name only
+ * behind blanks, dashes and brackets */
+enum letters { LETTERS_UPPER, LETTERS_LOWER, LETTERS_CAPITAL, LETTERS_TITLE, LETTERS_WORDS };
 
 /* of ASCII; other letters would need their own tables, and templates change the case of roles */
 static int letters(struct run *rn, struct val_str s, enum letters how, struct val *out)
@@ -82,7 +86,8 @@ static int letters(struct run *rn, struct val_str s, enum letters how, struct va
 				"the case of letters beyond ASCII is not in the subset");
 		if (letter)
 			text[i] = (char)(upper ? c & ~0x20 : c | 0x20);
-		start = how == LETTERS_TITLE ? !letter : false;
+		start = how == LETTERS_WORDS ? strchr(" \t\n\r\v\f-({[<", c) != NULL
+					     : how == LETTERS_TITLE && !letter;
 	}
 	return rc;
 }
@@ -109,13 +114,12 @@ static int replace(struct run *rn, struct val_str s, const struct val *from, con
 	return val_from_bufs(rn, rc, &text, &taint, out);
 }
 
-int text_join(struct run *rn, const struct val *list, const struct val *between,
-	const struct val *attribute, struct val *out)
+int text_join(struct run *rn, const struct val *list, const struct val *between, struct val *out)
 {
 	struct buf text = BUF_INIT, taint = BUF_INIT;
 	int rc = 0;
 
-	if (list->kind != VAL_LIST || attribute)
+	if (list->kind != VAL_LIST)
 		return run_fail(rn, EOPNOTSUPP, "'join' of something that is no list");
 	for (size_t i = 0; i < list->list->n && rc == 0; i++) {
 		if (i && between)
@@ -126,6 +130,15 @@ int text_join(struct run *rn, const struct val *list, const struct val *between,
 	return val_from_bufs(rn, rc, &text, &taint, out);
 }
 
+static int indent_by(struct run *rn, int64_t n, struct buf *text, struct buf *taint)
+{
+	static const char blanks[INDENT_MAX + 1] = "                                "
+						   "                                ";
+	const struct val some = val_span(blanks, (size_t)n);
+
+	return val_print(rn, &some, text, taint);
+}
+
 /* indent(width=4, first=False): every line but the first, blank ones not */
 static int indent(struct run *rn, const struct val *in, const struct args *args, struct val *out)
 {
@@ -134,19 +147,19 @@ static int indent(struct run *rn, const struct val *in, const struct args *args,
 	struct buf text = BUF_INIT, taint = BUF_INIT;
 	int rc = 0;
 
-	if (n < 0 || n > 64)
-		return run_fail(rn, EDOM, "'indent' by %lld", (long long)n);
+	if ((width && width->kind != VAL_INT) || n < 0 || n > INDENT_MAX)
+		return run_fail(rn, EOPNOTSUPP, "'indent' by that");
+	if (first && val_true(first))
+		rc = indent_by(rn, n, &text, &taint);
 	for (size_t at = 0; at < in->s.len && rc == 0;) {
 		const char *nl = memchr(in->s.text + at, '\n', in->s.len - at);
 		size_t end = nl ? (size_t)(nl - in->s.text) + 1 : in->s.len;
 		struct val line = val_part(in->s, at, end);
 
-		if ((at || (first && val_true(first))) && in->s.text[at] != '\n')
-			for (int64_t i = 0; i < n; i++) {
-				buf_putc(&text, ' ');
-				buf_putc(&taint, 0);
-			}
-		rc = val_print(rn, &line, &text, &taint);
+		if (at && in->s.text[at] != '\n')
+			rc = indent_by(rn, n, &text, &taint);
+		if (rc == 0)
+			rc = val_print(rn, &line, &text, &taint);
 		at = end;
 	}
 	return val_from_bufs(rn, rc, &text, &taint, out);
@@ -185,6 +198,11 @@ int text_filter(struct run *rn, const char *name, size_t len, const struct val *
 		*name == 'u'   ? LETTERS_UPPER
 		: *name == 'l' ? LETTERS_LOWER
 		: *name == 'c' ? LETTERS_CAPITAL
-			       : LETTERS_TITLE,
+			       : LETTERS_WORDS,
 		out);
+}
+
+int text_title(struct run *rn, struct val_str s, struct val *out)
+{
+	return letters(rn, s, LETTERS_TITLE, out);
 }

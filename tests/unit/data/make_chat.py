@@ -393,6 +393,10 @@ T["no-tools"] = """{%- if tools is not none %}tools{% endif %}{% if tools is def
 T["equal"] = """{{ [] == [] }}{{ [1, 'a'] == [1, 'a'] }}{{ [1] == [1, 2] }}{{ {'a': 1, 'b': [2]} == {'b': [2], 'a': 1} }}{{ {} != {} }}
 {{- [1] in [[1]] }}{{ namespace(a=1) == namespace(a=1) }}{{ messages == messages[:] }}{{ messages[0] == {'role': 'user', 'content': 'Hello'} }}"""
 
+T["arguments"] = """{{ [1, 'b']|tojson(indent=0) }}{{ [1]|tojson(none, 2) }}{{ [1]|tojson(false) }}{{ {}|tojson(indent=4) }}
+{{ "it's 3d a-b"|title }} {{ "it's 3d a-b".title() }} {{ ' 7 '|int }} {{ 'x'|int }} {{ '\n a\n\nb'|indent(2, true) }}{{ ''|indent(2, first=true) }}
+{{ true is odd }}{{ missing is sequence }}{{ namespace() is mapping }} {{ 5[1:] }}{{ none[1:] }}{% for x in missing|items %}x{% endfor %}"""
+
 CONVERSATIONS = [
     [("user", "Hello")],
     [("system", "Be brief."), ("user", "Hi there\n")],
