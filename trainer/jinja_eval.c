@@ -177,15 +177,17 @@ static int eval_binary(struct run *rn, const struct node *nd, struct val *out)
 /* bind the parameters of a macro, each to what was given or to its default */
 static int bind(struct run *rn, const struct node *macro, const struct args *args)
 {
-	size_t i = 0;
+	size_t i = 0, named = 0;
 	int rc = 0;
 
 	for (const struct node *p = macro->names; p && rc == 0; p = p->next, i++) {
 		const char *name = p->text ? p->text : p->a->text;
 		size_t len = p->text ? p->len : p->a->len;
-		const struct val *given =
-			i < args->plain.n ? &args->plain.item[i] : val_get(&args->keyed, name, len);
+		const struct val *keyed = val_get(&args->keyed, name, len),
+				 *given = i < args->plain.n ? &args->plain.item[i] : keyed;
 		struct val value = {0};
+
+		named += given && given == keyed;
 
 		if (given)
 			value = *given;
@@ -194,9 +196,9 @@ static int bind(struct run *rn, const struct node *macro, const struct args *arg
 		if (rc == 0)
 			rc = run_define(rn, name, len, value);
 	}
-	return rc < 0 || args->plain.n <= i
+	return rc < 0 || (args->plain.n <= i && named == args->keyed.key.n)
 		       ? rc
-		       : run_fail(rn, EDOM, "a macro is given too many arguments");
+		       : run_fail(rn, EDOM, "a macro is given arguments it does not take");
 }
 
 static int call_macro(

@@ -27,6 +27,7 @@ struct parser {
 	const char *end;
 	int line;
 	int depth;
+	int loops; /* that a break may end */
 	/* the token at hand, inside a tag */
 	enum token token;
 	const char *word; /* its text; of a string decoded */

@@ -44,14 +44,18 @@ static int end_tag(struct parser *ps, bool block)
 /* {# ... #} */
 static int skip_comment(struct parser *ps)
 {
-	const char *end = memmem(ps->at, (size_t)(ps->end - ps->at), "#}", 2);
+	const char *from = ps->at + (ps->at < ps->end && (*ps->at == '-' || *ps->at == '+')),
+		   *end = memmem(from, (size_t)(ps->end - from), "#}", 2);
+	char sign = 0;
 
 	if (!end)
 		return parse_fail(ps, EBADMSG, "a comment without its end");
 	for (; ps->at < end; ps->at++)
 		ps->line += *ps->at == '\n';
 	ps->at = end + 2;
-	after_tag(ps, end[-1] == '-', true);
+	if (end > from)
+		sign = end[-1];
+	after_tag(ps, sign == '-', sign != '+');
 	return 0;
 }
 
@@ -137,8 +141,10 @@ static int parse_for(struct parser *ps, struct node *nd)
 		rc = parse_or(ps, &nd->b);
 	if (rc == 0)
 		rc = end_tag(ps, true);
+	ps->loops++;
 	if (rc == 0)
 		rc = parse_body(ps, ends, &nd->body);
+	ps->loops--;
 	if (rc == 0 && lex_at_word(ps, "else")) {
 		rc = lex_next(ps);
 		if (rc == 0)
@@ -210,6 +216,17 @@ static int parse_set(struct parser *ps, struct node *nd)
 	return rc < 0 ? rc : lex_next(ps);
 }
 
+/* a body that no break of its own leaves for a loop around it */
+static int parse_apart(struct parser *ps, const char *const *end, struct node **out)
+{
+	int loops = ps->loops, rc;
+
+	ps->loops = 0;
+	rc = parse_body(ps, end, out);
+	ps->loops = loops;
+	return rc;
+}
+
 static int parse_macro(struct parser *ps, struct node *nd)
 {
 	static const char *const end[] = {"endmacro", NULL};
@@ -231,7 +248,7 @@ static int parse_macro(struct parser *ps, struct node *nd)
 	if (rc == 0)
 		rc = end_tag(ps, true);
 	if (rc == 0)
-		rc = parse_body(ps, end, &nd->body);
+		rc = parse_apart(ps, end, &nd->body);
 	if (rc == 0)
 		rc = lex_next(ps);
 	/* the name may be said again */
@@ -244,21 +261,15 @@ static int parse_generation(struct parser *ps, struct node *nd)
 	static const char *const end[] = {"endgeneration", NULL};
 	int rc = end_tag(ps, true);
 
-	nd->kind = NODE_IF;
-	nd->a = node_new(ps, NODE_BOOL);
-	if (!nd->a)
-		return -E2BIG;
-	nd->a->number = 1;
 	if (rc == 0)
-		rc = parse_body(ps, end, &nd->body);
+		rc = parse_apart(ps, end, &nd->body);
 	return rc < 0 ? rc : lex_next(ps);
 }
 
-static int parse_nothing(struct parser *ps, struct node *nd)
+static int parse_break(struct parser *ps, struct node *nd)
 {
-	(void)ps;
 	(void)nd;
-	return 0;
+	return ps->loops ? 0 : parse_fail(ps, EBADMSG, "a break outside a loop");
 }
 
 static int parse_statement(struct parser *ps, struct node ***tail)
@@ -272,9 +283,9 @@ static int parse_statement(struct parser *ps, struct node ***tail)
 		{"if", NODE_IF, parse_if},
 		{"set", NODE_SET, parse_set},
 		{"macro", NODE_MACRO, parse_macro},
-		{"generation", NODE_IF, parse_generation},
-		{"break", NODE_BREAK, parse_nothing},
-		{"continue", NODE_CONTINUE, parse_nothing},
+		{"generation", NODE_APART, parse_generation},
+		{"break", NODE_BREAK, parse_break},
+		{"continue", NODE_CONTINUE, parse_break},
 	};
 	char what[ERR_QUOTE_BYTES + 64] = "\"", quoted[ERR_QUOTE_BYTES + 8];
 

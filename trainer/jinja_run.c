@@ -134,6 +134,18 @@ static int run_for(struct run *rn, const struct node *nd)
 	return rc == 0 && !items.list->n ? run_body(rn, nd->other) : rc;
 }
 
+/* a body whose names are its own */
+static int run_apart(struct run *rn, const struct node *body)
+{
+	struct frame frame = {.up = rn->frame};
+	int rc;
+
+	rn->frame = &frame;
+	rc = run_body(rn, body);
+	rn->frame = frame.up;
+	return rc;
+}
+
 static int run_set(struct run *rn, const struct node *nd)
 {
 	struct val value;
@@ -146,7 +158,7 @@ static int run_set(struct run *rn, const struct node *nd)
 
 		rn->text = &text;
 		rn->taint = &taint;
-		rc = run_body(rn, nd->body);
+		rc = run_apart(rn, nd->body);
 		rn->text = was_text;
 		rn->taint = was_taint;
 		rc = val_from_bufs(rn, rc, &text, &taint, &value);
@@ -200,7 +212,11 @@ static int run_one(struct run *rn, const struct node *nd)
 		return run_for(rn, nd);
 	case NODE_SET:
 		return run_set(rn, nd);
+	case NODE_APART:
+		return run_apart(rn, nd->body);
 	case NODE_MACRO:
+		if (rn->frame != rn->global) /* it would see names that are gone when it runs */
+			return run_fail(rn, EOPNOTSUPP, "a macro inside another block");
 		return run_define(
 			rn, nd->text, nd->len, (struct val){.kind = VAL_MACRO, .macro = nd});
 	default:

@@ -20,6 +20,7 @@ enum node_kind {
 	NODE_FOR,   /* names, a, b: the condition or NULL, body, other */
 	NODE_SET,   /* names (with text: a member), a; or body, when number is 1 */
 	NODE_MACRO, /* text: name; names: parameters with their defaults in a; body */
+	NODE_APART, /* body, whose names are its own */
 	NODE_BREAK,
 	NODE_CONTINUE,
 	/* expressions */

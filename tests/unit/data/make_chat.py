@@ -397,6 +397,12 @@ T["arguments"] = """{{ [1, 'b']|tojson(indent=0) }}{{ [1]|tojson(none, 2) }}{{ [
 {{ "it's 3d a-b"|title }} {{ "it's 3d a-b".title() }} {{ ' 7 '|int }} {{ 'x'|int }} {{ '\n a\n\nb'|indent(2, true) }}{{ ''|indent(2, first=true) }}
 {{ true is odd }}{{ missing is sequence }}{{ namespace() is mapping }} {{ 5[1:] }}{{ none[1:] }}{% for x in missing|items %}x{% endfor %}"""
 
+T["scopes"] = """{% set y = 0 %}{% set x %}{% set y = 1 %}a{{ y }}{% endset %}[{{ y }}{{ x }}]
+{%- for m in messages %}{% generation %}{% set y = loop.index %}{{ y }}{% endgeneration %}{{ y }}{% endfor %}
+  {# kept +#}
+b {#-#}  c {#- d -#}
+ e"""
+
 CONVERSATIONS = [
     [("user", "Hello")],
     [("system", "Be brief."), ("user", "Hi there\n")],
