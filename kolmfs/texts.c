@@ -18,7 +18,6 @@
 #include "rag/kolmrag.h"
 #include "replies.h"
 
-
 static int done(const struct buf *out, struct err *err)
 {
 	return out->failed ? err_nomem(err) : 0;
@@ -342,15 +341,10 @@ RENDERER(job_elapsed)
 {
 	struct job_record jr;
 	int rc = job_of(sv, at, &jr, err);
-	double sec = 0;
 
 	if (rc < 0)
 		return rc;
-	if (jr.state == JOB_DONE)
-		sec = jr.elapsed;
-	else if (jr.started_ms)
-		sec = (double)(time_now() - jr.started_ms) / 1000;
-	buf_addf(out, "%.1f\n", isfinite(sec) && sec > 0 ? sec : 0);
+	buf_addf(out, "%.1f\n", isfinite(jr.elapsed) && jr.elapsed > 0 ? jr.elapsed : 0);
 	return done(out, err);
 }
 

@@ -88,7 +88,7 @@ fail:
 /* MB a second since the job began */
 static double rate(const struct job *jb, double bytes)
 {
-	double seconds = (double)(time_now() - jb->rec.started_ms) / 1000;
+	double seconds = (double)(clock_ms() - jb->begun) / 1000;
 
 	return seconds > 0 ? bytes / 1e6 / seconds : 0;
 }

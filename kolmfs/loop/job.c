@@ -249,15 +249,14 @@ static void *job_main(void *arg)
 	struct kolm *k = jb->k;
 	struct err err = ERR_NONE;
 	int model_lock = -1, rc = 0;
-	int64_t begun = time_now();
 
 	if (uses_model(jb) && !wait_turn(jb))
 		rc = err_set(&err, ECANCELED, "cancelled before it began");
 	else if (uses_model(jb))
 		rc = store_lock_jobs(&k->st, &jb->cancel, &model_lock, &err);
 	pthread_mutex_lock(&k->lock);
-	begun = time_now();
-	jb->rec.started_ms = begun;
+	jb->rec.started_ms = time_now();
+	jb->begun = clock_ms();
 	pthread_mutex_unlock(&k->lock);
 	if (rc == 0)
 		rc = save_state(jb, JOB_RUNNING, &err);
@@ -266,7 +265,7 @@ static void *job_main(void *arg)
 	if (model_lock >= 0)
 		close(model_lock);
 	pthread_mutex_lock(&k->lock);
-	jb->rec.elapsed = (double)(time_now() - begun) / 1000;
+	jb->rec.elapsed = (double)(clock_ms() - jb->begun) / 1000;
 	set_outcome(jb, rc, &err);
 	pthread_mutex_unlock(&k->lock);
 	/* who sees the job done may start the next one at once */

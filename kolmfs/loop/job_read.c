@@ -42,7 +42,7 @@ static bool live_job(
 		if (out != NULL) {
 			*out = jb->rec;
 			if (out->state == JOB_RUNNING)
-				out->elapsed = (double)(time_now() - out->started_ms) / 1000;
+				out->elapsed = (double)(clock_ms() - jb->begun) / 1000;
 		}
 		if (progress != NULL)
 			memcpy(progress, jb->progress, 96);
@@ -57,6 +57,15 @@ static bool live_job(
 	return found;
 }
 
+/* of a job that another process runs, there is only the time of day it began */
+static void guess_elapsed(struct job_record *jr)
+{
+	int64_t ran = time_now() - jr->started_ms;
+
+	if (jr->state == JOB_RUNNING && jr->started_ms != 0)
+		jr->elapsed = ran > 0 ? (double)ran / 1000 : 0;
+}
+
 int kolm_jobs(
 	struct kolm *k, const char *slug, struct job_record **list, size_t *n, struct err *err)
 {
@@ -66,8 +75,10 @@ int kolm_jobs(
 		return home;
 	rc = journal_load(home, list, n, err);
 	close(home);
-	for (size_t i = 0; rc == 0 && i < *n; i++)
+	for (size_t i = 0; rc == 0 && i < *n; i++) {
+		guess_elapsed(&(*list)[i]);
 		(void)live_job(k, slug, (*list)[i].id, &(*list)[i], NULL);
+	}
 	return rc;
 }
 
@@ -93,6 +104,8 @@ int kolm_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *o
 		return home;
 	rc = journal_get(home, id, out, err);
 	close(home);
+	if (rc == 0)
+		guess_elapsed(out);
 	return rc;
 }
 
@@ -160,12 +173,13 @@ int kolm_job_wait(struct kolm *k, const char *slug, uint64_t id, void (*tick)(vo
 			(void)kolm_job_progress(k, slug, id, progress);
 			tick(arg, progress);
 		}
-		clock_gettime(CLOCK_REALTIME, &until);
+		/* not the wall clock, as in watch_main() */
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec++;
 		pthread_mutex_lock(&k->lock);
 		/* a job of this process wakes us; one of another is looked at every second */
 		if (k->changes == seen)
-			(void)pthread_cond_timedwait(&k->wake, &k->lock, &until);
+			(void)pthread_cond_clockwait(&k->wake, &k->lock, CLOCK_MONOTONIC, &until);
 		pthread_mutex_unlock(&k->lock);
 	}
 }

@@ -33,6 +33,7 @@ struct job {
 	bool resumed;
 	/* under kolm.lock */
 	struct job_record rec;
+	int64_t begun; /* rec.started_ms on the clock that nobody sets */
 	char progress[96];
 	pid_t worker; /* what cancel ends; 0 none */
 	volatile bool cancel;

@@ -210,7 +210,7 @@ static int replay_body(struct train *t, const cJSON *train, struct err *err)
 int replay_run(struct job *jb, struct err *err)
 {
 	struct train t = {
-		.jb = jb, .capfd = -1, .log = -1, .begun = time_now(), .last_heldout = NAN};
+		.jb = jb, .capfd = -1, .log = -1, .begun = clock_ms(), .last_heldout = NAN};
 	cJSON *train = NULL;
 	int rc = tune_open(&jb->k->st, jb->slug, &t.tn, err);
 

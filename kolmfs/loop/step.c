@@ -442,7 +442,7 @@ static int say_complete(const struct train *t, struct err *err)
 int step_run(struct job *jb, struct err *err)
 {
 	struct train t = {
-		.jb = jb, .capfd = -1, .log = -1, .begun = time_now(), .last_heldout = NAN};
+		.jb = jb, .capfd = -1, .log = -1, .begun = clock_ms(), .last_heldout = NAN};
 	struct buf quoted = BUF_INIT;
 	int rc;
 
@@ -462,7 +462,7 @@ int step_run(struct job *jb, struct err *err)
 		struct json_slice result = {t.result.data, t.result.len}, v;
 		double epochs = json_member(result, "epochs_trained", &v) ? json_double(v) : 0;
 
-		rc = log_complete(&t, (double)(time_now() - t.begun) / 1000, epochs, false, err);
+		rc = log_complete(&t, (double)(clock_ms() - t.begun) / 1000, epochs, false, err);
 		if (rc < 0)
 			train_unpublish(&t);
 	} else if (!jb->stop_keeps) {

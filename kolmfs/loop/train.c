@@ -420,7 +420,7 @@ static int write_train_json(struct train *t, int out, struct err *err)
 		&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss), buf_str(&t->heldout));
 	put_said(&b, t, "best_epoch", "best_epoch");
 	put_said(&b, t, "tokens", "tokens");
-	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(time_now() - t->begun) / 1000);
+	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(clock_ms() - t->begun) / 1000);
 	put_said(&b, t, "peak_bytes", "peak_bytes");
 	(void)buf_addf(&b,
 		",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s,\"policy\":\"%s\",\"mem\":%llu,"

@@ -13,7 +13,7 @@ struct train {
 	struct artifact *af;
 	char from[REV_BYTES]; /* the revision it continues from */
 	int capfd, log;
-	int64_t begun;
+	int64_t begun; /* clock_ms() */
 	uint64_t base_bytes;
 	double cpu_hours; /* a worker may use; 0: as many as it wants */
 	char base_xxh3[33];

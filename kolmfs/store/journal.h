@@ -24,7 +24,7 @@ struct job_record {
 	double k;		  /* NAN none */
 	int pass, total;	  /* total 0: none */
 	int64_t started_ms;	  /* 0: not yet */
-	double elapsed;		  /* seconds, when done */
+	double elapsed;		  /* seconds, when done; kolm_job(): until now */
 	char error[ERR_TEXT_BYTES];
 };
 
