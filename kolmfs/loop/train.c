@@ -416,8 +416,8 @@ static int write_train_json(struct train *t, int out, struct err *err)
 	(void)buf_puts(&b, ",\"worker\":");
 	(void)json_put_text(&b, t->worker);
 	(void)buf_addf(&b, ",\"network\":\"%s\"", t->cluster ? "cluster" : "none");
-	(void)buf_addf(
-		&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss), buf_str(&t->heldout));
+	(void)buf_addf(&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss.text),
+		buf_str(&t->heldout.text));
 	put_said(&b, t, "best_epoch", "best_epoch");
 	put_said(&b, t, "tokens", "tokens");
 	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(clock_ms() - t->begun) / 1000);
@@ -491,8 +491,8 @@ void train_release(struct train *t)
 	config_release(&t->cf);
 	tune_close(&t->tn);
 	buf_release(&t->skipped);
-	buf_release(&t->loss);
-	buf_release(&t->heldout);
+	buf_release(&t->loss.text);
+	buf_release(&t->heldout.text);
 	buf_release(&t->result);
 	buf_release(&t->log_end);
 }

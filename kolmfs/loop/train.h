@@ -6,6 +6,13 @@
 
 #include "loop/private.h"
 
+/* what a worker said of something as it went on */
+struct curve {
+	struct buf text;   /* "[step,value],..." */
+	unsigned n, every; /* its points, each the first of so many; 0: of one */
+	uint64_t said;
+};
+
 struct train {
 	struct job *jb; /* borrowed */
 	struct tune tn;
@@ -20,11 +27,11 @@ struct train {
 	uint64_t captures_rows, captures_bytes, captures_from;
 	char captures_sha256[65], rows_sha256[65];
 	uint64_t rows, skipped_total;
-	bool fixed;			/* the recipe never calls the model */
-	struct buf skipped;		/* JSON object of the runner */
-	struct buf loss, heldout;	/* "[step,value],..." */
+	bool fixed;	    /* the recipe never calls the model */
+	struct buf skipped; /* JSON object of the runner */
+	struct curve loss, heldout;
 	double last_step, last_heldout; /* steps of the last of each */
-	struct buf result;		/* the worker's last line */
+	struct buf result; /* the worker's last line */
 	/* worker.c: of its log, how much stands in it, what came after that and may be its end, and
 	 * how much is neither */
 	uint64_t log_bytes, log_lost;

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/num.h"
 #include "base/replace.h"
 #include "loop/train.h"
 
@@ -19,9 +20,56 @@ enum {
 	WORKER_LINE_BYTES = 1 << 20,
 	CANCEL_GRACE_MS = 10000,
 	WORKER_NO_LIBRARY = 64,
+	CURVE_POINTS = 16384,
 	LOG_BYTES = 8 << 20,	 /* of what it says first */
 	LOG_END_BYTES = 64 << 10 /* and of what it says last, at least */
 };
+
+/* every second point goes */
+static void curve_thin(struct curve *cv)
+{
+	const char *from = cv->text.data, *end = from + cv->text.len;
+	char *to = cv->text.data;
+
+	for (unsigned i = 0; i < cv->n; i++) {
+		const char *next = memchr(from, ']', (size_t)(end - from)) + 1;
+
+		if (i % 2 == 0) {
+			if (i > 0)
+				*to++ = ',';
+			memmove(to, from, (size_t)(next - from));
+			to += next - from;
+		}
+		from = next + 1; /* and its comma */
+	}
+	*to = '\0';
+	cv->text.len = (size_t)(to - cv->text.data);
+	cv->n /= 2;
+	cv->every *= 2;
+}
+
+/* one that says so much that a curve would never end has a coarser one */
+static void curve_add(struct curve *cv, double step, struct json_slice value)
+{
+	char number[NUM_TEXT_BYTES];
+
+	if (cv->every == 0)
+		cv->every = 1;
+	if (cv->said++ % cv->every != 0 || !isfinite(step))
+		return;
+	if (cv->n == CURVE_POINTS) {
+		curve_thin(cv);
+		if ((cv->said - 1) % cv->every != 0)
+			return;
+	}
+	/* as it is written, where that is of a number's length */
+	if (value.len < sizeof(number))
+		(void)snprintf(number, sizeof(number), "%.*s", (int)value.len, value.text);
+	else
+		(void)num_text(json_double(value), number);
+	if (buf_addf(&cv->text, "%s[%.0f,%s]", cv->n > 0 ? "," : "", step, number) == 0)
+		cv->n++;
+}
 
 static void worker_progress(struct train *t, struct json_slice line)
 {
@@ -30,13 +78,11 @@ static void worker_progress(struct train *t, struct json_slice line)
 	       of = json_member(line, "of", &v) ? json_double(v) : 0;
 
 	if (step != t->last_step && json_member(line, "loss", &v) && json_kind_of(v) == JSON_NUMBER)
-		(void)buf_addf(&t->loss, "%s[%.0f,%.*s]", t->loss.len > 0 ? "," : "", step,
-			(int)v.len, v.text);
+		curve_add(&t->loss, step, v);
 	if (json_member(line, "heldout", &v) && json_kind_of(v) == JSON_NUMBER &&
 		step != t->last_heldout) {
 		t->last_heldout = step;
-		(void)buf_addf(&t->heldout, "%s[%.0f,%.*s]", t->heldout.len > 0 ? "," : "", step,
-			(int)v.len, v.text);
+		curve_add(&t->heldout, step, v);
 	}
 	t->last_step = step;
 	job_progress(t->jb, "%.0f %.0f steps", step, of);

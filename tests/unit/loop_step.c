@@ -507,6 +507,49 @@ Test(loop_step, a_worker_that_is_not_sure_has_failed)
 	rig_close(&r);
 }
 
+static double point(const cJSON *curve, int i, int which)
+{
+	return cJSON_GetNumberValue(cJSON_GetArrayItem(cJSON_GetArrayItem(curve, i), which));
+}
+
+/* a curve of train.json: every fourth point of 40,000, the value ${more} above the step */
+static void is_every_fourth(const cJSON *js, const char *name, double more)
+{
+	const cJSON *curve = cJSON_GetObjectItem(js, name);
+
+	cr_expect_eq(cJSON_GetArraySize(curve), 10000, "%s: %d", name, cJSON_GetArraySize(curve));
+	for (int i = 0; i < 10000; i += 3333) {
+		cr_expect_eq(point(curve, i, 0), 4 * i + 1, "%s: %g", name, point(curve, i, 0));
+		cr_expect_eq(point(curve, i, 1), 4 * i + 1 + more);
+	}
+}
+
+/* 40,000 points are kept as every fourth of them; a number of 300 digits as one of 17 */
+Test(loop_step, a_worker_that_says_much_has_a_coarser_curve)
+{
+	struct job_record jr;
+	struct buf text;
+	cJSON *js = NULL;
+	struct rig r;
+
+	start(&r);
+	jr = step_by_script(&r,
+		"cp revisions/v0/adapter* \"$2\"\n"
+		"awk 'BEGIN { for (i = 1; i <= 40000; i++) printf \"{\\\"event\\\":"
+		"\\\"progress\\\",\\\"step\\\":%d,\\\"of\\\":40000,\\\"loss\\\":%d.5,"
+		"\\\"heldout\\\":%d.%0300d}\\n\", i, i, i, 1 }'\n"
+		"echo '{\"ok\":true,\"captures_trained_on\":2,\"epochs\":1}'\n");
+	cr_assert_eq(jr.outcome, JOB_OK, "%s", jr.error);
+	text = store_text(&r, "tune/redactor/revisions/v1/train.json");
+	works(json_parse(text.data, text.len, &js, &r.err));
+	is_every_fourth(js, "loss", 0.5);
+	is_every_fourth(js, "heldout", 0);
+	cr_expect_lt(text.len, 1000000, "%zu", text.len);
+	cJSON_Delete(js);
+	buf_release(&text);
+	rig_close(&r);
+}
+
 Test(loop_step, no_room_is_said_before_training)
 {
 	struct job_record jr;
