@@ -25,7 +25,8 @@ enum { LOOK_MS = 1000, LIST_ROUNDS = 10, STILL_LOOKS = 16 };
 struct watched {
 	struct watched *next;
 	char slug[SLUG_BYTES + 1];
-	bool is_wanted; /* its config said so when it was last read */
+	bool is_wanted;		    /* its config said so when it was last read */
+	char made[TIME_TEXT_BYTES]; /* created_at of that config: which slug of this name it is */
 	struct watch_state state;
 	struct capture_cache rows;
 	struct stat files[2]; /* its config and its captures when it was last looked at */
@@ -273,6 +274,22 @@ static bool is_due(const struct round *r, const struct watched *w)
 	       r->rounds % turns == w->number % turns;
 }
 
+/* one that was removed and made again has its name, and perhaps its inode, and nothing else of what
+ * is known */
+static void check_same(struct watched *w, const struct config *cf)
+{
+	const char *made = json_get_string(cf->json, "created_at");
+	char now[TIME_TEXT_BYTES];
+
+	(void)snprintf(now, sizeof(now), "%s", made != NULL ? made : "");
+	if (strcmp(now, w->made) != 0) {
+		w->state = (struct watch_state){0};
+		w->rows = (struct capture_cache){0};
+		w->error = 0;
+	}
+	memcpy(w->made, now, sizeof(now));
+}
+
 static void one_slug(void *arg, const char *slug)
 {
 	struct round *r = arg;
@@ -292,6 +309,7 @@ static void one_slug(void *arg, const char *slug)
 	if (config_load(&tn, &cf, NULL) == 0) {
 		if (w != NULL) {
 			w->is_wanted = cf.watch_on;
+			check_same(w, &cf);
 			check_rows(r, w, &tn);
 		}
 		if (w != NULL && cf.watch_on)
