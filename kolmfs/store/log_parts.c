@@ -131,12 +131,21 @@ static int unpack_bad(const char *name, struct err *err)
 	return err_set(err, EUCLEAN, "logs/%s cannot be unpacked: it was changed or cut", name);
 }
 
+/* a frame of a few bytes may hold a disk full of zeros */
+static int unpack_long(const char *name, struct err *err)
+{
+	return err_set(err, EFBIG,
+		"logs/%s unpacks to more than %d MiB; unpack it with zstd -d --rm", name,
+		PART_BYTES_MAX >> 20);
+}
+
 /* the whole of ${in}, a zstd frame, into ${out} */
 static int unpack_all(int in, int out, const char *name, struct err *err)
 {
 	ZSTD_DCtx *ctx = ZSTD_createDCtx();
 	size_t in_cap = ZSTD_DStreamInSize(), out_cap = ZSTD_DStreamOutSize(), left = 1;
 	char *from = malloc(in_cap), *to = malloc(out_cap);
+	size_t len = 0;
 	int rc = ctx == NULL || from == NULL || to == NULL ? err_nomem(err) : 0;
 
 	while (rc == 0) {
@@ -154,8 +163,13 @@ static int unpack_all(int in, int out, const char *name, struct err *err)
 			ZSTD_outBuffer dst = {to, out_cap, 0};
 
 			left = ZSTD_decompressStream(ctx, &dst, &src);
-			rc = ZSTD_isError(left) ? unpack_bad(name, err)
-						: write_all(out, to, dst.pos, err);
+			len += dst.pos;
+			if (ZSTD_isError(left))
+				rc = unpack_bad(name, err);
+			else if (len > PART_BYTES_MAX)
+				rc = unpack_long(name, err);
+			else
+				rc = write_all(out, to, dst.pos, err);
 		}
 	}
 	if (rc == 0 && left != 0)
@@ -275,6 +289,7 @@ static int pack_all(int in, int out, struct err *err)
 static void part_pack(const struct store *st, const char *stem, uint64_t number)
 {
 	char name[PART_NAME_BYTES], packed[PART_NAME_BYTES], tmp[PART_NAME_BYTES + 40];
+	struct stat sb;
 	int in, out, rc;
 
 	(void)part_file(stem, &(struct log_part){number, false}, name);
@@ -283,6 +298,10 @@ static void part_pack(const struct store *st, const char *stem, uint64_t number)
 	in = openat(st->logs, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (in < 0)
 		return;
+	if (fstat(in, &sb) < 0 || sb.st_size > PART_BYTES_MAX) {
+		close(in);
+		return;
+	}
 	out = openat(st->logs, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	rc = out < 0 ? -errno : pack_all(in, out, NULL);
 	close(in);

@@ -64,7 +64,11 @@ int lock_open(int dirfd, const char *name, struct err *err);
 int append_open(int dirfd, const char *name, struct err *err);
 
 /* ---- log_parts.c: logs/STEM.jsonl, and the older parts of it ---- */
-enum { PART_NAME_BYTES = 64 };
+enum {
+	PART_NAME_BYTES = 64,
+	/* of the text of a packed one, which is unpacked into memory; what is longer stays plain */
+	PART_BYTES_MAX = 2 * LOG_TURN_BYTES
+};
 struct log_part {
 	uint64_t number;
 	bool is_packed; /* STEM.N.jsonl.zst, else STEM.N.jsonl */
@@ -77,7 +81,8 @@ int parts_list(const struct store *st, const char *stem, struct log_parts *out, 
 void parts_release(struct log_parts *ps);
 /* part_file(stem, p, out): its name in logs/ */
 const char *part_file(const char *stem, const struct log_part *p, char out[PART_NAME_BYTES]);
-/* part_open(st, stem, p, err): its text, for reading; -EUCLEAN when it cannot be unpacked */
+/* part_open(st, stem, p, err): its text, for reading; -EUCLEAN when it cannot be unpacked,
+ * -EFBIG to more than PART_BYTES_MAX */
 int part_open(const struct store *st, const char *stem, const struct log_part *p, struct err *err);
 /* part_turn(st, stem, number, err): STEM.jsonl becomes STEM.<number>.jsonl and is empty: 1; 0: it
  * cannot now, all is as it was; an error when it may have or not. Under the log lock. */

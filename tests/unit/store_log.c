@@ -1,6 +1,7 @@
 /* store/log, append, journal: the audit log's chain (K15, K16), healing, jobs.jsonl. */
 #include <math.h>
 #include <sys/wait.h>
+#include <zstd.h>
 
 #include "store/private.h"
 #include "store_rig.h"
@@ -509,6 +510,39 @@ Test(log, a_turn_that_died_anywhere)
 			  !is_there(r.st.logs, ".tune.9.jsonl.zst.tmp.999999.0"));
 		rig_close(&r);
 	}
+}
+
+/* a frame of 12 KiB that holds more than a part may, and a part that must not become one */
+Test(log, what_is_too_long_is_neither_packed_nor_unpacked)
+{
+	const struct log_part bomb = {.number = 8, .is_packed = true};
+	const size_t len = PART_BYTES_MAX + 1;
+	struct log_parts ps;
+	struct rig r;
+	int fd;
+
+	rig_open(&r);
+	{
+		char *text = calloc(1, len), *frame = malloc(ZSTD_compressBound(len));
+		size_t n = ZSTD_compress(frame, ZSTD_compressBound(len), text, len, 1);
+
+		cr_assert(!ZSTD_isError(n) && n < 32768);
+		put(r.st.logs, "tune.8.jsonl.zst", frame, n);
+		free(frame);
+		free(text);
+	}
+	fails(part_open(&r.st, "tune", &bomb, &r.err), EFBIG,
+		"logs/tune.8.jsonl.zst unpacks to more than 128 MiB; unpack it with zstd -d");
+	fd = openat(r.st.logs, "tune.9.jsonl", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(ftruncate(fd, (off_t)len), 0);
+	close(fd);
+	put_text(r.st.logs, "tune.10.jsonl", "{}\n");
+	parts_pack(&r.st, "tune");
+	cr_expect_eq(parts_of(&r, "tune", &ps), 3);
+	cr_expect(!ps.part[1].is_packed && ps.part[2].is_packed);
+	parts_release(&ps);
+	cr_expect(is_there(r.st.logs, "tune.9.jsonl") && !is_there(r.st.logs, "tune.10.jsonl"));
+	rig_close(&r);
 }
 
 /* lines of other programs behind our last one, and half a line, go with the part */
