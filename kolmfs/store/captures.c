@@ -218,9 +218,9 @@ int captures_sync(const struct tune *tn, struct err *err)
 /*
  * A line that is no record may be half of one with a whole one glued to it (F02): the last {" from
  * which a record runs to the end of the line. What begins inside the record fails at its own
- * closing brace, so going backwards finds the outermost first that is whole.
+ * closing brace, so going backwards finds the outermost first that is whole. 1, 0, -ENOMEM.
  */
-static bool salvage(const struct line *ln, struct capture_row *row)
+static int salvage(const struct line *ln, struct capture_row *row)
 {
 	struct json_slice text = trimmed(ln->text, ln->len);
 	/* the whole line was tried already, unless it is one that was cut */
@@ -230,7 +230,7 @@ static bool salvage(const struct line *ln, struct capture_row *row)
 	/* a line that begins with a byte order mark is skipped (FORMATS 6), not mended */
 	if (text.len < 2 || text.text[text.len - 1] != '}' ||
 		(text.len > 3 && memcmp(text.text, "\xef\xbb\xbf", 3) == 0))
-		return false;
+		return 0;
 	for (size_t at = text.len - 1; at-- > first && tries < SALVAGE_TRIES;) {
 		struct json_slice part = {text.text + at, text.len - at};
 
@@ -238,14 +238,16 @@ static bool salvage(const struct line *ln, struct capture_row *row)
 			continue;
 		tries++;
 		/* cheapest first: what begins inside the record fails at its own end */
-		if (json_check(part.text, part.len, NULL) == 0 && crc_holds(part.text, part.len) &&
-			row_cut(part, row)) {
+		int rc = json_check(part.text, part.len, NULL);
+		if (rc == -ENOMEM)
+			return rc;
+		if (rc == 0 && crc_holds(part.text, part.len) && row_cut(part, row)) {
 			row->offset = ln->at + (uint64_t)(part.text - ln->text);
 			row->end = ln->next;
-			return true;
+			return 1;
 		}
 	}
-	return false;
+	return 0;
 }
 
 static void count_bad(struct capture_counts *counts, const struct line *ln, struct json_slice text)
@@ -281,13 +283,24 @@ static int scan(int fd, uint64_t from, uint64_t end, uint64_t *number, captures_
 		counts->bytes = ln.next;
 		if (text.len == 0)
 			continue;
-		is_whole = !ln.over && crc_holds(text.text, text.len) &&
-			   json_check(text.text, text.len, NULL) == 0;
+		rc = ln.over || !crc_holds(text.text, text.len)
+			     ? -EBADMSG
+			     : json_check(text.text, text.len, NULL);
+		if (rc == -ENOMEM) { /* no reason to call a good row broken */
+			rc = err_nomem(err);
+			break;
+		}
+		is_whole = rc == 0;
 		is_row = is_whole && row_cut(text, &row);
 		/* of a run that returned nothing: no row, and nothing is wrong with it */
 		if (is_whole && !is_row && row.input.len > 0 && row.id.len > 0)
 			continue;
-		if (!is_row && salvage(&ln, &row)) {
+		rc = is_row ? 0 : salvage(&ln, &row);
+		if (rc < 0) {
+			rc = err_nomem(err);
+			break;
+		}
+		if (rc > 0) {
 			is_row = true;
 			counts->salvaged++;
 		}
@@ -301,6 +314,8 @@ static int scan(int fd, uint64_t from, uint64_t end, uint64_t *number, captures_
 			break;
 	}
 	lines_release(&ls);
+	if (rc == -EIO)
+		(void)err_prefix(err, CAPTURES_NAME ": ");
 	return rc < 0 ? rc : 0;
 }
 

@@ -103,23 +103,24 @@ int log_open(const struct store *st, struct err *err)
 	return fd;
 }
 
-bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES])
+int line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES])
 {
 	struct json_slice object = {ln->text, ln->len}, value;
 	double x;
+	int rc = ln->over ? -EBADMSG : json_check(ln->text, ln->len, NULL);
 
-	if (ln->over || json_check(ln->text, ln->len, NULL) < 0)
-		return false;
+	if (rc < 0)
+		return rc == -ENOMEM ? rc : 0;
 	if (!json_member(object, "seq", &value) || json_kind_of(value) != JSON_NUMBER)
-		return false;
+		return 0;
 	x = json_double(value);
 	if (!(x >= 1 && x < 9007199254740992.0) || !json_member(object, "prev", &value) ||
 		value.len != 66 || value.text[0] != '"')
-		return false;
+		return 0;
 	*seq = (uint64_t)x;
 	memcpy(prev, value.text + 1, 64);
 	prev[64] = '\0';
-	return true;
+	return 1;
 }
 
 /* the hash of a part's last line, for a tip that is older than the turn */
@@ -210,7 +211,12 @@ static int tip_find(const struct store *st, struct tip *tip, uint64_t *newest, s
 			break;
 		}
 		sha256_hex(ln.text, ln.len, tip->sha);
-		if (line_chain(&ln, &seq, prev))
+		rc = line_chain(&ln, &seq, prev);
+		if (rc < 0) { /* taken for no line of the chain, its number would be given twice */
+			rc = err_nomem(err);
+			break;
+		}
+		if (rc > 0)
 			tip->seq = seq;
 		tip->start = ln.offset;
 		tip->end = ln.next;
@@ -333,9 +339,12 @@ static int append(
 	put_tail(&line, entry, tip.seq + 1, tip.sha);
 	if (line.failed)
 		rc = err_nomem(err);
-	else if (line.len > LOG_LINE_BYTES || json_check(line.data, line.len, NULL) < 0)
-		rc = err_set(err, EINVAL,
-			"the audit line of \"%.40s\" is not JSON of at most 1 MiB", entry->event);
+	else if (line.len > LOG_LINE_BYTES || (rc = json_check(line.data, line.len, NULL)) < 0)
+		rc = rc == -ENOMEM ? err_nomem(err)
+				   : err_set(err, EINVAL,
+					     "the audit line of \"%.40s\" is not JSON of at most "
+					     "1 MiB",
+					     entry->event);
 	else
 		rc = append_line(st->logs, LOG_NAME, line.data, line.len, true, err);
 	if (rc < 0)

@@ -114,7 +114,14 @@ static int file_has(int fd, const struct sought *want, uint64_t *first, struct e
 	while (!found && (rc = lines_next(&ls, &ln, err)) > 0) {
 		bool is_it = ln.whole && (begins(&ln, &want->plain) || begins(&ln, &want->again));
 
-		if ((is_it || *first == 0) && line_chain(&ln, &seq, prev)) {
+		if (!is_it && *first != 0)
+			continue;
+		rc = line_chain(&ln, &seq, prev);
+		if (rc < 0) {
+			rc = err_nomem(err);
+			break;
+		}
+		if (rc > 0) {
 			*first = *first == 0 ? seq : *first;
 			found = is_it && seq > want->seq;
 		}

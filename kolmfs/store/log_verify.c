@@ -36,7 +36,11 @@ static int check_line(
 
 	if (ln->over)
 		return chain_broken(c, n, "longer than 1 MiB", err);
-	if (line_chain(ln, &seq, prev)) {
+	int rc = line_chain(ln, &seq, prev);
+
+	if (rc < 0)
+		return err_nomem(err);
+	if (rc > 0) {
 		if (strcmp(prev, c->last) != 0)
 			return chain_broken(c, n, "the line before it is another", err);
 		if (seq != c->seq + 1)

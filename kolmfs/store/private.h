@@ -114,9 +114,9 @@ int log_lock(const struct store *st, int *fd, struct err *err);
 int log_open(const struct store *st, struct err *err);
 /* log_back(st, i, fd, err): the log's file ${i} back from tune.jsonl (0); -ENOENT: no more. */
 int log_back(const struct store *st, size_t i, int *fd, struct err *err);
-/* line_chain(ln, seq, prev): a chained line has both; the lines of the reference and torn ones have
- * neither */
-bool line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES]);
+/* line_chain(ln, seq, prev): 1: a chained line has both; 0: the lines of the reference and torn ones
+ * have neither; -ENOMEM: not known */
+int line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES]);
 /* log_put_head(out, entry, recovered): the line up to ,"slug":"x" and its comma */
 void log_put_head(struct buf *out, const struct log_entry *entry, bool recovered);
 /* log_has(st, seq, entry, err): whether the line of ${entry} stands behind line ${seq}: 1, 0 or an

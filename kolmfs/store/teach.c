@@ -192,8 +192,11 @@ static int row_load(
 		got += (size_t)n;
 	}
 	line = (struct json_slice){text->data, got};
-	if (got < en->len || json_check(line.text, line.len, NULL) < 0 ||
-		!json_member(line, "input", &input) || !json_member(line, "output", &output))
+	int is_json = json_check(line.text, line.len, NULL);
+	if (is_json == -ENOMEM)
+		return err_nomem(err);
+	if (got < en->len || is_json < 0 || !json_member(line, "input", &input) ||
+		!json_member(line, "output", &output))
 		return err_set(err, ESTALE, "captures.jsonl was replaced or cut");
 	*out = (struct teach_row){.number = en->number,
 		.input = copy(input),
