@@ -147,6 +147,12 @@ static void set_times(struct stat *st, int64_t ms)
 	st->st_ctim = st->st_atim = st->st_mtim;
 }
 
+/* this machine has not enough of something now: nothing is known of the file */
+static bool is_short(int rc)
+{
+	return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+}
+
 /* size and times of a file of the store; -ENOENT when it is missing and may be */
 static int stat_file(struct server *sv, struct node *nd, struct stat *st, struct err *err)
 {
@@ -154,6 +160,9 @@ static int stat_file(struct server *sv, struct node *nd, struct stat *st, struct
 	struct stat real;
 	int fd = what->open(sv, &nd->at, err);
 
+	/* a size of 0 would be kept, and the file be empty for whoever reads it next */
+	if (fd < 0 && (is_short(fd) || (what->flags & NAME_CACHED)))
+		return fd;
 	if (fd < 0)
 		return fd == -ENOENT && (what->flags & NAME_MAYBE) ? fd : 0;
 	if (fstat(fd, &real) == 0) {
@@ -194,7 +203,7 @@ int node_stat(
 			pthread_mutex_lock(&nd->lock);
 			set_times(st, nd->mtime);
 			pthread_mutex_unlock(&nd->lock);
-		} else if (rc != -ENOENT && rc != -ENOMEM && !(what->flags & NAME_SLOW)) {
+		} else if (rc != -ENOENT && !is_short(rc) && !(what->flags & NAME_SLOW)) {
 			rc = 0;
 		}
 	} else {
