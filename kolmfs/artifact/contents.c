@@ -62,8 +62,10 @@ int contents_manifest(struct artifact *af, const struct artifact_keys *keys, str
 		return rc;
 	if (json_kind_of(af->manifest) != JSON_OBJECT)
 		return err_set(err, EBADMSG, "manifest.json: object expected");
-	spec = member_text(af->manifest, "spec");
-	if (spec == NULL)
+	rc = member_take(af->manifest, "spec", &spec);
+	if (rc == -ENOMEM)
+		rc = err_nomem(err);
+	else if (rc < 0)
 		rc = err_set(err, EBADMSG, "manifest.json: spec: string expected");
 	else if (strcmp(spec, "kolm-1") != 0)
 		rc = err_set(err, EOPNOTSUPP,
@@ -75,9 +77,13 @@ int contents_manifest(struct artifact *af, const struct artifact_keys *keys, str
 	af->hashes = member_of(af->manifest, "hashes");
 	if (af->hashes.len == 0 || json_kind_of(af->hashes) != JSON_OBJECT)
 		return err_set(err, EBADMSG, "manifest.json: hashes: object expected");
-	af->job_id = member_text(af->manifest, "job_id");
-	af->task = member_text(af->manifest, "task");
-	af->target = member_text(af->manifest, "runtime_target");
+	rc = member_take(af->manifest, "job_id", &af->job_id);
+	if (rc != -ENOMEM)
+		rc = member_take(af->manifest, "task", &af->task);
+	if (rc != -ENOMEM)
+		rc = member_take(af->manifest, "runtime_target", &af->target);
+	if (rc == -ENOMEM)
+		return err_nomem(err);
 	if (af->job_id == NULL || af->task == NULL)
 		return err_set(err, EBADMSG, "manifest.json: %s: string expected",
 			af->job_id == NULL ? "job_id" : "task");
@@ -86,10 +92,15 @@ int contents_manifest(struct artifact *af, const struct artifact_keys *keys, str
 
 static int read_recipe(struct json_slice v, size_t i, struct artifact_recipe *r, struct err *err)
 {
-	r->id = member_text(v, "id");
-	r->name = member_text(v, "name");
-	r->source = member_text(v, "source");
-	r->version_id = member_text(v, "version_id");
+	static const char *const keys[] = {"id", "name", "source", "version_id"};
+	const char **const texts[] = {&r->id, &r->name, &r->source, &r->version_id};
+	char *text;
+
+	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+		if (member_take(v, keys[k], &text) == -ENOMEM)
+			return err_nomem(err);
+		*texts[k] = text;
+	}
 	if (json_kind_of(v) != JSON_OBJECT)
 		return err_set(err, EBADMSG, "recipes.json: recipe %zu: object expected", i);
 	if (r->id == NULL || r->id[0] == '\0')
@@ -140,12 +151,19 @@ int contents_recipes(struct artifact *af, const struct artifact_keys *keys, stru
 static int read_case(struct json_slice v, size_t i, struct artifact_case *c, struct err *err)
 {
 	struct json_slice id = member_of(v, "id");
-	char number[32];
+	char number[32], *text;
+	int rc = 0;
 
 	if (json_kind_of(v) != JSON_OBJECT)
 		return err_set(err, EBADMSG, "case %zu: object expected", i);
 	snprintf(number, sizeof(number), "case_%zu", i + 1);
-	c->id = id.len > 0 ? member_text(v, "id") : strdup(number);
+	if (id.len > 0)
+		rc = member_take(v, "id", &text);
+	else
+		rc = (text = strdup(number)) != NULL ? 0 : -ENOMEM;
+	if (rc == -ENOMEM)
+		return err_nomem(err);
+	c->id = text;
 	c->input = member_of(v, "input");
 	c->expected = member_of(v, "expected");
 	c->params = member_of(v, "params");

@@ -22,17 +22,28 @@ struct json_slice member_of(struct json_slice object, const char *key)
 	return v;
 }
 
-char *member_text(struct json_slice object, const char *key)
+int member_take(struct json_slice object, const char *key, char **out)
 {
 	struct json_slice v = member_of(object, key);
 	struct buf text = BUF_INIT;
+	int rc = v.len == 0 || json_kind_of(v) != JSON_STRING ? -EBADMSG : json_string(v, &text);
 
-	if (v.len == 0 || json_kind_of(v) != JSON_STRING || json_string(v, &text) < 0 ||
-		strlen(buf_str(&text)) != text.len) {
-		buf_release(&text);
-		return NULL;
+	*out = NULL;
+	if (rc == 0 && strlen(buf_str(&text)) != text.len)
+		rc = -EBADMSG;
+	if (rc == 0) {
+		*out = text.len == 0 ? strdup("") : buf_detach(&text);
+		rc = *out != NULL ? 0 : -ENOMEM;
 	}
-	return text.len == 0 ? (buf_release(&text), strdup("")) : buf_detach(&text);
+	buf_release(&text);
+	return rc;
+}
+
+char *member_text(struct json_slice object, const char *key)
+{
+	char *out;
+
+	return member_take(object, key, &out) < 0 ? NULL : out;
 }
 
 bool member_is(struct json_slice object, const char *key, const char *text)

@@ -51,7 +51,9 @@ static int config_read(int storefd, cJSON **out, struct err *err)
 		rc = *out != NULL ? 0 : err_nomem(err);
 	} else if (rc < 0) {
 		rc = err_set(err, -rc, "%s", why.text);
-	} else if (json_parse(buf_str(&text), text.len, out, &why) < 0 || !cJSON_IsObject(*out)) {
+	} else if ((rc = json_parse(buf_str(&text), text.len, out, &why)) == -ENOMEM) {
+		rc = err_nomem(err);
+	} else if (rc < 0 || !cJSON_IsObject(*out)) {
 		rc = err_set(err, EUCLEAN, "config.json is damaged: %s",
 			why.no != 0 ? why.text : "object expected");
 		cJSON_Delete(*out);

@@ -115,6 +115,8 @@ bool member_is(struct json_slice object, const char *key, const char *text);
 /* member_text(object, key): the member's string, allocated; NULL when absent, of another kind, or
  * out of memory. */
 char *member_text(struct json_slice object, const char *key);
+/* member_take(object, key, out): the same where it matters why there is none: -EBADMSG, -ENOMEM */
+int member_take(struct json_slice object, const char *key, char **out);
 /* member_hex(object, key, out): a member of exactly 64 lower-case hex digits; slice_hex(): a value.
  */
 bool slice_hex(struct json_slice v, char out[HASH_HEX_BYTES]);
