@@ -50,7 +50,7 @@ static int open_file(fuse_req_t req, struct node *nd, int flags, struct open **o
 	char key[2 * SLUG_BYTES];
 	int rc = open_new(sv, nd, flags, &by, out, &err);
 
-	if (rc != -EUCLEAN && rc != -ESTALE && rc != -EKEYREJECTED)
+	if (rc != -EUCLEAN && rc != -ESTALE && rc != -EKEYREJECTED && rc != -EIO)
 		return rc;
 	/* the store is not well: say so where people look */
 	names_key(&nd->at, key);

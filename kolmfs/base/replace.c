@@ -90,7 +90,7 @@ int replace_file(
 	}
 	rc = write_all(fd, data, len, err);
 	if (rc == 0 && fsync(fd) < 0)
-		rc = err_sys(err, "could not make '%s' durable; not counted as done", name);
+		rc = err_sys(err, "'%s': could not make it durable; not counted as done", name);
 	if (close(fd) < 0 && rc == 0)
 		rc = err_sys(err, "cannot close '%s'", tmp);
 	if (rc == 0)
@@ -153,6 +153,8 @@ int read_file(int dirfd, const char *name, size_t max, struct buf *out, struct e
 		rc = err_set(err, EFBIG, "'%s' is larger than %zu bytes", name, max);
 	else
 		rc = read_fd(fd, max, out, err);
+	if (rc == -EIO)
+		(void)err_prefix(err, "'%s': ", name);
 	close(fd);
 	return rc;
 }

@@ -209,6 +209,9 @@ int head_rollback(
 	if (hd.prev[0] == '\0')
 		return err_set(err, ENOENT, "no prior head to roll back to");
 	rc = revision_verify(tn, hd.prev, sha, &why);
+	/* what could not be looked at is not known to be damaged */
+	if (rc == -ENOMEM || rc == -EIO || rc == -EMFILE || rc == -ENFILE)
+		return err_set(err, -rc, "%.300s; HEAD stays %s", why.text, hd.head);
 	if (rc < 0)
 		return err_set(err, EUCLEAN, "%s is damaged: files.json: %.300s; HEAD stays %s",
 			hd.prev, why.text, hd.head);

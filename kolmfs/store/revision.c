@@ -207,6 +207,8 @@ static int file_digest(struct digests *ds, int dirfd, const char *name, uint64_t
 	}
 	*bytes = (uint64_t)st.st_size;
 	rc = digests_fd(ds, fd, sha, err);
+	if (rc == -EIO)
+		(void)err_prefix(err, "'%s': ", name);
 	close(fd);
 	return rc;
 }
@@ -326,7 +328,7 @@ static int seal_one(int dirfd, const char *name, struct buf *out, struct err *er
 	if (fd < 0)
 		return err_sys(err, "cannot open '%s'", name);
 	if (fsync(fd) < 0)
-		rc = err_sys(err, "could not make '%s' durable; not counted as done", name);
+		rc = err_sys(err, "'%s': could not make it durable; not counted as done", name);
 	close(fd);
 	(void)buf_puts(out, out->data[out->len - 1] == '[' ? "{\"name\":" : ",{\"name\":");
 	(void)json_put_string(out, name, strlen(name));
