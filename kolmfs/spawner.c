@@ -267,7 +267,9 @@ bool spawner_walls_known(struct spawner *sp, struct buf *out)
 	bool is_known;
 
 	pthread_mutex_lock(&sp->lock);
-	is_known = sp->walls.len > 0 && buf_add(out, sp->walls.data, sp->walls.len) == 0;
+	is_known = sp->walls.len > 0;
+	if (is_known)
+		(void)buf_add(out, sp->walls.data, sp->walls.len);
 	pthread_mutex_unlock(&sp->lock);
 	return is_known;
 }
@@ -278,7 +280,7 @@ int spawner_walls(struct spawner *sp, struct buf *out, struct err *err)
 	int fd, rc;
 
 	if (spawner_walls_known(sp, out))
-		return 0;
+		return out->failed ? err_nomem(err) : 0;
 	rc = simple(sp, WIRE_WALLS, 0, 0, "", NULL, &reply, &fd, err);
 	if (rc < 0)
 		return rc;

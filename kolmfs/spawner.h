@@ -96,7 +96,8 @@ int spawner_unmount(struct spawner *sp, const char *mountpoint, struct err *err)
 /* spawner_walls(sp, out, err): {"userns":"in force",...} as JSON: the report of a canary cell
  * (PROTOCOLS section 2, check). Cached after the first. */
 int spawner_walls(struct spawner *sp, struct buf *out, struct err *err);
-/* spawner_walls_known(sp, out): the same, when somebody has asked before; does not wait. */
+/* spawner_walls_known(sp, out): the same, when somebody has asked before; does not wait. True with
+ * out->failed: known, and no memory to say it. */
 bool spawner_walls_known(struct spawner *sp, struct buf *out);
 
 /*
