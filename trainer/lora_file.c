@@ -80,11 +80,35 @@ out:
 	return rc;
 }
 
+/*
+ * How an adapter began does not matter to who loads it, unless its beginning was taken out of the
+ * base: then it fits the base that was left. (PEFT can save such a one as a plain adapter, with
+ * "init_lora_weights": true.)
+ */
+static int config_began(const cJSON *config, struct err *err)
+{
+	static const char *const harmless[] = {"gaussian", "eva", "orthogonal", "mica"};
+	const char *init = json_get_string(config, "init_lora_weights");
+	char quoted[ERR_QUOTE_BYTES + 8];
+
+	for (size_t i = 0; init && i < sizeof(harmless) / sizeof(harmless[0]); i++)
+		if (strcmp(init, harmless[i]) == 0)
+			return 0;
+	return init ? err_set(err, EOPNOTSUPP,
+			      "adapter_config.json: init_lora_weights \"%s\" is not supported: it "
+			      "changes the base; save the adapter converted to plain LoRA",
+			      err_quote(quoted, init, strlen(init)))
+		    : 0;
+}
+
+/* whatever makes of the same matrices another product than the plain one, or adds to it */
 static int config_refuse(const cJSON *config, struct err *err)
 {
-	static const char *const off[] = {"use_dora", "fan_in_fan_out", "modules_to_save",
-		"rank_pattern", "alpha_pattern", "layers_to_transform", "megatron_config",
-		"trainable_token_indices"};
+	static const char *const off[] = {"alora_invocation_tokens", "alpha_pattern",
+		"arrow_config", "exclude_modules", "fan_in_fan_out", "kasa_config",
+		"layer_replication", "layers_to_transform", "lora_bias", "megatron_config",
+		"modules_to_save", "monteclora_config", "rank_pattern", "target_parameters",
+		"trainable_token_indices", "use_bdlora", "use_dora", "use_qalora"};
 	const char *bias = json_get_string(config, "bias"),
 		   *type = json_get_string(config, "peft_type");
 
@@ -102,7 +126,7 @@ static int config_refuse(const cJSON *config, struct err *err)
 			return err_set(err, EOPNOTSUPP, "adapter_config.json: %s is not supported",
 				off[i]);
 	}
-	return 0;
+	return config_began(config, err);
 }
 
 static int config_read(int dirfd, struct lora_shape *shape, struct err *err)

@@ -169,6 +169,78 @@ Test(lm_lora, files_that_do_not_fit)
 	clean(dir, path);
 }
 
+/* each thing PEFT 0.21 can write that changes the logits and is not done here */
+static const struct {
+	const char *key, *value, *says;
+} strange[] = {
+	{"peft_type", "\"ADALORA\"", "peft_type is not LORA"},
+	{"bias", "\"lora_only\"", "bias other than none"},
+	{"alora_invocation_tokens", "[1,2]", NULL},
+	{"alpha_pattern", "{\"q_proj\":4}", NULL},
+	{"arrow_config", "{\"top_k\":3}", NULL},
+	{"exclude_modules", "[\"layers.0.self_attn.q_proj\"]", NULL},
+	{"fan_in_fan_out", "true", NULL},
+	{"kasa_config", "{\"beta\":0.1}", NULL},
+	{"layer_replication", "[[0,2],[1,2]]", NULL},
+	{"layers_to_transform", "0", NULL},
+	{"lora_bias", "true", NULL},
+	{"megatron_config", "{\"a\":1}", NULL},
+	{"modules_to_save", "[\"lm_head\"]", NULL},
+	{"monteclora_config", "{\"num_samples\":4}", NULL},
+	{"rank_pattern", "{\"q_proj\":2}", NULL},
+	{"target_parameters", "[\"mlp.experts.gate_up_proj\"]", NULL},
+	{"trainable_token_indices", "[5]", NULL},
+	{"use_bdlora", "{\"nblocks\":2}", NULL},
+	{"use_dora", "true", NULL},
+	{"use_qalora", "true", NULL},
+	{"init_lora_weights", "\"pissa_niter_4\"",
+		"\"pissa_niter_4\" is not supported: it changes the base"},
+	{"init_lora_weights", "\"corda\"", NULL},
+	{"init_lora_weights", "\"loftq\"", NULL},
+	{"init_lora_weights", "\"lora_ga\"", NULL},
+	{"init_lora_weights", "\"olora\"", NULL},
+};
+
+/* and what it writes that does not */
+static const char *const plain[] = {"\"alora_invocation_tokens\":null",
+	"\"layer_replication\":null", "\"modules_to_save\":[]", "\"rank_pattern\":{}",
+	"\"lora_bias\":false", "\"init_lora_weights\":\"eva\",\"eva_config\":{\"rho\":2}",
+	"\"init_lora_weights\":\"gaussian\"", "\"init_lora_weights\":false",
+	"\"velora_config\":{\"num_groups\":4}", "\"qalora_group_size\":16",
+	"\"layers_pattern\":\"layers\"", "\"ensure_weight_tying\":true"};
+
+Test(lm_lora, what_changes_the_logits_is_done_or_refused)
+{
+	struct model *m = tiny_model(false, false, false);
+	struct lora *lo = fresh(m, 3, 2), *again;
+	char path[64], text[512], says[128];
+	struct err err = ERR_NONE;
+	int dir = folder(path);
+
+	cr_assert_eq(adapter_dir_write(m, lo, "x", dir, dir, NULL), 0);
+	for (size_t i = 0; i < sizeof(strange) / sizeof(strange[0]); i++) {
+		(void)snprintf(text, sizeof(text),
+			"{%s\"r\":2,\"target_modules\":[\"q_proj\",\"k_proj\"],\"%s\":%s}",
+			i > 0 ? "\"peft_type\":\"LORA\"," : "", strange[i].key, strange[i].value);
+		(void)snprintf(says, sizeof(says), "adapter_config.json: %s", strange[i].key);
+		config(dir, text);
+		refused(m, dir, EOPNOTSUPP, strange[i].says ? strange[i].says : says);
+	}
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		(void)snprintf(text, sizeof(text),
+			"{\"peft_type\":\"LORA\",\"r\":2,\"target_modules\":[\"q_proj\",\"k_proj\"]"
+			",%s}",
+			plain[i]);
+		config(dir, text);
+		cr_assert_eq(lora_load(m, dir, &again, &err), 0, "%s: %s", plain[i], err.text);
+		cr_assert_arr_eq(again->memory, lo->memory, lo->params * sizeof(float));
+		lora_free(again);
+	}
+	lora_free(lo);
+	tiny_free(m);
+	clean(dir, path);
+}
+
 Test(lm_lora, pickles_and_skeletons)
 {
 	struct model *m = tiny_model(false, false, false);
