@@ -2,27 +2,24 @@
  * Tensors unpacked with vectors, along a row or down some columns, for gemm's packing: the bits of
  * tensor_row_part(), faster.
  */
-#include <string.h>
+#include "trainer/gemm_unpack.h"
 
-#include "trainer/gemm_kern.h"
 #include "trainer/quant.h"
 
-enum { BLOCKS_AHEAD = 16 };
-
 #if defined(__x86_64__)
-#include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
-#define AVX2   __attribute__((target("avx2,f16c")))
-#define AVX512 __attribute__((target("avx512f,f16c")))
+/* bit i of ${at}'s two bytes as 16 in byte i */
+INLINE AVX2 __m128i fifth_bits(const uint8_t *at)
+{
+	const __m128i each = _mm_set1_epi64x((long long)0x8040201008040201),
+		      spread = _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+	uint16_t bits;
 
-/*
- * ${n} blocks that begin ${stride} bytes apart. The values of one go to ${out}, those behind the
- * first sixteen to ${out} + ${apart}; of the next ${step} floats further.
- */
-#define STRIDES const uint8_t *at, size_t stride, int64_t n, float *out, long step, long apart
+	memcpy(&bits, at, sizeof(bits));
+	__m128i v = _mm_shuffle_epi8(_mm_cvtsi32_si128(bits), spread);
 
-typedef void unpack_fn(STRIDES);
+	return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(v, each), each), _mm_set1_epi8(16));
+}
 
 /*
  * Blocks become floats v * d + m (v * d where the format has no minimum: adding nothing keeps -0).
@@ -59,6 +56,52 @@ typedef void unpack_fn(STRIDES);
 		}                                                                                  \
 	}                                                                                          \
                                                                                                    \
+	static isa void unpack_q5_0_##width(STRIDES)                                               \
+	{                                                                                          \
+		const __m128i less = _mm_set1_epi8(16);                                            \
+                                                                                                   \
+		for (; n > 0; n--, at += stride, out += step) {                                    \
+			__m128i q = sixteen(at + 6);                                               \
+			float d = half(at);                                                        \
+                                                                                                   \
+			__builtin_prefetch(at + BLOCKS_AHEAD * stride);                            \
+			scale_##width(                                                             \
+				_mm_sub_epi8(                                                      \
+					_mm_or_si128(bits_of(q, 0, 4), fifth_bits(at + 2)), less), \
+				d, out);                                                           \
+			scale_##width(                                                             \
+				_mm_sub_epi8(                                                      \
+					_mm_or_si128(bits_of(q, 4, 4), fifth_bits(at + 4)), less), \
+				d, out + apart);                                                   \
+		}                                                                                  \
+	}                                                                                          \
+                                                                                                   \
+	static isa void unpack_q5_1_##width(STRIDES)                                               \
+	{                                                                                          \
+		for (; n > 0; n--, at += stride, out += step) {                                    \
+			__m128i q = sixteen(at + 8);                                               \
+			float d = half(at), m = half(at + 2);                                      \
+                                                                                                   \
+			__builtin_prefetch(at + BLOCKS_AHEAD * stride);                            \
+			shift_##width(                                                             \
+				_mm_or_si128(bits_of(q, 0, 4), fifth_bits(at + 4)), d, m, out);    \
+			shift_##width(_mm_or_si128(bits_of(q, 4, 4), fifth_bits(at + 6)), d, m,    \
+				out + apart);                                                      \
+		}                                                                                  \
+	}                                                                                          \
+                                                                                                   \
+	static isa void unpack_iq4_nl_##width(STRIDES)                                             \
+	{                                                                                          \
+		for (; n > 0; n--, at += stride, out += step) {                                    \
+			__m128i q = sixteen(at + 2);                                               \
+			float d = half(at);                                                        \
+                                                                                                   \
+			__builtin_prefetch(at + BLOCKS_AHEAD * stride);                            \
+			scale_##width(iq4_values(bits_of(q, 0, 4)), d, out);                       \
+			scale_##width(iq4_values(bits_of(q, 4, 4)), d, out + apart);               \
+		}                                                                                  \
+	}                                                                                          \
+                                                                                                   \
 	static isa void unpack_q8_0_##width(STRIDES)                                               \
 	{                                                                                          \
 		for (; n > 0; n--, at += stride, out += step) {                                    \
@@ -89,36 +132,6 @@ typedef void unpack_fn(STRIDES);
 		}                                                                                  \
 	}
 
-INLINE AVX2 float half(const uint8_t *at)
-{
-	uint16_t h;
-
-	memcpy(&h, at, sizeof(h));
-	return _cvtsh_ss(h);
-}
-
-INLINE AVX2 __m256 floats_8(__m128i bytes)
-{
-	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-}
-
-INLINE AVX2 void scale_8(__m128i bytes, float d, float *out)
-{
-	__m256 by = _mm256_set1_ps(d);
-
-	_mm256_storeu_ps(out, _mm256_mul_ps(floats_8(bytes), by));
-	_mm256_storeu_ps(out + 8, _mm256_mul_ps(floats_8(_mm_srli_si128(bytes, 8)), by));
-}
-
-INLINE AVX2 void shift_8(__m128i bytes, float d, float m, float *out)
-{
-	__m256 by = _mm256_set1_ps(d), on = _mm256_set1_ps(m);
-
-	_mm256_storeu_ps(out, _mm256_add_ps(_mm256_mul_ps(floats_8(bytes), by), on));
-	_mm256_storeu_ps(
-		out + 8, _mm256_add_ps(_mm256_mul_ps(floats_8(_mm_srli_si128(bytes, 8)), by), on));
-}
-
 INLINE AVX2 void halves_8(const uint8_t *at, float *out)
 {
 	for (int i = 0; i < 16; i += 8, at += 16)
@@ -134,22 +147,6 @@ INLINE AVX2 void brains_8(const uint8_t *at, float *out)
 
 		_mm256_storeu_ps(out + i, _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
 	}
-}
-
-INLINE AVX512 __m512 floats_16(__m128i bytes)
-{
-	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-}
-
-INLINE AVX512 void scale_16(__m128i bytes, float d, float *out)
-{
-	_mm512_storeu_ps(out, _mm512_mul_ps(floats_16(bytes), _mm512_set1_ps(d)));
-}
-
-INLINE AVX512 void shift_16(__m128i bytes, float d, float m, float *out)
-{
-	_mm512_storeu_ps(out, _mm512_add_ps(_mm512_mul_ps(floats_16(bytes), _mm512_set1_ps(d)),
-				      _mm512_set1_ps(m)));
 }
 
 INLINE AVX512 void halves_16(const uint8_t *at, float *out)
@@ -177,30 +174,30 @@ static void unpack_f32(STRIDES)
 	}
 }
 
-struct unpacker {
-	enum tensor_type type;
-	int values, bytes; /* of a block, or of what is unpacked at a time */
-	unpack_fn *by[GEMM_AVX512 + 1];
-};
-
 static const struct unpacker unpackers[] = {
 	{TENSOR_F32, 16, 64, {NULL, unpack_f32, unpack_f32}},
 	{TENSOR_F16, 16, 32, {NULL, unpack_f16_8, unpack_f16_16}},
 	{TENSOR_BF16, 16, 32, {NULL, unpack_bf16_8, unpack_bf16_16}},
 	{TENSOR_Q4_0, QUANT_BLOCK, 18, {NULL, unpack_q4_0_8, unpack_q4_0_16}},
 	{TENSOR_Q4_1, QUANT_BLOCK, 20, {NULL, unpack_q4_1_8, unpack_q4_1_16}},
+	{TENSOR_Q5_0, QUANT_BLOCK, 22, {NULL, unpack_q5_0_8, unpack_q5_0_16}},
+	{TENSOR_Q5_1, QUANT_BLOCK, 24, {NULL, unpack_q5_1_8, unpack_q5_1_16}},
 	{TENSOR_Q8_0, QUANT_BLOCK, 34, {NULL, unpack_q8_0_8, unpack_q8_0_16}},
+	{TENSOR_IQ4_NL, QUANT_BLOCK, 18, {NULL, unpack_iq4_nl_8, unpack_iq4_nl_16}},
 };
 
 /* the one for values from column ${from} on, or NULL */
 static const struct unpacker *unpacker_of(
 	const struct gemm_kernel *kn, const struct tensor *t, int64_t from)
 {
+	const struct unpacker *un;
+
 	for (size_t i = 0; i < sizeof(unpackers) / sizeof(unpackers[0]); i++)
 		if (unpackers[i].type == t->type && unpackers[i].by[kn->vectors] &&
 			from % unpackers[i].values == 0)
 			return &unpackers[i];
-	return NULL;
+	un = gemm_unpacker_k(t->type);
+	return un && un->by[kn->vectors] && from % un->values == 0 ? un : NULL;
 }
 
 static const uint8_t *block_at(

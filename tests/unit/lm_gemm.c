@@ -27,10 +27,15 @@ static struct tensor weights(enum tensor_type type, int rows, int cols)
 	} blocks[] = {
 		[TENSOR_Q4_0] = {18, {1, 1}},
 		[TENSOR_Q4_1] = {20, {1, 3}},
+		[TENSOR_Q5_0] = {22, {1, 1}},
+		[TENSOR_Q5_1] = {24, {1, 3}},
 		[TENSOR_Q8_0] = {34, {1, 1}},
 		[TENSOR_Q2_K] = {84, {81, 83}},
 		[TENSOR_Q3_K] = {110, {109, 109}},
+		[TENSOR_Q4_K] = {144, {1, 3}},
+		[TENSOR_Q5_K] = {176, {1, 3}},
 		[TENSOR_Q6_K] = {210, {209, 209}},
+		[TENSOR_IQ4_NL] = {18, {1, 1}},
 		[TENSOR_IQ4_XS] = {136, {1, 1}},
 		[TENSOR_F16] = {0, {0, 0}},
 		[TENSOR_BF16] = {0, {0, 0}},
@@ -266,7 +271,8 @@ static void unpacked_as_rows(
 Test(lm_gemm, unpacked_blocks_are_tensor_rows)
 {
 	static const enum tensor_type types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q4_0,
-		TENSOR_Q4_1, TENSOR_Q8_0, TENSOR_Q3_K};
+		TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_Q8_0, TENSOR_IQ4_NL, TENSOR_IQ4_XS,
+		TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K};
 	static const char *const kernels[] = {"vector", "avx2", "portable"};
 
 	for (size_t t = 0; t < sizeof(types) / sizeof(types[0]); t++)
