@@ -36,31 +36,35 @@ static const char *path_of(const struct tune *tn, const char *name, char out[PAT
 
 /* ---- config ---- */
 
-/* the last good copy becomes the config again; what stood there is in .lost/ */
-static int config_restore(const struct tune *tn, struct buf *text, char lost[300], struct err *err)
+/* the copy kept, when it is a good one */
+static int config_kept(const struct tune *tn, struct buf *text, struct err *err)
 {
-	char path[PATH_BYTES];
 	struct config cf;
-	int rc;
+	int rc = read_file(tn->dir, CONFIG_PREV, 1 << 20, text, err);
 
-	lost[0] = '\0';
-	rc = read_file(tn->dir, CONFIG_PREV, 1 << 20, text, err);
 	if (rc == 0)
 		rc = config_check(text->data, text->len, &cf, err);
+	if (rc == 0)
+		config_release(&cf);
+	return rc;
+}
+
+/* ${name} becomes ${text}; what stood there is in .lost/ by the name ${lost}, "" when there was
+ * nothing, also when the rest fails */
+static int put_anew(const struct tune *tn, const char *name, const char *text, size_t len,
+	char lost[300], struct err *err)
+{
+	char path[PATH_BYTES];
+	int rc = lost_move(tn->st, tn->dir, name, path_of(tn, name, path), lost, err);
+
 	if (rc < 0)
-		return rc;
-	config_release(&cf);
-	rc = lost_move(tn->st, tn->dir, CONFIG_NAME, path_of(tn, CONFIG_NAME, path), lost, err);
-	if (rc == -ENOENT)
 		lost[0] = '\0';
-	else if (rc < 0)
-		return rc;
-	return replace_file(tn->dir, CONFIG_NAME, text->data, text->len, 0600, err);
+	return rc < 0 && rc != -ENOENT ? rc : replace_file(tn->dir, name, text, len, 0600, err);
 }
 
 static void check_config(struct fsck *f, const struct tune *tn)
 {
-	char path[PATH_BYTES], lost[300], bad[320];
+	char path[PATH_BYTES], lost[300] = "", bad[320];
 	struct err why = ERR_NONE, again = ERR_NONE;
 	struct buf text = BUF_INIT;
 	struct config cf;
@@ -75,9 +79,13 @@ static void check_config(struct fsck *f, const struct tune *tn)
 	(void)snprintf(bad, sizeof(bad), "%.300s", why.text);
 	if (!f->repair || (rc != -EUCLEAN && rc != -ERANGE && rc != -EINVAL))
 		fsck_tell(f, FSCK_DAMAGED, path, "%s", bad);
-	else if (config_restore(tn, &text, lost, &again) < 0)
+	else if (config_kept(tn, &text, &again) < 0)
 		fsck_tell(f, FSCK_DAMAGED, path, "%s; the copy kept is no better: %.200s", bad,
 			again.text);
+	else if (put_anew(tn, CONFIG_NAME, text.data, text.len, lost, &again) < 0)
+		fsck_tell(f, FSCK_DAMAGED, path, "%s; the last good copy is not back: %.200s%s%s",
+			bad, again.text, lost[0] != '\0' ? "; the damaged one is .lost/" : "",
+			lost);
 	else
 		fsck_mended(f, tn->slug, FSCK_REPAIRED, path, "config_restored",
 			"%s; the last good copy is back%s%s", bad,
@@ -204,15 +212,10 @@ static void rev_file_restore(
 	int rc, n = snprintf(text, sizeof(text), "%s\n", rev);
 
 	(void)path_of(tn, name, path);
-	rc = lost_move(tn->st, tn->dir, name, path, lost, &err);
-	if (rc == -ENOENT) {
-		lost[0] = '\0';
-		rc = 0;
-	}
-	if (rc == 0)
-		rc = replace_file(tn->dir, name, text, (size_t)n, 0600, &err);
+	rc = put_anew(tn, name, text, (size_t)n, lost, &err);
 	if (rc < 0)
-		fsck_tell(f, FSCK_DAMAGED, path, "%s; %.200s", why, err.text);
+		fsck_tell(f, FSCK_DAMAGED, path, "%s; %.200s%s%s", why, err.text,
+			lost[0] != '\0' ? "; what stood there is .lost/" : "", lost);
 	else
 		fsck_mended(f, tn->slug, FSCK_REPAIRED, path, "head_restored",
 			"%s; it is %s again, as the log says%s%s", why, rev,

@@ -2,7 +2,9 @@
 #include <dirent.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "store/fsck.h"
 #include "store/private.h"
@@ -223,6 +225,7 @@ Test(fsck, intent_nobody_can_read)
 
 Test(fsck, config_comes_back_from_its_last_good_copy)
 {
+	struct rlimit all, none;
 	struct config cf;
 	struct rig r;
 
@@ -238,6 +241,20 @@ Test(fsck, config_comes_back_from_its_last_good_copy)
 	cr_expect_eq(cf.rank, 8);
 	config_release(&cf);
 	cr_expect_eq(lost(&r, "tune_demo_tune-config.json"), 1);
+	clean(&r);
+	/* no room for it: said so, and what was moved is not forgotten */
+	put_text(r.tn.dir, "tune-config.json", "{\"other half");
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &all), 0);
+	none = all;
+	none.rlim_cur = 0;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	says(&r, true, "the last good copy is not back: no space left", true);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &all), 0);
+	cr_expect_eq(
+		lost(&r, "tune_demo_tune-config.json") + lost(&r, "tune_demo_tune-config.json.1"),
+		2);
+	says(&r, true, "repaired tune/demo/tune-config.json: ", false);
 	clean(&r);
 	put_text(r.tn.dir, "tune-config.json", "");
 	put_text(r.tn.dir, "tune-config.json.prev", "");
