@@ -182,31 +182,54 @@ static void check_disk(struct doctor *d)
 		: mib < LOW_DISK_MIB	      ? STATE_WARN
 					      : STATE_OK,
 		"disk", text, "captures, indexes and adapters are kept there",
-		(vfs.f_flag & ST_RDONLY) != 0 ? "its file system is read-only: --store PATH names "
-						"another place"
-					      : "kolm tune gc, or --store PATH on a larger disk");
+		(vfs.f_flag & ST_RDONLY) != 0
+			? "its file system is read-only: --store PATH names "
+			  "another place"
+			: "old revisions go by echo gc keep=N > SLUG/ctl in the "
+			  "mount, or --store PATH on a larger disk");
 }
 
 /* ---- the store and the mount ---- */
 
+static bool has_parent(const char *path)
+{
+	char folder[STORE_PATH_BYTES];
+	char *slash;
+
+	(void)snprintf(folder, sizeof(folder), "%s", path);
+	slash = strrchr(folder, '/');
+	if (slash != NULL)
+		slash[slash == folder] = '\0';
+	return slash == NULL || access(folder, F_OK) == 0;
+}
+
+/* as store_open() asks for it */
 static void check_store(struct doctor *d)
 {
 	const char *why = "captures are private text: only their owner may read them";
-	char text[STORE_PATH_BYTES + 80];
+	char text[STORE_PATH_BYTES + 120];
 	struct stat st;
 
 	if (stat(d->c->store, &st) < 0) {
-		(void)snprintf(text, sizeof(text),
-			"%s is not there yet: the first command makes it", d->c->store);
-		say(d, errno == ENOENT ? STATE_OK : STATE_MISSING, "store", text, why,
+		int no = errno;
+		bool is_new = no == ENOENT && has_parent(d->c->store);
+
+		(void)snprintf(text, sizeof(text), "%s%s%s", d->c->store,
+			is_new ? " is not there yet: the first command makes it" : ": ",
+			is_new ? "" : strerror(no));
+		say(d, is_new ? STATE_OK : STATE_MISSING, "store", text, why,
 			"look at the folders above it");
 		return;
 	}
-	(void)snprintf(
-		text, sizeof(text), "%s, mode %03o", d->c->store, (unsigned)(st.st_mode & 0777));
-	if (!S_ISDIR(st.st_mode) || access(d->c->store, R_OK | W_OK | X_OK) < 0)
+	(void)snprintf(text, sizeof(text), "%s, mode %03o, of user %u", d->c->store,
+		(unsigned)(st.st_mode & 0777), (unsigned)st.st_uid);
+	if (!S_ISDIR(st.st_mode) || access(d->c->store, R_OK | W_OK | X_OK) < 0 ||
+		st.st_uid != geteuid())
 		say(d, STATE_MISSING, "store", text, why,
 			"it must be a folder of yours: --store PATH names another");
+	else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		say(d, STATE_MISSING, "store", text, why,
+			"chmod go= on it: a store others may write to is not opened");
 	else
 		say(d, (st.st_mode & 07) != 0 ? STATE_WARN : STATE_OK, "store", text, why,
 			"chmod go= on it");

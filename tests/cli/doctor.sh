@@ -37,6 +37,21 @@ if unshare -Urm true 2>/dev/null; then
 	run doctor
 	says_like "^  note +store +.*mode 755"
 	says "chmod go="
+	# what no command opens is not well
+	chmod 777 "$S"
+	fails 4 'store must belong to' fsck
+	run doctor; ends 3; says_like "^  MISSING +store +.*mode 777"; says "chmod go="
+	chmod 700 "$S"
+	if [ "$(id -u)" = 0 ]; then
+		chown 12345 "$S"
+		fails 4 'store must belong to' fsck
+		run doctor; ends 3; says_like "^  MISSING +store +.*of user 12345"
+		chown 0 "$S"
+	fi
+	touch "$T/plain"
+	run --store "$T/plain/below" doctor; ends 3; says 'plain/below: Not a directory'
+	run --store "$T/none/below" doctor; ends 3; says 'none/below: No such file or directory'
+	chmod 755 "$S"
 	make_shout
 	# a wall that is missing is a refusal
 	OUT=$(unshare -Ur sh -c "echo 0 >/proc/sys/user/max_user_namespaces; exec '$BUILD/bin/kolm' run '$T/shout.kolm' hi" 2>"$T/.err")
