@@ -112,7 +112,7 @@ for how in umount shutdown fsck; do
 	[ $how = fsck ] && { "$BUILD/bin/kolm" --store "$S" fsck --repair >"$T/fsck" 2>&1 || fail "fsck --repair at once: $(cat "$T/fsck")"; }
 	start
 	wait
-	same "a start right after the end by $how" v1 "$(cat "$M/one/HEAD")"
+	has "a start right after the end by $how" "v0 v1" "$(cat "$M/one/HEAD")"
 	stop
 done
 
