@@ -55,7 +55,8 @@ static int real_path(const char *path, char out[STORE_PATH_BYTES], struct err *e
 		}
 	}
 	if (!real)
-		return err_sys(err, "\"%s\"", err_quote(quoted, path, strlen(path)));
+		return err_sys(err, "cannot find the folder of \"%s\"",
+			err_quote(quoted, path, strlen(path)));
 	n = snprintf(out, STORE_PATH_BYTES, "%s", real);
 	free(real);
 	return n < STORE_PATH_BYTES ? 0 : err_set(err, ENAMETOOLONG, "path too long");

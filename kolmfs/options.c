@@ -46,8 +46,11 @@ static bool is_ignored(const char *word)
 {
 	static const char *const words[] = {"rw", "dev", "nodev", "suid", "nosuid", "exec",
 		"noexec", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev",
-		"nofail", "defaults", "noatime", "relatime", "nodiratime", "default_permissions"};
-	static const char *const begins[] = {"x-", "fsname=", "subtype=", "comment="};
+		"nofail", "defaults", "noatime", "relatime", "nodiratime", "default_permissions",
+		"async", "sync", "dirsync", "atime", "diratime", "strictatime", "lazytime",
+		"nolazytime", "nogroup", "noowner", "nosymfollow"};
+	static const char *const begins[] = {
+		"x-", "X-", "fsname=", "subtype=", "comment=", "user="};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(words[i], word) == 0)
@@ -72,6 +75,11 @@ static int mount_options(struct options *op, char *text)
 				fprintf(stderr, "kolmfs: no group \"%s\"\n", word + 6);
 				return -1;
 			}
+		} else if (strcmp(word, "ro") == 0) {
+			fputs("kolmfs: option \"ro\": commands are writes; others than the owner "
+			      "cannot write anyway, leave it away\n",
+				stderr);
+			return -1;
 		} else if (!is_ignored(word)) {
 			fprintf(stderr, "kolmfs: unknown mount option \"%s\"\n", word);
 			return -1;

@@ -184,6 +184,9 @@ static int check_place(const char *path, bool may_be_full, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	if (stat(path, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT,
+			"mount point '%s' is not there; mkdir -p it, or name another folder", path);
 	if (stat(path, &st) < 0 && !(errno == ENOTCONN && mounted(path)))
 		return err_sys(err, "mount point '%s'", path);
 	if (mounted(path) != 0)

@@ -26,7 +26,8 @@ refused 4 "store is in use by process $(server_pid)" "$S" "$T/mnt2"   # K08
 refused 4 "$M" "$T/store2" "$M"                                      # K10: mounted already
 mkdir "$T/full" && touch "$T/full/x"
 refused 4 "$T/full" "$T/store2" "$T/full"
-refused 4 "$T/none" "$T/store2" "$T/none"
+refused 4 "$T/none' is not there; mkdir -p it" "$T/store2" "$T/none"
+refused 4 "cannot find the folder of \"$T/none/below\": No such file or directory" "$T/store2" "$T/none/below"
 refused 4 "$T/full/x" "$T/store2" "$T/full/x"
 mkdir "$T/store2/in"
 refused 1 "must not lie in each other" "$T/store2" "$T/store2/in"

@@ -44,6 +44,7 @@ mkdir -p -m 700 "$T/outer/store"
 refused 1 "choose another folder" "$T/store2" "$T/store2/in"   # mount inside the store
 refused 1 "choose another folder" "$T/outer/store" "$T/outer"  # store inside the mount
 refused 1 "-o over" "$T/store2" "$T/store2"
+refused 1 "commands are writes" -o rw,ro "$T/store2" "$T/mnt2"
 refused 1 "no group" -o allow_other,group=nosuchgroup "$T/store2" "$T/mnt2"
 refused 1 "needs allow_other" -o group=0 "$T/store2" "$T/mnt2"
 touch "$T/outer/x"
@@ -71,7 +72,7 @@ away() { # the server ends with its mount
 	for i in $(seq 100); do kill -0 "$pid" 2>/dev/null || return 0; sleep 0.05; done
 	return 1
 }
-timeout 20 mount -t fuse.kolmfs "$T/store2" "$T/mnt2" -o noatime,nofail
+timeout 20 mount -t fuse.kolmfs "$T/store2" "$T/mnt2" -o noatime,nofail,async,strictatime,X-mount.mkdir,x-systemd.automount
 grep -q ^kolmfs "$T/mnt2/version"
 grep -q "^$T/store2 $T/mnt2 fuse.kolmfs " /proc/mounts
 away
