@@ -220,9 +220,13 @@ int loop_gc(struct kolm *k, const char *slug, long keep, const struct by *by, st
 	if (busy >= 0)
 		close(busy);
 	tune_close(&tn);
-	if (rc == 0 && dropped > 0)
-		rc = log_event(k, slug, 0, by, err, "collected", "\"revisions\":%ld,\"keep\":%ld",
-			dropped, keep);
+	/* what went is told, also when the next one could not go */
+	if (dropped > 0) {
+		int told = log_event(k, slug, 0, by, rc == 0 ? err : NULL, "collected",
+			"\"revisions\":%ld,\"keep\":%ld", dropped, keep);
+
+		rc = rc == 0 ? told : rc;
+	}
 	change(k, slug, CHANGE_STATUS | CHANGE_SLUGS);
 	return rc;
 }

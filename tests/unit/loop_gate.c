@@ -693,6 +693,26 @@ Test(loop_gate, what_is_thrown_away)
 	gate_end(&g);
 }
 
+/* one went before one could not: what changed is in the log */
+Test(loop_gate, what_was_thrown_away_before_a_failure_is_told)
+{
+	struct gate_rig g;
+	int dir;
+
+	gate_start(&g);
+	cr_assert_eq(promote(&g, "v1", true), 0, "%s", g.r.err.text);
+	cr_assert_eq(mkdirat(g.tn.dir, "revisions/.v3.removed", 0700), 0);
+	dir = openat(g.tn.dir, "revisions/.v3.removed/in the way", O_CREAT | O_WRONLY, 0600);
+	cr_assert_geq(dir, 0);
+	close(dir);
+	cr_expect_eq(loop_gc(g.r.k, "gated", 0, &g.r.by, &g.r.err), -ENOTEMPTY);
+	cr_expect_not_null(strstr(g.r.err.text, "cannot remove v3"), "%s", g.r.err.text);
+	cr_expect_not(store_has(&g.r, "tune/gated/revisions/v2"));
+	cr_expect(store_has(&g.r, "tune/gated/revisions/v3/files.json"));
+	cr_expect_eq(in_log(&g.r, "\"event\":\"collected\",\"revisions\":1,\"keep\":0,"), 1);
+	gate_end(&g);
+}
+
 Test(loop_gate, settings_out_of_their_limits)
 {
 	struct gate_rig g;
