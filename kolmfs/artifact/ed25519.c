@@ -129,7 +129,8 @@ static int key_from_file(int dirfd, const char *path, struct ed25519_key *key, s
 	return rc;
 }
 
-/* made under another name and linked, so that two first compiles end with one key */
+/* made under another name and linked, so that two first compiles end with one key; a start takes
+ * the name away that a killed one left */
 static int key_create(int dirfd, struct err *err)
 {
 	unsigned char seed[RAW_BYTES];
@@ -138,7 +139,8 @@ static int key_create(int dirfd, struct err *err)
 	int rc;
 
 	randombytes_buf(seed, sizeof(seed));
-	snprintf(tmp, sizeof(tmp), ".signing-key.%d.%08x.pem", (int)getpid(), randombytes_random());
+	snprintf(tmp, sizeof(tmp), ".signing-key.tmp.%d.%08x.pem", (int)getpid(),
+		randombytes_random());
 	pem_write("PRIVATE KEY", pkcs8_head, PKCS8_HEAD, seed, &pem);
 	sodium_memzero(seed, sizeof(seed));
 	rc = pem.failed ? err_nomem(err) : replace_file(dirfd, tmp, pem.data, pem.len, 0600, err);
