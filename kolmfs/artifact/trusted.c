@@ -111,22 +111,33 @@ int trusted_list(
 	return rc;
 }
 
-/* the lines as they are, without those of ${drop}, with ${add} behind */
-static int list_write(int dirfd, const struct trusted_key *list, size_t n, const char *drop,
-	const struct trusted_key *add, struct err *err)
+/* the lines as they are, comments too, without those of ${drop}, with ${add} behind; they were read
+ * before and are good. *${found}: how many there were of ${drop}. */
+static int list_edit(int dirfd, const char *drop, const struct trusted_key *add, struct buf *out,
+	size_t *found, struct err *err)
 {
 	struct buf text = BUF_INIT;
-	int rc;
+	int rc = read_file(dirfd, file_name, TRUSTED_FILE_BYTES, &text, err);
 
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(list[i].fingerprint, drop) != 0)
-			(void)buf_addf(&text, "ed25519:%s %s\n", list[i].fingerprint, list[i].name);
+	for (size_t at = 0; rc >= 0 && at < text.len;) {
+		const char *from = text.data + at, *lf = memchr(from, '\n', text.len - at);
+		size_t len = lf != NULL ? (size_t)(lf - from) : text.len - at;
+		struct trusted_key key;
+
+		at += len + 1;
+		if (read_line(from, len, &key) == 1 && strcmp(key.fingerprint, drop) == 0) {
+			(*found)++;
+			continue;
+		}
+		(void)buf_add(out, from, len);
+		(void)buf_putc(out, '\n');
+	}
 	if (add != NULL)
-		(void)buf_addf(&text, "ed25519:%s %s\n", add->fingerprint, add->name);
-	rc = text.failed ? err_nomem(err)
-			 : replace_file(dirfd, file_name, buf_str(&text), text.len, 0600, err);
+		(void)buf_addf(out, "ed25519:%s %s\n", add->fingerprint, add->name);
 	buf_release(&text);
-	return rc;
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	return out->failed ? err_nomem(err) : 0;
 }
 
 /* two writers in turn */
@@ -134,6 +145,7 @@ static int change(const struct artifact_keys *keys, const char *fingerprint,
 	const struct trusted_key *add, struct err *err)
 {
 	struct trusted_key *list = NULL;
+	struct buf text = BUF_INIT;
 	size_t n = 0, found = 0;
 	int dirfd = key_dir(keys, err), rc;
 
@@ -141,13 +153,14 @@ static int change(const struct artifact_keys *keys, const char *fingerprint,
 		return dirfd;
 	rc = flock(dirfd, LOCK_EX) < 0 ? err_sys(err, "cannot lock the key folder")
 				       : list_read(dirfd, &list, &n, err);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		found += strcmp(list[i].fingerprint, fingerprint) == 0;
+	if (rc == 0)
+		rc = list_edit(dirfd, fingerprint, add, &text, &found, err);
 	if (rc == 0 && add == NULL && found == 0)
 		rc = err_set(err, ENOENT, "no key ed25519:%s in %s", fingerprint, file_name);
 	if (rc == 0)
-		rc = list_write(dirfd, list, n, fingerprint, add, err);
+		rc = replace_file(dirfd, file_name, buf_str(&text), text.len, 0600, err);
 	free(list);
+	buf_release(&text);
 	close(dirfd);
 	return rc;
 }

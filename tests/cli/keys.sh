@@ -30,6 +30,13 @@ other trust remove "$mine"; ends 5; errs "no key ed25519:$mine"
 other trust add nonsense; ends 5
 other trust add shout.spec.json; ends 4; errs 'neither 32 hex digits nor'
 other trust add 0123456789abcdef0123456789abcdeX; ends 4; errs 'is no key'
+# what people wrote beside the keys stays
+printf '# of the build machine, seen by Ada\n\ned25519:%032d   spaced\n# last' 7 >other/trusted-keys
+other trust add "$mine" first; ends 0; other trust add "$mine" builder; ends 0
+[ "$(cat other/trusted-keys)" = "$(printf '# of the build machine, seen by Ada\n\ned25519:%032d   spaced\n# last\ned25519:%s builder' 7 "$mine")" ] || bad "trusted-keys: $(cat other/trusted-keys)"
+other trust remove "$(printf %032d 7)"; ends 0
+[ "$(cat other/trusted-keys)" = "$(printf '# of the build machine, seen by Ada\n\n# last\ned25519:%s builder' "$mine")" ] || bad "trusted-keys: $(cat other/trusted-keys)"
+rm other/trusted-keys
 other trust add "$mine" builder; ends 0; echo 'gibberish' >>other/trusted-keys
 other trust list; ends 4; errs 'trusted-keys: line 2'
 other verify shout.kolm --strict; ends 4
