@@ -9,6 +9,7 @@
 #include "runner/js.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,15 +32,42 @@ bool js_should_stop(JSContextRef ctx, void *arg)
 	return true;
 }
 
+static size_t utf8_put(uint32_t c, char *to)
+{
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	if (n == 1) {
+		to[0] = (char)c;
+		return 1;
+	}
+	for (size_t i = n - 1; i > 0; i--, c >>= 6)
+		to[i] = (char)(0x80 | (c & 0x3f));
+	to[0] = (char)((0xf00u >> n & 0xf0) | c);
+	return n;
+}
+
+/* not JSStringGetUTF8CString(), which ends at the first lone surrogate */
 int js_text(JSStringRef text, struct buf *out)
 {
-	size_t max = JSStringGetMaximumUTF8CStringSize(text), n;
+	const JSChar *p = JSStringGetCharactersPtr(text);
+	size_t n = JSStringGetLength(text);
+	char *to;
 
-	if (buf_reserve(out, max) < 0)
+	if (n > (SIZE_MAX - out->len) / 4 || buf_reserve(out, 3 * n + 1) < 0)
 		return -ENOMEM;
-	n = JSStringGetUTF8CString(text, out->data + out->len, max);
-	out->len += n ? n - 1 : 0;
-	out->data[out->len] = 0;
+	to = out->data + out->len;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t c = p[i];
+
+		if (c >= 0xd800 && c < 0xdc00 && i + 1 < n && p[i + 1] >= 0xdc00 &&
+			p[i + 1] < 0xe000)
+			c = 0x10000 + ((c - 0xd800) << 10) + (p[++i] - 0xdc00u);
+		else if (c >= 0xd800 && c < 0xe000)
+			c = 0xfffd;
+		to += utf8_put(c, to);
+	}
+	*to = 0;
+	out->len = (size_t)(to - out->data);
 	return 0;
 }
 
@@ -153,64 +181,11 @@ static JSStringRef join(JSStringRef source, const char *tail)
 	return out;
 }
 
-static bool is_word(char c)
-{
-	return c == '_' || c == '$' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-	       (c >= 'A' && c <= 'Z');
-}
-
-static const char *skip_blanks(const char *p)
-{
-	for (;;) {
-		if (*p == ' ' || (*p >= '\t' && *p <= '\r')) {
-			p++;
-		} else if (p[0] == '/' && p[1] == '*') {
-			p = strstr(p + 2, "*/");
-			if (!p)
-				return "";
-			p += 2;
-		} else if (p[0] == '/' && p[1] == '/') {
-			p += strcspn(p, "\n");
-		} else {
-			return p;
-		}
-	}
-}
-
-/*
- * Dynamic import cannot be trapped at run time (the engine refuses it silently, having no loader),
- * so saying it is the attempt. Words inside quotes do not count; `import` cannot be written with
- * escapes.
- */
-static bool says_import(const char *p)
-{
-	const char *start = p;
-
-	while (*p) {
-		if (*p == '\'' || *p == '"') {
-			const char quote = *p++;
-
-			while (*p && *p != quote && *p != '\n')
-				p += *p == '\\' && p[1] ? 2 : 1;
-			p += *p != 0;
-		} else if (p[0] == '/' && (p[1] == '/' || p[1] == '*')) {
-			p = skip_blanks(p);
-		} else if (strncmp(p, "import", 6) == 0 &&
-			   (p == start || (!is_word(p[-1]) && p[-1] != '.')) &&
-			   *skip_blanks(p + 6) == '(') {
-			return true;
-		} else {
-			p++;
-		}
-	}
-	return false;
-}
-
 static int recipe_load(struct js *js, JSContextRef ctx, struct json_slice spec,
 	struct js_recipe *rc, struct err *err)
 {
 	struct json_slice id = {"\"\"", 2}, source = {"\"\"", 2};
-	struct buf plain = BUF_INIT, name = BUF_INIT;
+	struct buf name = BUF_INIT;
 	JSValueRef value;
 	JSStringRef text;
 	int rc_ = 0;
@@ -228,14 +203,11 @@ static int recipe_load(struct js *js, JSContextRef ctx, struct json_slice spec,
 	rc->name = buf_detach(&name);
 	if (JSStringGetLength(text) > ARTIFACT_SOURCE_UNITS)
 		rc_ = err_set(err, EMSGSIZE, "source larger than 64 KiB");
-	if (rc_ == 0)
-		rc_ = js_text(text, &plain);
 	if (rc_ == 0 && JSStringGetLength(text) > 0) {
-		rc->imports = says_import(buf_str(&plain));
 		rc->body = join(text, run_tail);
+		rc->imports = rc->body && js_imports(ctx, rc->body);
 		rc->answer = join(text, answer_tail);
 	}
-	buf_release(&plain);
 	JSStringRelease(text);
 	return rc_ < 0 && err->no == 0 ? err_nomem(err) : rc_;
 }

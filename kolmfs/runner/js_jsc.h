@@ -65,6 +65,9 @@ bool js_fault_is_limit(const struct err *err);
 int js_compile(JSContextRef ctx, JSStringRef body, const char *const *params, unsigned n,
 	JSObjectRef *out, struct err *err);
 
+/* js_imports(ctx, body): does the source of a recipe say import(...)? */
+bool js_imports(JSContextRef ctx, JSStringRef body);
+
 /* text of a JSString in UTF-8 (lone surrogates become U+FFFD); js_value_of(): the value of a JSON
  * text, NULL if it is not JSON */
 int js_text(JSStringRef text, struct buf *out);

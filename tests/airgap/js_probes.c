@@ -20,8 +20,15 @@ const struct js_probe js_probes[] = {
 	{"beacon", "navigator.sendBeacon", CAUGHT("navigator.sendBeacon('/', 'x');")},
 	{"import", "import", CAUGHT("import('http');")},
 	{"import_spaced", "import", CAUGHT("import /* x */ ('http');")},
-	{"import_unreached", "import", "function generate() { if (0) import('x'); return 'right'; }"},
+	{"import_unreached", "import",
+		"function generate() { if (0) import('x'); return 'right'; }"},
 	{"import_lines", "import", CAUGHT("import\n(\n'http'\n);")},
+	{"import_behind_regexp", "import", CAUGHT("/'/.test(''); import('http'); /'/.test('');")},
+	{"import_in_template", "import", CAUGHT("`${import('http')}`;")},
+	{"import_spread", "import", CAUGHT("[...import('http')];")},
+	{"import_wide_blank", "import", CAUGHT("import\u00a0('http');")},
+	{"import_line_end", "import", CAUGHT("import // x\u2028('http');")},
+	{"import_html_comment", "import", CAUGHT("import <!-- x\n('http');")},
 	/* the same by other ways */
 	{"by_name", "fetch", CAUGHT("globalThis['fe' + 'tch']('/');")},
 	{"by_escape", "fetch", CAUGHT("f\\u0065tch('/');")},
@@ -53,12 +60,14 @@ const struct js_probe js_probes[] = {
 	{"by_instance", "fetch", CAUGHT("new fetch('/');")},
 	{"by_async", "fetch", CAUGHT("(async () => { await fetch('/'); })();")},
 	{"by_promise", "fetch",
-		"function generate() { Promise.resolve().then(() => fetch('/')); return 'right'; }"},
+		"function generate() { Promise.resolve().then(() => fetch('/')); return 'right'; "
+		"}"},
 	{"by_late_promise", "fetch",
 		"function generate() { let p = Promise.resolve(); for (let i = 0; i < 50; i++) p = "
 		"p.then(() => i); p.then(() => fetch('/')); return 'right'; }"},
 	{"by_rejection", "fetch",
-		"function generate() { Promise.reject(1).catch(() => fetch('/')); return 'right'; }"},
+		"function generate() { Promise.reject(1).catch(() => fetch('/')); return 'right'; "
+		"}"},
 	{"by_output", "fetch",
 		"function generate() { return { toJSON() { fetch('/'); return 'right'; } }; }"},
 	{"by_output_getter", "fetch",
@@ -71,7 +80,8 @@ const struct js_probe js_probes[] = {
 	{"by_top", "fetch", "fetch('/'); function generate() { return 'right'; }"},
 	{"by_default", "fetch", "function generate(i, l, x = fetch('/')) { return 'right'; }"},
 	{"by_deep", "fetch",
-		"function generate() { const f = (n) => { try { return n ? f(n - 1) : fetch('/'); } "
+		"function generate() { const f = (n) => { try { return n ? f(n - 1) : fetch('/'); "
+		"} "
 		"catch (e) {} }; f(500); return 'right'; }"},
 	{"by_stack_end", "fetch",
 		"function generate() { const f = () => { try { f(); } catch (e) { fetch('/'); } }; "
@@ -87,31 +97,38 @@ const struct js_probe js_probes[] = {
 		IS_THERE("['print','load','readFile','read','run','quit','readline','openFile',"
 			 "'runString','preciseTime','loadString','checkSyntax'].some((n) => n in "
 			 "globalThis)")},
-	{"worker", NULL, IS_THERE("typeof Worker !== 'undefined' || typeof SharedWorker !== "
-				  "'undefined'")},
-	{"timers", NULL, IS_THERE("['setTimeout','setInterval','setImmediate','queueMicrotask',"
-				  "'requestIdleCallback'].some((n) => n in globalThis)")},
+	{"worker", NULL,
+		IS_THERE("typeof Worker !== 'undefined' || typeof SharedWorker !== "
+			 "'undefined'")},
+	{"timers", NULL,
+		IS_THERE("['setTimeout','setInterval','setImmediate','queueMicrotask',"
+			 "'requestIdleCallback'].some((n) => n in globalThis)")},
 	{"wasm", NULL, IS_THERE("typeof WebAssembly !== 'undefined'")},
-	{"shared", NULL, IS_THERE("typeof SharedArrayBuffer !== 'undefined' || typeof Atomics !== "
-				  "'undefined'")},
+	{"shared", NULL,
+		IS_THERE("typeof SharedArrayBuffer !== 'undefined' || typeof Atomics !== "
+			 "'undefined'")},
 	{"shared_by_array", NULL,
 		IS_THERE("new Uint8Array(8).buffer.constructor.name === 'SharedArrayBuffer'")},
 	{"vm", NULL, IS_THERE("typeof $vm !== 'undefined' || typeof gc !== 'undefined'")},
-	{"realm", NULL, IS_THERE("typeof ShadowRealm !== 'undefined' || typeof Loader !== "
-				 "'undefined'")},
-	{"document", NULL, IS_THERE("typeof document !== 'undefined' || typeof window !== "
-				    "'undefined' || typeof location !== 'undefined'")},
-	{"storage", NULL, IS_THERE("typeof localStorage !== 'undefined' || typeof indexedDB !== "
-				   "'undefined' || typeof caches !== 'undefined'")},
-	{"rtc", NULL, IS_THERE("typeof RTCPeerConnection !== 'undefined' || typeof "
-			       "WebTransport !== 'undefined'")},
-	{"module", NULL, IS_THERE("typeof module !== 'undefined' || typeof exports !== "
-				  "'undefined' || typeof __dirname !== 'undefined'")},
+	{"realm", NULL,
+		IS_THERE("typeof ShadowRealm !== 'undefined' || typeof Loader !== "
+			 "'undefined'")},
+	{"document", NULL,
+		IS_THERE("typeof document !== 'undefined' || typeof window !== "
+			 "'undefined' || typeof location !== 'undefined'")},
+	{"storage", NULL,
+		IS_THERE("typeof localStorage !== 'undefined' || typeof indexedDB !== "
+			 "'undefined' || typeof caches !== 'undefined'")},
+	{"rtc", NULL,
+		IS_THERE("typeof RTCPeerConnection !== 'undefined' || typeof "
+			 "WebTransport !== 'undefined'")},
+	{"module", NULL,
+		IS_THERE("typeof module !== 'undefined' || typeof exports !== "
+			 "'undefined' || typeof __dirname !== 'undefined'")},
 	{"callee", NULL, IS_THERE("(function () { return this; })()")},
 	{"caller", NULL, IS_THERE("generate.caller")},
 	{"arguments", NULL, IS_THERE("generate.arguments")},
-	{"code_by_constructor", NULL,
-		IS_THERE("(0).constructor.constructor('return 1')() === 1")},
+	{"code_by_constructor", NULL, IS_THERE("(0).constructor.constructor('return 1')() === 1")},
 	{"code_by_function", NULL,
 		IS_THERE("Object.getPrototypeOf(function () {}).constructor('return 1')() === 1")},
 	{"code_by_generator", NULL,
@@ -122,9 +139,10 @@ const struct js_probe js_probes[] = {
 			 "instanceof Promise")},
 	{"code_by_eval", NULL, IS_THERE("globalThis['ev' + 'al']('1+1') === 2")},
 	{"code_by_import", NULL, IS_THERE("typeof import.meta === 'object'")},
-	{"host_of_lib", NULL, "function generate(i, lib) { for (const k in lib) { const f = lib[k]; "
-			      "if (typeof f === 'function' && f.constructor !== Function) return "
-			      "'reached'; } return 'safe'; }"},
+	{"host_of_lib", NULL,
+		"function generate(i, lib) { for (const k in lib) { const f = lib[k]; "
+		"if (typeof f === 'function' && f.constructor !== Function) return "
+		"'reached'; } return 'safe'; }"},
 	{"host_of_trap", NULL, IS_THERE("fetch.constructor !== Function")},
 	{"other_case", NULL,
 		"globalThis.kept = (globalThis.kept || 0) + 1; function generate() { return "

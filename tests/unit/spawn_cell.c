@@ -332,6 +332,41 @@ Test(cell, d11_language_traps)
 		"import");
 	expect("function generate() { return 'import (it) ' + typeof fetch; }", "1",
 		"import (it) function");
+	expect("/* import (a) */ function generate() { const o = { import: 1 }; return [`import "
+	       "(it)`, "
+	       "/import(x)/.test('importx'), o.import]; } // import (b)",
+		"1", "[\\\"import (it)\\\",true,1]");
+	egress("function generate() { /'/.test(''); import('http').catch(() => 0); return "
+	       "/'/.test('a'); }",
+		"import");
+}
+
+/* half of an emoji, as slice() leaves it */
+Test(cell, lone_surrogates_end_no_text)
+{
+	static const char source[] =
+		"function answer(input, output, prompt, call) { return "
+		"'a\\ud83d\\u00e9\\u20ac\\ud83d\\ude00\\ude00z'; }\n"
+		"function generate(i) { if (i) throw new Error('b\\ud83d c'); return i; }";
+	static const char frame[] = "{\"op\":\"answer\",\"input\":0,\"output\":0,\"prompt\":\"p\","
+				    "\"call\":0}";
+	struct buf reply = BUF_INIT;
+	struct rig rig;
+
+	rig_open(&rig);
+	rig_load(&rig, source, "");
+	rig_call(&rig, "0", &reply);
+	rig_send(&rig, frame, strlen(frame));
+	cr_assert(rig_receive(&rig, &reply, 20000));
+	cr_expect_str_eq(buf_str(&reply),
+		"{\"answer\":\"a\xef\xbf\xbd\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbdz\"}");
+	rig_call(&rig, "1", &reply);
+	cr_expect_not_null(
+		strstr(buf_str(&reply), "recipe threw: b\xef\xbf\xbd c"), "%s", buf_str(&reply));
+	rig_close(&rig);
+	buf_release(&reply);
+	egress("function generate() { const s = '\\ud83d'; import(s).catch(() => 0); return 1; }",
+		"import");
 }
 
 Test(cell, d12_nothing_reachable)
