@@ -166,7 +166,8 @@ static void skip_hidden(struct page *pg, const char *name)
 	}
 }
 
-static void on_tag(struct page *pg, const char *name, bool is_end)
+/* ${is_whole}: written <x/>, with no end tag to come */
+static void on_tag(struct page *pg, const char *name, bool is_end, bool is_whole)
 {
 	const struct tag *tag = find_tag(name);
 
@@ -197,16 +198,16 @@ static void on_tag(struct page *pg, const char *name, bool is_end)
 		pg->heading = pg->ex->text.len;
 		break;
 	case TAG_HIDDEN:
-		if (!is_end)
+		if (!is_end && !is_whole)
 			skip_hidden(pg, name);
 		break;
 	}
 }
 
-/* behind the '>' of a tag, the quotes of its attributes minded */
-static void skip_attributes(struct page *pg)
+/* behind the '>' of a tag, the quotes of its attributes minded; true when it was "/>" */
+static bool skip_attributes(struct page *pg)
 {
-	char quote = 0;
+	char quote = 0, last = 0; /* that is no blank */
 
 	for (; pg->pos < pg->len; pg->pos++) {
 		char c = pg->data[pg->pos];
@@ -216,11 +217,14 @@ static void skip_attributes(struct page *pg)
 				quote = 0;
 		} else if (c == '>') {
 			pg->pos++;
-			return;
-		} else if ((c == '"' || c == '\'') && pg->data[pg->pos - 1] == '=') {
+			return last == '/';
+		} else if ((c == '"' || c == '\'') && last == '=') {
 			quote = c;
 		}
+		if (!rag_is_space((unsigned char)c))
+			last = c;
 	}
+	return false;
 }
 
 static void skip_to(struct page *pg, const char *end)
@@ -236,10 +240,10 @@ static bool read_markup(struct page *pg)
 	const char *s = pg->data + pg->pos;
 	size_t left = pg->len - pg->pos, n = 0;
 	char name[TAG_BYTES];
-	bool is_end;
+	bool is_end, is_whole;
 
 	if (left > 3 && memcmp(s, "<!--", 4) == 0) {
-		pg->pos += 4;
+		pg->pos += 2; /* <!--> is a whole one */
 		skip_to(pg, "-->");
 		return true;
 	}
@@ -262,8 +266,8 @@ static bool read_markup(struct page *pg)
 			name[n++] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 	}
 	name[n] = '\0';
-	skip_attributes(pg);
-	on_tag(pg, name, is_end);
+	is_whole = skip_attributes(pg);
+	on_tag(pg, name, is_end, is_whole);
 	return true;
 }
 

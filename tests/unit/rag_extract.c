@@ -81,7 +81,17 @@ Test(rag_extract, broken_html_is_text_all_the_same)
 	expect_text(
 		"a.html", "<h1>open <h2>next</h2> <a href='x'>link</a>", "open\n\nnext\n\nlink\n");
 	expect_marks("1:open|2:next");
+	expect_text(
+		"a.html", "<p title = \"a>b\">x<!--> <i>y</i><!---> z<!-- --- > no -->", "x y z\n");
 	cr_expect_eq(extract("a.html", "a\0b", 3), -ENODATA);
+}
+
+Test(rag_extract, elements_without_an_end_hide_nothing_behind_them)
+{
+	expect_text("a.xhtml",
+		"<head><script src=\"a.js\"/><style media='x' /><title>T</title></head>"
+		"<p>a<svg class=\"i\"/>b<script src=c.js></script>c</p><script>gone</script>",
+		"T\n\nabc\n");
 }
 
 Test(rag_extract, json_is_written_by_key_path)
