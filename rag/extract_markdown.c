@@ -5,6 +5,11 @@
 
 #include "extract.h"
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 struct line {
 	const char *text;
 	size_t pos, len; /* without its end; at most three blanks before it are dropped */
@@ -38,29 +43,50 @@ static size_t run_of(const struct line *ln, char c)
 	return n;
 }
 
-static bool is_fence(const struct line *ln, char *open)
+/* the fence that is open: as many of its sign at least, and nothing behind them, close it */
+struct fence {
+	char sign; /* 0: none is */
+	size_t n;
+};
+
+static bool is_fence(const struct line *ln, struct fence *open)
 {
 	char c = ln->len >= 3 ? ln->text[0] : 0;
+	size_t n = c == '`' || c == '~' ? run_of(ln, c) : 0;
 
-	if ((c != '`' && c != '~') || run_of(ln, c) < 3)
+	if (n < 3 || (open->sign && (open->sign != c || n < open->n || n < ln->len)))
 		return false;
-	if (*open && *open != c)
+	/* ```code``` in a line is no fence */
+	if (!open->sign && c == '`' && memchr(ln->text + n, '`', ln->len - n))
 		return false;
-	*open = *open ? 0 : c;
+	*open = open->sign ? (struct fence){0} : (struct fence){c, n};
 	return true;
 }
 
 static int mark_atx(struct rag_extract *ex, const struct line *ln)
 {
-	size_t level = run_of(ln, '#'), start = level, end = ln->len;
+	size_t level = run_of(ln, '#'), start = level, end = ln->len, sign = end;
 
-	if (level < 1 || level > RAG_LEVELS || level == ln->len || ln->text[level] != ' ')
+	if (level < 1 || level > RAG_LEVELS || level == ln->len || !is_blank(ln->text[level]))
 		return 0;
-	while (start < end && ln->text[start] == ' ')
+	while (start < end && is_blank(ln->text[start]))
 		start++;
-	while (end > start && (ln->text[end - 1] == '#' || ln->text[end - 1] == ' '))
+	/* # signs behind a blank close the heading; those of "C#" are its text */
+	while (sign > start && ln->text[sign - 1] == '#')
+		sign--;
+	if (sign == start || is_blank(ln->text[sign - 1]))
+		end = sign;
+	while (end > start && is_blank(ln->text[end - 1]))
 		end--;
 	return rag_extract_mark(ex, ln->pos + start, end - start, (unsigned)level);
+}
+
+/* a list, a quotation or code: a line of dashes under it is a rule */
+static bool is_paragraph(const struct line *ln)
+{
+	return ln->len > 0 &&
+	       !(strchr("-*+>", ln->text[0]) && (ln->len == 1 || is_blank(ln->text[1]))) &&
+	       !is_blank(ln->text[0]);
 }
 
 static bool is_underline(const struct line *ln)
@@ -94,10 +120,10 @@ int rag_extract_markdown(struct rag_extract *ex)
 {
 	struct line ln, before = {0};
 	size_t pos = front_matter(ex);
-	char open = 0;
+	struct fence open = {0};
 
 	while (next_line(&ex->text, &pos, &ln)) {
-		bool is_code = open != 0;
+		bool is_code = open.sign != 0;
 
 		if (is_fence(&ln, &open) || is_code) {
 			before.len = 0;
@@ -108,8 +134,8 @@ int rag_extract_markdown(struct rag_extract *ex)
 			before.len = 0;
 			continue;
 		}
-		/* a line under a paragraph's only line */
-		if (before.len > 0 && before.len <= 200 && is_underline(&ln)) {
+		/* a line under a paragraph: its last line stands for it */
+		if (is_paragraph(&before) && before.len <= 200 && is_underline(&ln)) {
 			rag_extract_mark(ex, before.pos, before.len, ln.text[0] == '=' ? 1 : 2);
 			before.len = 0;
 			continue;

@@ -144,6 +144,25 @@ Test(rag_extract, markdown_keeps_its_lines_and_marks_its_headings)
 	cr_expect(ex.has_lines);
 }
 
+static void expect_headings(const char *data, const char *marks)
+{
+	expect_text("a.md", data, data);
+	expect_marks(marks);
+}
+
+Test(rag_extract, headings_are_those_of_commonmark)
+{
+	expect_headings("# C#\n## F# #\n#\tTab\n### a##b ##  \n", "1:C#|2:F#|1:Tab|3:a##b");
+	/* a fence ends at one as long, with nothing behind it */
+	expect_headings("````md\n```\n# no\n```\n````\n# yes\n", "1:yes");
+	expect_headings("```\n```sh\n# no\n```\n# yes\n", "1:yes");
+	expect_headings("~~~ a`b\n```\n# no\n~~~\n# yes\n", "1:yes");
+	expect_headings("```one``` and `two`\n# yes\n", "1:yes");
+	/* rules, not underlines */
+	expect_headings("- item\n---\n> said\n---\n\n    code\n---\nTwo\n---\n", "2:Two");
+	expect_headings("*strong*\n===\n", "1:*strong*");
+}
+
 Test(rag_extract, pieces_are_cut_at_headings_and_know_their_lines)
 {
 	const char *body = "words and words and words and words and words and words and words and "
