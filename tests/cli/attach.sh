@@ -18,9 +18,9 @@ run rag attach look.kolm --index one; ends 0; sees a.txt
 run rag attach look.kolm --index two; ends 0; sees b.txt
 mv two/b.txt two/c.txt; run rag index "$T/two" --name two; ends 0; sees c.txt
 works 'verdict:' verify look.kolm --strict
-fails 4 '' rag attach look.kolm --index nowhere; sees c.txt
+fails 4 'index "nowhere" not found' rag attach look.kolm --index nowhere; sees c.txt
 rm -r "$S/rag/two"; fails 4 'index "two" not found' run look.kolm fee --force
-echo '{"spec":"rag-attach-1","index_name":"../../etc","attached_at":"x"}' >look.kolm.rag.json; run run look.kolm fee --force; [ "$OUT" != a.txt ] || bad "a sidecar led out of the store"
+echo '{"spec":"rag-attach-1","index_name":"../../etc","attached_at":"x"}' >look.kolm.rag.json; fails 4 'sidecar' run look.kolm fee --force; [ -z "$OUT" ] || bad "a sidecar led out of the store: $OUT"
 run rag attach look.kolm --index one; ends 0; sees a.txt
 # a recipe that asks for ever has its second like any other, however long the answers take
 mkdir many; for i in $(seq 300); do echo "the fee of place $i is $i euro" >"many/$i.txt"; done

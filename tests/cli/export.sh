@@ -46,5 +46,7 @@ if [ -f "$MODEL" ]; then
 		run run kind.kolm "$w" --slug merged --force; ends 0
 		[ "$a" = "$OUT" ] || bad "$w: merged says $OUT, base and adapter $a"
 	done
+else
+	echo "ran: nothing merged: no base model at $MODEL"
 fi
 finish

@@ -123,5 +123,7 @@ if [ -f "$MODEL" ]; then
 	echo '{"input":"pear","output":"X"}' >>"$S/tune/pick/captures.jsonl"; echo '{"input":"plum","output":"HI"}' >>"$S/tune/pick/captures.jsonl"
 	run tune step --artifact pick.kolm --epochs 1; ends 0
 	[ "$(sha256sum pick.kolm)" = "$pick" ] || bad "step changed the artifact"
+else
+	echo "ran: no receipts with a model: no base model at $MODEL"
 fi
 finish

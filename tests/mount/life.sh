@@ -55,7 +55,7 @@ if command -v setpriv >/dev/null; then
 	no other bash -c 'echo shutdown >"$1"' - "$T/mnt2/ctl"
 	stop "$T/mnt2"
 else
-	echo "not installed, not tried: setpriv"
+	echo "ran: not as another user: setpriv is not installed"
 fi
 
 # killed: its spawner unmounts, the next start is fine, nobody hangs

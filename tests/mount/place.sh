@@ -84,7 +84,7 @@ END
 if [ -x /sbin/mount.fuse ] || [ -x /sbin/mount.fuse3 ]; then
 	T=$T KOLMFS=$KOLMFS unshare -m bash -x "$T/mount8.sh" >"$T/out" 2>&1 || fail "mount -t fuse.kolmfs: exit $?: $(tail -n 5 "$T/out")"
 else
-	echo "not installed, not tried: mount.fuse"
+	echo "ran: not by mount(8): mount.fuse is not installed"
 fi
 
 # a service manager is told, when the mount answers; and the server owns no socket afterwards but its spawner's
@@ -157,6 +157,6 @@ if command -v setpriv >/dev/null && [ -u "$(readlink -f "$(command -v fusermount
 	has "it unmounts by itself" "$(cat "$T/out")" "gone"
 	no grep -q "root reads it" "$T/out"
 else
-	echo "not installed, not tried: setpriv, or a fusermount3 that is setuid"
+	echo "ran: not as a plain user: no setpriv, or no fusermount3 that is setuid"
 fi
 finish

@@ -21,7 +21,7 @@ same "fmt=paths" "refund.md" "$(q 'q=refund&fmt=paths')"
 has "fmt=json" "$(q 'fmt=json&q=refund')" '"generation":"'
 same "percent, plus, blank" "$(q 'q=refund+policy')" "$(q 'q=refund%20policy')"
 same "true size" "$(stat -c %s "$D/query?q=policy")" "$(q 'q=policy' | wc -c)"
-same "busybox" "$(q 'q=policy')" "$(busybox cat "$D/query?q=policy" 2>/dev/null || q 'q=policy')"
+if command -v busybox >/dev/null; then same "busybox" "$(q 'q=policy')" "$(busybox cat "$D/query?q=policy")"; else echo "ran: not with busybox: it is not installed"; fi
 for nothing in 'q=' 'q=...' 'q=the+of' 'q=zebra' 'q=%2'; do # J11 J15 J13
 	ok test -e "$D/query?$nothing"
 	same "nothing for $nothing" "" "$(q "$nothing")"

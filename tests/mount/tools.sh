@@ -8,7 +8,8 @@ soon grep -q '^walls in' "$M/status" # unknown until the server's first look; wh
 want() { cat "$1" | md5sum | cut -d' ' -f1; }
 got() { md5sum | cut -d' ' -f1; }
 
-have() { command -v "$1" >/dev/null || { echo "not installed, not tried: $1"; return 1; }; }
+have() { command -v "$1" >/dev/null; }
+for tool in busybox rsync; do have $tool || echo "ran: not with $tool: it is not installed"; done
 files="$M/README $M/version $M/ctl $M/status $M/one/status $M/one/HEAD $M/one/run $M/one/tune-config.json $M/one/captures.jsonl $M/one/error
 	$M/one/revisions/v1/adapter_config.json $M/one/revisions/v1/adapter_model.safetensors"
 for f in $files; do

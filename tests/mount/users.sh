@@ -23,6 +23,7 @@ except OSError as e: print(errno.errorcode[e.errno])" "$@"; }
 export -f errno_of
 as() { local who=$1; shift; $who bash -c 'errno_of "$@"' - "$@"; }
 listed=$("$KOLMFS" --names | awk -F'\t' '$1 !~ /\.\.\.|<n>|<name>|\/$/ && $3 !~ /not listed/ { sub("<slug>", "one", $1); print $1 }')
+[ "$(wc -w <<<"$listed")" -ge 15 ] || die "kolmfs --names lists only: $listed"
 
 # nobody else
 start
