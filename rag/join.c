@@ -65,6 +65,15 @@ static int collect_parts(struct rag_building *bd, struct err *err)
 	return rc < 0 ? rc : rag_docs_end(&bd->docs, err);
 }
 
+/* an update of the whole walks the folder anew by the first part's rules */
+static bool same_rules(struct rag_building *bd, size_t i)
+{
+	const char *a = bd->indexes[0]->ext, *b = bd->indexes[i]->ext;
+
+	return bd->parts[i].sources.head->max_bytes == bd->parts[0].sources.head->max_bytes &&
+	       (!a || !b || strcmp(a, b) == 0);
+}
+
 /* mode, root and time of the parts; the oldest time, so that all of them would have seen a change
  */
 static int agree(struct rag_building *bd, const int *fds, size_t n, struct err *err)
@@ -89,6 +98,9 @@ static int agree(struct rag_building *bd, const int *fds, size_t n, struct err *
 				i + 1);
 		else if (!opt->root && strcmp(bd->indexes[i]->root, bd->indexes[0]->root) != 0)
 			rc = err_set(err, EINVAL, "part %zu is of another folder", i + 1);
+		else if (!same_rules(bd, i))
+			rc = err_set(err, EINVAL, "part %zu was made with other ext or max-bytes",
+				i + 1);
 	}
 	if (!opt->root)
 		bd->facts.root = bd->indexes[0]->root;

@@ -16,6 +16,11 @@ cmp "$S/rag/whole/index.bin" "$S/rag/joined/index.bin" || bad "the merged index 
 fails 4 'the parts overlap' rag merge joined whole.1-4 whole.1-4
 fails 4 "cannot open part 'nowhere'" rag merge joined nowhere
 cmp "$S/rag/whole/index.bin" "$S/rag/joined/index.bin" || bad "a failed merge changed the index"
+for other in '--ext md,txt' '--max-bytes 1000'; do
+	# shellcheck disable=SC2086
+	works 'ok  indexed 15 docs' rag index ./tree --name other --shard 2/4 $other
+	fails 4 'part 2 was made with other ext or max-bytes' rag merge mixed whole.1-4 other.2-4
+done
 fails 1 "shard: '5/4' is not I/N" rag index ./tree --shard 5/4
 
 # the proof: checksums, and the folder once more
