@@ -188,8 +188,29 @@ static void ask(const struct rag_index *ix, const struct set *st, const char *qu
 	buf_release(&answer);
 }
 
+/* "ID\tTEXT", or {"_id":...,"text":...}; false for a line that is neither */
+static bool read_query(const char *line, struct buf *id, struct buf *text)
+{
+	const char *tab = strchr(line, '\t');
+	struct json_slice record = {line, strlen(line)};
+
+	buf_reset(id);
+	buf_reset(text);
+	if (*line == '{' && json_check(line, record.len, NULL) == 0) {
+		put_member(id, record, "_id");
+		put_member(text, record, "text");
+	} else if (tab) {
+		buf_add(id, line, (size_t)(tab - line));
+		buf_add(text, tab + 1, strcspn(tab + 1, "\r\n"));
+	}
+	if (id->failed || text->failed)
+		die("out of memory");
+	return id->len > 0 && text->len > 0;
+}
+
 static void ask_all(const struct rag_index *ix, const struct set *st, const char *path)
 {
+	struct buf id = BUF_INIT, text = BUF_INIT;
 	struct sums sums = {0};
 	FILE *f = fopen(path, "re");
 	char *line = NULL;
@@ -197,15 +218,11 @@ static void ask_all(const struct rag_index *ix, const struct set *st, const char
 
 	if (!f)
 		die(path);
-	while (getline(&line, &cap, f) > 0) {
-		char *tab = strchr(line, '\t');
-
-		if (!tab)
-			continue;
-		*tab = '\0';
-		tab[1 + strcspn(tab + 1, "\r\n")] = '\0';
-		ask(ix, st, line, tab + 1, &sums);
-	}
+	while (getline(&line, &cap, f) > 0)
+		if (read_query(line, &id, &text))
+			ask(ix, st, buf_str(&id), text.data, &sums);
+	buf_release(&id);
+	buf_release(&text);
 	free(line);
 	fclose(f);
 	if (sums.n == 0)
