@@ -16,7 +16,7 @@
 /* FORMATS 19.1 */
 enum cli_exit { EXIT_OK, EXIT_USAGE, EXIT_GATE, EXIT_MISSING, EXIT_RUN, EXIT_NOT_FOUND };
 
-enum { FLAGS_MAX = 12, WORDS_MAX = 16 };
+enum { FLAGS_MAX = 12, WORDS_MAX = 257 }; /* rag merge: a name and RAG_PARTS_MAX parts */
 
 /* a flag of a verb; its value is the next word unless that begins with '-' (a lone "-" is a value)
  */

@@ -13,6 +13,10 @@ for i in 1 2 3 4; do grep -q 'ok  indexed 15 docs' "part$i.out" || bad "part $i:
 run rag merge joined whole.3-4 whole.1-4 "$S/rag/whole.4-4" whole.2-4; ends 0
 says 'ok  merged 4 parts: 60 docs'; says "$T/tree"
 cmp "$S/rag/whole/index.bin" "$S/rag/joined/index.bin" || bad "the merged index has other bytes"
+# as many as a cluster has tasks
+for i in $(seq 20); do works 'docs' rag index ./tree --name whole --shard $i/20; done
+run rag merge joined $(seq -f 'whole.%g-20' 20); ends 0; says 'ok  merged 20 parts: 60 docs'
+cmp "$S/rag/whole/index.bin" "$S/rag/joined/index.bin" || bad "twenty parts make other bytes"
 fails 4 'the parts overlap' rag merge joined whole.1-4 whole.1-4
 fails 4 "cannot open part 'nowhere'" rag merge joined nowhere
 cmp "$S/rag/whole/index.bin" "$S/rag/joined/index.bin" || bad "a failed merge changed the index"
