@@ -81,7 +81,7 @@ ticks() { cat /proc/"$pid"/task/*/schedstat | awk '{ n += $1 } END { print n / 1
 sleep 12 # workers go after ten idle seconds
 a=$(ticks)
 sleep 10
-idle=$(awk -v a="$a" -v b="$(ticks)" 'BEGIN { printf "%.2f", (b - a) / 100 }')
-row "idle" "0.0 %" "$idle %$(at_most "$idle" 0.049)"
+idle=$(awk -v a="$a" -v b="$(ticks)" 'BEGIN { printf "%.3f", (b - a) / 100 }')
+row "idle" "0.0 %" "$(printf '%.1f' "$idle") % ($idle)$(at_most "$idle" 0.0499)"
 stop
 finish
