@@ -13,7 +13,7 @@ int buf_reserve(struct buf *bf, size_t more)
 	size_t cap = bf->cap != 0 ? bf->cap : 64;
 	char *data;
 
-	if (more > SIZE_MAX / 4 - bf->len)
+	if (bf->failed || more > SIZE_MAX / 4 - bf->len)
 		goto fail;
 	while (cap < bf->len + more + 1)
 		cap *= 2;

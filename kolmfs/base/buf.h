@@ -2,8 +2,9 @@
  * buf - a growing piece of memory. Owned by whoever declares it; BUF_INIT, then buf_release().
  *
  * Additions return 0 or -ENOMEM and also remember the failure in ${failed}, so that a renderer may
- * add many pieces and look once. ${data} is always NUL-terminated behind ${len} when it is not
- * NULL.
+ * add many pieces and look once: at ${failed}, or at what the last one returned, for after one that
+ * failed all fail until buf_reset() or buf_release(). ${data} is always NUL-terminated behind
+ * ${len} when it is not NULL.
  */
 #ifndef KOLM_BUF_H
 #define KOLM_BUF_H
