@@ -3,6 +3,7 @@
  */
 #include "options.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <grp.h>
 #include <stdio.h>
@@ -116,6 +117,15 @@ static int take_places(int argc, char **argv, struct options *op)
 	return -1;
 }
 
+/* what was asked for went to standard output, or not */
+static int said(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	fprintf(stderr, "kolmfs: cannot write to standard output: %s\n", strerror(errno));
+	return EXIT_RUN;
+}
+
 int options_parse(int argc, char **argv, struct options *op)
 {
 	static const struct option longs[] = {
@@ -144,13 +154,13 @@ int options_parse(int argc, char **argv, struct options *op)
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
-			return 0;
+			return said();
 		case 'V':
 			puts("kolmfs " KOLM_VERSION);
-			return 0;
+			return said();
 		case 'N':
 			names_print(stdout);
-			return 0;
+			return said();
 		default:
 			fputs(usage_text, stderr);
 			return EXIT_USAGE;
