@@ -182,8 +182,15 @@ $(B)/fault/%: tests/fault/%.c $(call LIB,$(KOLM))
 	$(Q)$(CC) $(FLAGS) -Wno-conversion -Wno-missing-prototypes $(CFLAGS) $(SANFLAGS) -MF $@.d -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 		$(SYS_zip) $(SYS_rag) $(SYS_base) -ldl
 
+# preloaded into a server by tests/mount/machine.sh
+MISCHIEF := $(B)/fault/mischief.so
+$(MISCHIEF): tests/mount/mischief.c
+	@mkdir -p $(@D)
+	@echo "  FAULT   $@"
+	$(Q)$(CC) $(FLAGS) -Wno-missing-prototypes $(CFLAGS) -shared -fPIC -MF $(B)/fault/mischief.d -o $@ $<
+
 units: $(UNIT) $(FUZZERS)
-faults: $(FAULTS)
+faults: $(FAULTS) $(MISCHIEF)
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
 

@@ -53,7 +53,7 @@ if unshare -Urm true 2>/dev/null; then
 	run --store "$T/none/below" doctor; ends 3; says 'none/below: No such file or directory'
 	chmod 755 "$S"
 	make_shout
-	# a wall that is missing is a refusal
+	# BAD-INPUTS D18: a wall that is missing is a refusal
 	OUT=$(unshare -Ur sh -c "echo 0 >/proc/sys/user/max_user_namespaces; exec '$BUILD/bin/kolm' run '$T/shout.kolm' hi" 2>"$T/.err")
 	RC=$? ERR=$(cat "$T/.err")
 	LAST="kolm run without user namespaces"

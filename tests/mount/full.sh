@@ -1,5 +1,5 @@
 #!/bin/bash
-# The store's file system is full, limits the size of this server's files, or is read-only, from the start or all at once (BAD-INPUTS K01-K03, K07, reliability.md 9.5): on a tmpfs and
+# The store's file system is full, limits the size of this server's files, or is read-only, from the start or all at once (BAD-INPUTS K01, K02, K03, K07, reliability.md 9.5): on a tmpfs and
 # on a loop-mounted ext4, in a mount namespace of its own. Reads, status, queries and a rollback work; the rest is refused with its sentence, and nothing is half done.
 [ -n "$FULL_NS" ] || exec unshare -m env FULL_NS=1 bash "$0"
 . "$(dirname "$0")/lib.sh"

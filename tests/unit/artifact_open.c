@@ -595,6 +595,7 @@ Test(hostile, c22_c23_c24_signatures)
 		b02, "signature.sig", "\"hmac\":", "\"hmak\":", EKEYREJECTED, "signature missing");
 	expect_edit(b02, "receipt.json", "\"signature_alg\": \"hmac-sha256\"",
 		"\"signature_alg\": \"none\"", EKEYREJECTED, "signature");
+	/* C24 */
 	expect_edit(b02, "receipt.json", "\"step\": \"seeds\"", "\"step\": \"evals\"", EKEYREJECTED,
 		"chain breaks at step seeds");
 	expect_edit(b02, "receipt.json", "\"step\": \"package\"", "\"step\": \"p\"", EKEYREJECTED,

@@ -1,6 +1,6 @@
 /*
- * lm_gguf - GGUF files that are damaged, cut or absurd (BAD-INPUTS I05-I07) are refused with their
- * sentence and nothing allocated for them; every tensor type dequantises to known values; Hugging
+ * lm_gguf - GGUF files that are damaged, cut or absurd (BAD-INPUTS I05, I06, I07) are refused with
+ * their sentence and nothing allocated for them; every tensor type dequantises to known values; Hugging
  * Face folders that are not.
  */
 #include <criterion/criterion.h>
@@ -112,6 +112,7 @@ Test(lm_gguf, wrong_magic_and_versions_are_refused)
 	refused(&bf, -EOPNOTSUPP, "byte order");
 }
 
+/* BAD-INPUTS I06 */
 Test(lm_gguf, absurd_counts_and_lengths_are_refused)
 {
 	struct buf bf = BUF_INIT;

@@ -132,6 +132,7 @@ static void refused(const struct model *m, int dir, int no, const char *says)
 	cr_assert(strstr(err.text, says), "'%s' lacks '%s'", err.text, says);
 }
 
+/* BAD-INPUTS I08, I09 */
 Test(lm_lora, files_that_do_not_fit)
 {
 	struct model *m = tiny_model(false, false, false);
@@ -241,6 +242,7 @@ Test(lm_lora, what_changes_the_logits_is_done_or_refused)
 	clean(dir, path);
 }
 
+/* BAD-INPUTS I10 */
 Test(lm_lora, pickles_and_skeletons)
 {
 	struct model *m = tiny_model(false, false, false);

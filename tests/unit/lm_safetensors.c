@@ -31,6 +31,7 @@ static void refused(const char *header, size_t data, long long len, const char *
 	close(fd);
 }
 
+/* BAD-INPUTS I01 */
 Test(lm_safetensors, header_length)
 {
 	refused("{}", 10, 0, "header length");
@@ -41,6 +42,7 @@ Test(lm_safetensors, header_length)
 	refused("[1]        ", 10, -1, "not a JSON object");
 }
 
+/* BAD-INPUTS I02 */
 Test(lm_safetensors, offsets)
 {
 	refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":"
@@ -59,6 +61,7 @@ Test(lm_safetensors, offsets)
 		"offsets");
 }
 
+/* BAD-INPUTS I03, I04 */
 Test(lm_safetensors, shapes_and_types)
 {
 	refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]"

@@ -229,6 +229,7 @@ Test(lm_tokenizer, templates_beyond_the_subset_are_known_by_their_text_or_refuse
 	model_free(m);
 }
 
+/* BAD-INPUTS I11 */
 Test(lm_tokenizer, damaged_tokenizer_json_is_refused)
 {
 	static const struct {

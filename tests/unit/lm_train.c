@@ -346,6 +346,7 @@ Test(lm_train, rows_do_not_leak)
 	run_free(&r);
 }
 
+/* BAD-INPUTS I14 */
 Test(lm_train, a_loss_that_is_not_finite_stops_the_run)
 {
 	struct run r;

@@ -223,6 +223,7 @@ Test(loop_step, publishes_refuses_and_repeats)
 	rig_close(&r);
 }
 
+/* BAD-INPUTS I16 */
 Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 {
 	struct job_record jr;
@@ -550,6 +551,7 @@ Test(loop_step, a_worker_that_says_much_has_a_coarser_curve)
 	rig_close(&r);
 }
 
+/* BAD-INPUTS I20 */
 Test(loop_step, no_room_is_said_before_training)
 {
 	struct job_record jr;
