@@ -95,7 +95,7 @@ ok "$BUILD/bin/kolm" --store "$S" log verify >/dev/null
 
 # H08: very many revisions
 n=${ALL:+100000}
-(cd "$S/tune/one/revisions" && seq -f 'v%.0f' 5 $((${n:-5000} + 4)) | xargs mkdir)
+(cd "$S/tune/one/revisions" && seq -f 'v%.0f' 100 $((${n:-5000} + 99)) | xargs mkdir)
 begun=$(date +%s%N)
 same "H08: listed" "v0 v1" "$(ls "$M/one/revisions" | head -n 2 | tr '\n' ' ' | sed 's/ $//')"
 echo 'step epochs=1' >"$M/one/ctl" || fail "H08: $(cat "$M/one/error")"
