@@ -194,7 +194,32 @@ void jobs_forget(struct kolm *k)
 	}
 }
 
-/* step, eval, promote as one job; a refused gate is an outcome, not a failure */
+/* 1 when ${rev} is HEAD: the server died between the promotion and the end of this job, and nothing
+ * is left to do but to say what was measured */
+static int is_promoted(struct job *jb, const char *rev, struct err *err)
+{
+	cJSON *eval = NULL;
+	struct head hd;
+	struct tune tn;
+	int rc = tune_open(&jb->k->st, jb->slug, &tn, err);
+
+	if (rc < 0)
+		return rc;
+	rc = head_load(&tn, &hd, err);
+	if (rc == 0)
+		rc = strcmp(hd.head, rev) == 0;
+	if (rc > 0 && rev_json(&tn, rev, "eval.json", &eval, NULL) == 0) {
+		jb->rec.k = json_get_number(eval, "k", NAN);
+		jb->rec.pass = (int)json_get_number(eval, "passed", 0);
+		jb->rec.total = (int)json_get_number(eval, "total", 0);
+		cJSON_Delete(eval);
+	}
+	tune_close(&tn);
+	return rc;
+}
+
+/* step, eval, promote as one job; a refused gate is an outcome, not a failure. What is cancelled
+ * does not go on with its next part. */
 static int cycle_run(struct job *jb, struct err *err)
 {
 	struct head now;
@@ -205,7 +230,12 @@ static int cycle_run(struct job *jb, struct err *err)
 	if (rc < 0)
 		return rc;
 	memcpy(rev, jb->rec.rev, sizeof(rev));
-	rc = eval_run(jb, rev, err);
+	rc = jb->resumed ? is_promoted(jb, rev, err) : 0;
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	rc = jb->cancel ? err_set(err, ECANCELED, "cancelled") : eval_run(jb, rev, err);
+	if (rc == 0 && jb->cancel)
+		rc = err_set(err, ECANCELED, "cancelled");
 	if (rc < 0)
 		return rc;
 	return promote_gated(jb->k, jb->slug, rev, false, NULL, &jb->by, jb->rec.id, &now, err);
@@ -243,13 +273,23 @@ static void set_outcome(struct job *jb, int rc, const struct err *err)
 		(void)snprintf(r->error, sizeof(r->error), "%s", err->text);
 }
 
+/* a step that ended before it began has no revision, and needs no checkpoint of an earlier try */
+static void leave_number(struct job *jb)
+{
+	if (jb->stop_keeps || (jb->kind != JOB_STEP && jb->kind != JOB_CYCLE))
+		return;
+	pthread_mutex_lock(&jb->k->lock);
+	jb->rec.rev[0] = '\0';
+	pthread_mutex_unlock(&jb->k->lock);
+	(void)dir_remove(jb->dir, "out", NULL);
+}
+
 static void *job_main(void *arg)
 {
 	struct job *jb = arg;
 	struct kolm *k = jb->k;
 	struct err err = ERR_NONE;
 	int model_lock = -1, rc = 0;
-
 	if (uses_model(jb) && !wait_turn(jb))
 		rc = err_set(&err, ECANCELED, "cancelled before it began");
 	else if (uses_model(jb))
@@ -262,6 +302,8 @@ static void *job_main(void *arg)
 		rc = save_state(jb, JOB_RUNNING, &err);
 	if (rc == 0)
 		rc = run_body(jb, &err);
+	else
+		leave_number(jb);
 	if (model_lock >= 0)
 		close(model_lock);
 	pthread_mutex_lock(&k->lock);
@@ -404,8 +446,9 @@ int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *
 	(void)by;
 	pthread_mutex_lock(&k->lock);
 	for (jb = k->jobs; jb != NULL; jb = jb->next)
+		/* one that is over may be seen a little longer than its slug is taken */
 		if (strcmp(jb->slug, slug != NULL ? slug : "") == 0 &&
-			(id == 0 || jb->rec.id == id))
+			(id == 0 || jb->rec.id == id) && jb->rec.state != JOB_DONE)
 			break;
 	if (jb != NULL) {
 		jb->cancel = true;

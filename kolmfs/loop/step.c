@@ -310,6 +310,8 @@ static int make_rows(struct train *t, struct err *err)
 		(void)job_worker_set(jb, 0, NULL);
 		runner_end(rn, rc < 0);
 	}
+	if (rc < 0 && jb->cancel) /* what the runner was ended by, not that it ended */
+		rc = err_set(err, ECANCELED, "cancelled");
 	if (rc == 0) {
 		line = (struct json_slice){answer.data, answer.len};
 		t->rows = json_member(line, "rows", &v) ? (uint64_t)json_double(v) : 0;

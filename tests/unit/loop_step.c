@@ -357,6 +357,70 @@ Test(loop_step, a_cycle_stopped_in_its_eval_does_not_train_again)
 	rig_close(&r);
 }
 
+/* what a change says, heard in the thread that made it */
+struct told {
+	struct rig *r;
+	bool after_eval, when_done;
+	int rc; /* of the cancel */
+};
+
+static void cancel_then(void *arg, const char *slug, unsigned what)
+{
+	struct told *t = arg;
+	struct job_record jr;
+
+	if (slug == NULL || (what & (CHANGE_EVENTS | CHANGE_JOB)) == 0)
+		return;
+	if (t->after_eval && in_log(t->r, "\"eval_complete\"") == 1) {
+		t->after_eval = false;
+		t->rc = loop_cancel(t->r->k, slug, 0, &t->r->by, NULL);
+	}
+	if (t->when_done && kolm_job(t->r->k, slug, 0, &jr, NULL) == 0 && jr.state == JOB_DONE) {
+		t->when_done = false;
+		t->rc = loop_cancel(t->r->k, slug, 0, &t->r->by, NULL);
+	}
+}
+
+/* a cycle cancelled when it was measured is not promoted; a job that is over cannot be cancelled,
+ * also when its thread has not ended */
+Test(loop_step, a_cancelled_cycle_does_not_go_on_with_its_next_part)
+{
+	struct told told = {.after_eval = true, .rc = 1};
+	struct buf text, source;
+	struct job_record jr;
+	struct rig r;
+	uint64_t job;
+
+	rig_open(&r);
+	source = example("redactor", "recipe.js");
+	compile(&r, "redactor", source.data, ONE_CASE);
+	buf_release(&source);
+	works(init(&r, NULL));
+	works(loop_set(r.k, "redactor", "gate.k_min", "0", &r.by, &r.err));
+	works(loop_set(r.k, "redactor", "gate.require_improvement", "off", &r.by, &r.err));
+	capture_example(&r, "redactor", "redactor", 0, 2);
+	told.r = &r;
+	kolm_on_change(r.k, cancel_then, &told);
+	works(loop_cycle(r.k, "redactor", &r.by, &job, &r.err));
+	jr = job_end(&r, "redactor", job);
+	cr_expect_eq(told.rc, 0);
+	cr_expect_eq(jr.outcome, JOB_CANCELLED, "%d %s", jr.outcome, jr.error);
+	cr_expect_str_eq(jr.rev, "v1");
+	cr_expect_eq(in_log(&r, "\"promoted\""), 0);
+	text = store_text(&r, "tune/redactor/HEAD");
+	cr_expect_str_eq(text.data, "v0\n");
+	buf_release(&text);
+
+	told.when_done = true;
+	told.rc = 1;
+	works(step(&r, "epochs=1 from=v0", &job));
+	(void)good_end(&r, job);
+	for (int i = 0; i < 200 && told.when_done; i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	cr_expect_eq(told.rc, -ESRCH);
+	rig_close(&r);
+}
+
 /* the server died when the revision was published and the log did not know yet */
 Test(loop_step, a_published_step_gets_its_line_at_the_next_start_once)
 {
