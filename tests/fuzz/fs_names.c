@@ -55,7 +55,10 @@ static void make_store(void)
 	put("tune/one/HEAD", "v0\n");
 	put("tune/one/revisions/v0/adapter_config.json", "{}");
 	put("tune/one/jobs.jsonl", "");
-	server.st = &store;
+	/* what lies below doc/ and terms/ is looked up through libkolm */
+	if (kolm_open(home, false, NULL, &server.k, &err) < 0)
+		abort();
+	server.st = kolm_store(server.k);
 	snprintf(server.mountpoint, sizeof(server.mountpoint), "/nowhere");
 	if (notify_new(&server, &err) < 0)
 		abort();
