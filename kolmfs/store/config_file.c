@@ -103,8 +103,14 @@ int config_save(const struct tune *tn, struct config *cf, struct err *err)
 	rc = read_file(tn->dir, CONFIG_NAME, CONFIG_BYTES, &old, err);
 	if (rc < 0 && !is_damage(rc))
 		goto out;
+	if (rc == 0)
+		rc = config_parse(buf_str(&old), old.len, &disk, NULL);
+	if (rc == -ENOMEM) {
+		rc = err_nomem(err);
+		goto out;
+	}
 	/* what is damaged has no generation, and must not become the last good copy */
-	good = rc == 0 && config_parse(buf_str(&old), old.len, &disk, NULL) == 0;
+	good = rc == 0;
 	if (good) {
 		uint64_t now = disk.generation;
 

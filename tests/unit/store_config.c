@@ -243,3 +243,36 @@ Test(config, ranges_of_words_people_type)
 	works(range_real("lr", "1e-3", 0, 1, &x, &r.err));
 	cr_assert_float_eq(x, 1e-3, 0);
 }
+
+static void *no_memory(size_t n)
+{
+	(void)n;
+	return NULL;
+}
+
+/* short of memory the file that is there is not taken for a damaged one, which has no generation
+ * and no good copy */
+Test(config, short_of_memory_nothing_is_saved)
+{
+	cJSON_Hooks without = {no_memory, free};
+	struct buf was, prev;
+	struct config cf;
+	struct rig r;
+
+	rig_open(&r);
+	works(config_load(&r.tn, &cf, &r.err));
+	works(config_save(&r.tn, &cf, &r.err));
+	was = get(r.tn.dir, CONFIG_NAME);
+	prev = get(r.tn.dir, CONFIG_PREV);
+	cf.generation--; /* an edit of an older one */
+	cJSON_InitHooks(&without);
+	fails(config_save(&r.tn, &cf, &r.err), ENOMEM, "out of memory");
+	cJSON_InitHooks(NULL);
+	cr_expect(same_file(r.tn.dir, CONFIG_NAME, buf_str(&was)));
+	cr_expect(same_file(r.tn.dir, CONFIG_PREV, buf_str(&prev)));
+	fails(config_save(&r.tn, &cf, &r.err), ESTALE, "edit was made on");
+	config_release(&cf);
+	buf_release(&was);
+	buf_release(&prev);
+	rig_close(&r);
+}
