@@ -443,13 +443,19 @@ int loop_detach(struct kolm *k, const char *slug, const char *artifact, const st
 	rc = sidecar_place(k, slug, artifact, &dir, name, folder, err);
 	if (rc < 0)
 		return rc;
+	rc = refuse_link(dir, name, folder, err);
+	if (rc < 0) {
+		close(dir);
+		return rc;
+	}
 	rc = read_file(dir, name, SIDECAR_BYTES, &old, NULL);
 	if (rc == -ENOMEM || rc == -EIO)
 		rc = err_set(err, -rc, "cannot read '%s%s'", folder, name);
 	else if (unlinkat(dir, name, 0) < 0)
 		rc = errno == ENOENT
 			     ? err_set(err, ENOENT, "nothing is attached: no '%s%s'", folder, name)
-			     : err_sys(err, "cannot remove '%s%s'", folder, name);
+		     : errno == EROFS ? err_set(err, EROFS, "folder '%s' is read-only", folder)
+				      : err_sys(err, "cannot remove '%s%s'", folder, name);
 	else
 		rc = dir_sync(dir, err);
 	if (rc == 0)

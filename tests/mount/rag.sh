@@ -165,12 +165,16 @@ rm "$T/plain.kolm.rag.json"
 ln -s /etc/passwd "$T/plain.kolm.rag.json"
 echo "index $T/docs name=docs" >"$R/ctl" && cat "$R/wait" >/dev/null
 poke "$C" ELOOP "attach docs" "$T/plain.kolm.rag.json" # J17
+poke "$C" ELOOP detach "$T/plain.kolm.rag.json"
+same "the link is still there" /etc/passwd "$(readlink "$T/plain.kolm.rag.json")"
 rm "$T/plain.kolm.rag.json"
-mkdir "$T/ro" && cp "$T/plain.kolm" "$T/ro/"
+mkdir "$T/ro" && cp "$T/plain.kolm" "$T/ro/" && echo '{}' >"$T/ro/other.kolm.rag.json" && cp "$T/plain.kolm" "$T/ro/other.kolm"
 if mount --bind "$T/ro" "$T/ro" 2>/dev/null && mount -o remount,ro,bind "$T/ro"; then
 	out=$(KOLM_HOME=$S "$BUILD/bin/kolm" rag attach "$T/ro/plain.kolm" --index docs 2>&1) && fail "attached beside a read-only artifact"
 	has "J17 read-only" "$out" "folder '$T/ro/' is read-only"
 	no test -e "$T/ro/plain.kolm.rag.json"
+	out=$(KOLM_HOME=$S "$BUILD/bin/kolm" rag detach "$T/ro/other.kolm" 2>&1) && fail "detached beside a read-only artifact"
+	has "J17 read-only, detach" "$out" "folder '$T/ro/' is read-only"
 	umount "$T/ro"
 else
 	echo "ran: J17's EROFS not tried: no right to mount"
