@@ -136,14 +136,18 @@ static void worker_env(struct train *t, struct env *e, const char *job_path)
 
 enum { WORKER_ARGS_MAX = 48 };
 
-/* words of a command line from config.json, split at blanks: no shell is involved */
+/* words of a command line from config.json, split at blanks: no shell is involved. ${max} + 1:
+ * there are more. */
 static size_t split_command(char *text, const char *argv[], size_t max)
 {
 	size_t n = 0;
 
-	for (char *save = NULL, *w = strtok_r(text, " \t", &save); w != NULL && n < max;
-		w = strtok_r(NULL, " \t", &save))
+	for (char *save = NULL, *w = strtok_r(text, " \t", &save); w != NULL;
+		w = strtok_r(NULL, " \t", &save)) {
+		if (n == max)
+			return max + 1;
 		argv[n++] = w;
+	}
 	return n;
 }
 
@@ -217,6 +221,11 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 		argv[n++] = spawner_program(k->sp, "kolm-trainer");
 	else if (w->command.len > 0) /* empty: what config.json says is not used */
 		n = split_command(w->command.data, argv, WORKER_ARGS_MAX);
+	if (n > WORKER_ARGS_MAX)
+		return err_set(err, ENOEXEC,
+			"the worker of \"%s\" in config.json has more than %d words; give it a "
+			"script",
+			t->jb->slug, WORKER_ARGS_MAX);
 	if (!native && n > 0)
 		argv[0] = command_path(argv[0], program);
 	if (n == 0)

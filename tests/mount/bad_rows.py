@@ -226,6 +226,13 @@ def worker(script):
     return damage
 
 
+def wordy(d):
+    """a worker of more words than there is room for"""
+    undo = back(S + '/config.json')
+    edit('config.json', workers={'four': 'true' + ' word' * 48})(S)
+    return undo
+
+
 def slow_step(d):
     """a step whose worker sleeps runs meanwhile"""
     undo_config = worker('echo "{\\"event\\":\\"progress\\",\\"step\\":1,\\"of\\":2}"\nexec sleep 60\n')(d)
@@ -316,6 +323,7 @@ STATES = [
     ('I16', 'four', worker('exec head -c 3000000 /dev/zero\n'), (four, 'cycle', 'job'), '-', 'error=trainer ended with status 0 and no result'),
     ('I16', 'four', worker('echo \'{"ok":true}\'\n'), (four, 'cycle', 'job'), '-', 'error=trainer left no adapter_config.json'),
     ('I16', 'four', worker('echo \'{"ok":true}\'\nexit 1\n'), (four, 'cycle', 'job'), '-', 'failed rev=- '),
+    ('I16', 'four', wordy, (four, 'step from=v0', 'job'), '-', 'error=the worker of "four" in config.json has more than 48 words; give it a script'),
     ('I16', 'four', worker('exit 64\n'), (four, 'cycle', 'job'), '-', 'error=training library missing: '),
     ('I17', 'four', worker('exec python3 -c "import socket; socket.socket()"\n'), (four, 'cycle', 'job'), '-', 'error=egress attempt: socket'),
     ('I18', 'four', worker('for w; do [ "$o" != --out-dir ] || out=$w; o=$w; done\nln -s /etc/passwd "$out/adapter_config.json"\necho \'{"ok":true}\'\n'), (four, 'cycle', 'job'), '-',
