@@ -201,6 +201,9 @@ int rag_join(const int *parts, size_t n, int outdir, const char *index_path,
  * one. The old one, if it is whole, stays beside as `.NAME.last` in place of the one before it.
  */
 int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *err);
+/* rag_unpublish(ragdir, name, was_there): right after rag_publish(), take it back: the generation
+ * before answers again, or, when there was no index of that name, none. */
+void rag_unpublish(int ragdir, const char *name, bool was_there);
 
 /* ---- two indexes ---- */
 

@@ -72,11 +72,27 @@ int rag_publish(int ragdir, const char *tmpname, const char *name, struct err *e
 		is_exchange = true;
 	}
 	rc = dir_sync(ragdir, err);
-	if (rc == 0 && is_exchange)
+	if (rc < 0) /* what was not said to be done is not done */
+		(void)renameat2(ragdir, name, ragdir, tmpname,
+			is_exchange ? RENAME_EXCHANGE : RENAME_NOREPLACE);
+	else if (is_exchange)
 		keep_last(ragdir, tmpname, name);
-	else if (rc == 0) /* of an index of that name that was removed */
+	else /* of an index of that name that was removed */
 		(void)rag_forget_last(ragdir, name, NULL);
 	return rc;
+}
+
+void rag_unpublish(int ragdir, const char *name, bool was_there)
+{
+	char last[LAST_BYTES];
+
+	last_name(name, last);
+	/* without a good one before it the new one stays: better than none */
+	if (renameat2(ragdir, name, ragdir, last, was_there ? RENAME_EXCHANGE : RENAME_NOREPLACE) ==
+		0) {
+		(void)dir_sync(ragdir, NULL);
+		(void)dir_remove(ragdir, last, NULL);
+	}
 }
 
 /* every byte is looked at: it answers for one that was damaged, and nobody answers for it */

@@ -276,6 +276,22 @@ static int run_indexer(struct job *jb, const char *out_path, int log, struct err
 	return rc;
 }
 
+/* an index the log was not told of is not there */
+static int publish_logged(struct job *jb, const char *tmp, struct err *err)
+{
+	const char *name = jb->index.name;
+	struct kolm *k = jb->k;
+	bool was_there = faccessat(k->st.rag, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	int rc = rag_publish(k->st.rag, tmp, name, err);
+
+	if (rc < 0)
+		return rc;
+	rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"", name);
+	if (rc < 0)
+		rag_unpublish(k->st.rag, name, was_there);
+	return rc;
+}
+
 int index_run(struct job *jb, struct err *err)
 {
 	struct kolm *k = jb->k;
@@ -303,14 +319,11 @@ int index_run(struct job *jb, struct err *err)
 	if (rc == 0 && jb->index.is_proof)
 		rc = rag_same(k->st.rag, tmp, jb->index.name, err);
 	else if (rc == 0)
-		rc = rag_publish(k->st.rag, tmp, jb->index.name, err);
+		rc = publish_logged(jb, tmp, err);
 	if (rc < 0 || jb->index.is_proof)
 		(void)dir_remove(k->st.rag, tmp, NULL);
 	close(lock);
 	close(log);
-	if (rc == 0 && !jb->index.is_proof)
-		rc = log_event(k, NULL, jb->rec.id, &jb->by, err, "indexed", "\"index\":\"%s\"",
-			jb->index.name);
 	change(k, NULL, CHANGE_SLUGS);
 	return rc;
 }

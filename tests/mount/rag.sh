@@ -183,6 +183,22 @@ poke "$C" - "attach docs" ok
 same "again" '["cat.txt"]' "$(ask plain "cat" | jq -c .)"
 poke "$C" - detach ok
 same "after" "no index" "$(ask plain "refund policy")"
+# what the log was not told of did not happen: the index before goes on answering, a new one is not there
+was=$(cat "$R/docs/manifest.json")
+mv "$S/logs/tune.jsonl" "$T/log.kept"
+echo "another page about refunds" >"$T/docs/more.md"
+echo "index $T/docs name=docs" >"$R/ctl"
+has "an index without its line" "$(cat "$R/wait")" "audit log was cut"
+same "the index is the one before" "$was" "$(cat "$R/docs/manifest.json")"
+has "and answers" "$(cat "$R/docs/query?q=refund&fmt=paths")" refund.md
+echo "index $T/docs name=fresh" >"$R/ctl"
+has "a first index without its line" "$(cat "$R/wait")" "audit log was cut"
+no test -e "$R/fresh"
+same "nothing is left" "" "$(ls -A "$S/rag" | grep -E 'fresh|docs\.[0-9]|last')"
+mv "$T/log.kept" "$S/logs/tune.jsonl"
+echo "index $T/docs name=docs" >"$R/ctl"
+has "with its line" "$(cat "$R/wait")" " ok "
+has "it is the new one" "$(cat "$R/docs/query?q=another&fmt=paths")" more.md
 poke "$R/docs/ctl" EINVAL "remove other" "repeat the name"
 ok eval 'echo "remove docs" >"$R/docs/ctl"'
 no test -e "$R/docs"
