@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+#include "ctl.h"
 #include "replies.h"
 
 enum {
@@ -147,24 +149,49 @@ static bool is_whole(const char *text, size_t len)
 	return false;
 }
 
+/* B08 once more: a path the server would have to ask itself for */
+static int check_paths(struct server *sv, const char *text, size_t len, struct err *err)
+{
+	static const char *const keys[] = {"artifact_path", "base_path"};
+	struct json_slice whole = {text, len}, value;
+	struct buf path = BUF_INIT;
+	int rc = 0;
+
+	if (json_check(text, len, NULL) < 0)
+		return 0; /* said by who reads all of it */
+	for (size_t i = 0; rc == 0 && i < sizeof(keys) / sizeof(keys[0]); i++) {
+		buf_reset(&path);
+		if (!json_member(whole, keys[i], &value) || json_kind_of(value) != JSON_STRING)
+			continue;
+		if (json_string(value, &path) == 0)
+			rc = inside_mount(sv, buf_str(&path), err);
+		if (rc < 0)
+			(void)err_prefix(err, "%s: ", keys[i]);
+	}
+	buf_release(&path);
+	return rc;
+}
+
 static int take_config(struct server *sv, struct open *o, const struct by *by, struct err *err)
 {
 	struct by who = *by;
 	size_t at = 0;
+	int rc;
 
 	while (at < o->in.len && is_space(o->in.data[at]))
 		at++;
-	if (at == o->in.len) {
-		buf_reset(&o->in);
-		return 0;
-	}
+	if (at == o->in.len)
+		return 1;
 	if (o->in.data[at] != '{')
 		return err_set(err, EINVAL, "tune-config.json must be one JSON object");
+	if (o->in.len > CONFIG_TEXT_BYTES)
+		return err_set(
+			err, EFBIG, "tune-config.json larger than %d bytes", CONFIG_TEXT_BYTES);
 	if (!is_whole(o->in.data, o->in.len))
-		return o->in.len > CONFIG_TEXT_BYTES
-			       ? err_set(err, EFBIG, "tune-config.json larger than %d bytes",
-					 CONFIG_TEXT_BYTES)
-			       : 1;
+		return 1;
+	rc = check_paths(sv, o->in.data, o->in.len, err);
+	if (rc < 0)
+		return rc;
 	by_name(&who);
 	return loop_config_write(sv->k, o->nd->at.slug, o->in.data, o->in.len, &who, err);
 }
@@ -173,6 +200,7 @@ ssize_t config_write(struct server *sv, struct open *o, const char *data, size_t
 	const struct by *by, struct err *err)
 {
 	struct err bad = ERR_NONE;
+	char key[2 * SLUG_BYTES];
 	int rc;
 
 	if (o->in.len + len > 2 * CONFIG_TEXT_BYTES)
@@ -191,6 +219,8 @@ ssize_t config_write(struct server *sv, struct open *o, const char *data, size_t
 			*err = bad;
 		return rc;
 	}
+	names_key(&o->nd->at, key);
+	replies_set(sv, key, "ok");
 	return (ssize_t)len;
 }
 

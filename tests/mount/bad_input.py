@@ -206,6 +206,7 @@ def calls():
     text = json.dumps(dict(json.load(open(M + '/bare/tune-config.json')), later={'a': [1, None]}))
     with open(M + '/bare/tune-config.json', 'w') as f:
         f.write(text)
+    expect('G04', '`error`', '-', '-', said('bare/ctl'), 'ok')
     with open(M + '/bare/ctl', 'w') as f:
         f.write('set gate.k_min 0.25')
     kept = json.load(open(M + '/bare/tune-config.json'))
