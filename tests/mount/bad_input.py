@@ -1,7 +1,7 @@
 # bad_input.py MOUNT STORE WORK SEED [all] - for bad-input.sh: the rows of BAD-INPUTS that a mount can be given, a table with a row per id. Each must give its errno and its
 # sentence, leave the store's digest as it was, and the server alive within a second. Every row is written with and without a line feed; a sample chosen by SEED (with `all`: every row)
 # also as the tenth command on a handle and from 32 clients at once. Prints a line for each row that does not hold, and at last how many were tried.
-import errno, hashlib, json, os, random, shutil, stat, sys, threading, time
+import errno, hashlib, json, os, random, re, shutil, stat, sys, threading, time
 from bad_rows import M, S, STATES, WORK, WRITES
 
 SEED, ALL = sys.argv[4], 'all' in sys.argv[5:]
@@ -219,9 +219,23 @@ def calls():
     expect('F03', 'status', '-', '-', open(j('status')).read(), 'dropped_oversize 1')
 
 
+def documented():
+    """each errno a row ends with stands in kolmfs(5), with the file or among the errors of any file"""
+    page = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../man/kolmfs.5')).read()
+    entries = re.split(r'(?m)^\.It Pa (.*)\n', page.split('.Sh FILES')[1].split('.Sh EXAMPLES')[0])
+    entries = dict(zip(entries[1::2], entries[2::2]))
+    of_any = page.split('.Sh ERRORS OF ANY FILE')[1].split('.Sh SEE ALSO')[0]
+    asked = [(row, path, want) for row, path, _, want, _ in WRITES] + [(row, p if isinstance(p, str) else p[0], want) for row, _, _, p, want, _ in STATES]
+    for row, path, want in asked:
+        name = path if path in entries else re.sub('^[a-z]+/', '<slug>/', path)
+        if want != '-' and not re.search(r'\b%s\b' % want, entries[name] + of_any):
+            bad.append('%s: kolmfs(5) does not know %s of %s' % (row, want, name))
+
+
 writes()
 states()
 calls()
+documented()
 for line in bad:
     print(line)
 print('ran: %d rows of %d ids, seed %s, %d times' % (len(WRITES) + len(STATES), len({r[0] for r in WRITES + STATES}), SEED, tried))
