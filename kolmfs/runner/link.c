@@ -23,7 +23,8 @@
 enum {
 	RECIPE_WALL_US = 1500000,
 	LOAD_WALL_US = 5000000,
-	SPAWNER_WAIT_MS = 30000,
+	/* one that is gone is seen at once; a canary is some forty cells, one after the other */
+	SPAWNER_WAIT_MS = 120000,
 	SPAWNER_LINE_BYTES = 2048
 };
 
