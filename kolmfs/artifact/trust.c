@@ -209,6 +209,9 @@ static bool disagree(struct json_slice a, struct json_slice b, const char *key)
 {
 	struct json_slice x = member_of(a, key), y = member_of(b, key);
 
+	/* the same bytes need no memory to be the same */
+	if (x.len == y.len && (x.len == 0 || memcmp(x.text, y.text, x.len) == 0))
+		return false;
 	return x.len > 0 && y.len > 0 && !json_same(x, y);
 }
 
