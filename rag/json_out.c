@@ -6,9 +6,8 @@
 #include "json_out.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
-#include "base/replace.h"
+#include "direct.h"
 #include "docs.h"
 
 enum { FLUSH_BYTES = 1 << 18 };
@@ -27,14 +26,20 @@ static const struct buf *next_piece(struct rag_out *o, const uint64_t *had)
 	return piece;
 }
 
-static void piece_done(struct rag_out *o, uint64_t *had, int rc, const struct err *err)
+static void failed(struct rag_out *o, int rc, const struct err *err)
 {
 	pthread_mutex_lock(&o->lock);
-	++*had;
-	if (rc < 0 && o->rc == 0) {
+	if (o->rc == 0) {
 		o->rc = rc;
 		o->err = *err;
 	}
+	pthread_mutex_unlock(&o->lock);
+}
+
+static void piece_done(struct rag_out *o, uint64_t *had)
+{
+	pthread_mutex_lock(&o->lock);
+	++*had;
 	pthread_cond_broadcast(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 }
@@ -46,7 +51,7 @@ static void *sum_main(void *arg)
 
 	while ((piece = next_piece(o, &o->summed))) {
 		rag_sha256_add(o->sum, piece->data, piece->len);
-		piece_done(o, &o->summed, 0, NULL);
+		piece_done(o, &o->summed);
 	}
 	return NULL;
 }
@@ -54,18 +59,19 @@ static void *sum_main(void *arg)
 static void *write_main(void *arg)
 {
 	struct rag_out *o = arg;
+	struct rag_direct dr = {.fd = o->fd};
+	struct err err = ERR_NONE;
 	const struct buf *piece;
-	off_t at = 0;
+	int rc = 0;
 
 	while ((piece = next_piece(o, &o->written))) {
-		struct err err = ERR_NONE;
-		int rc = write_all(o->fd, piece->data, piece->len, &err);
-
-		/* the disk begins now, so that fsync() waits for the last of it only */
-		(void)sync_file_range(o->fd, at, (off_t)piece->len, SYNC_FILE_RANGE_WRITE);
-		at += (off_t)piece->len;
-		piece_done(o, &o->written, rc, &err);
+		if (rc == 0 && (rc = rag_direct_put(&dr, piece->data, piece->len, &err)) < 0)
+			failed(o, rc, &err);
+		piece_done(o, &o->written);
 	}
+	if (rc == 0 && (rc = rag_direct_end(&dr, &err)) < 0)
+		failed(o, rc, &err);
+	rag_direct_release(&dr);
 	return NULL;
 }
 
