@@ -180,6 +180,7 @@ struct rag_writer {
 	struct buf heads, term, list_bytes;
 	struct rag_spool dict, order;
 	uint64_t post_len;
+	struct rag_keys *keys; /* borrowed: each term is noted there; or NULL */
 };
 
 /* rag_writer_init(w, fd, mem, tmpfd, mode, err): start a file in ${fd} (empty, at 0), or in ${mem}

@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "bin_put.h"
+#include "keys.h"
 #include "list_write.h"
 
 enum { ZSTD_LEVEL = 1 };
@@ -331,6 +332,7 @@ int rag_writer_term(
 	struct rag_writer *w, const char *word, size_t len, uint32_t rank, struct err *err)
 {
 	uint8_t said[RAG_LIST_SAID_BYTES], order[10];
+	struct rag_key key = {.df = w->list.df};
 	size_t n_said;
 	int rc = put_name(w, word, len, err);
 
@@ -345,6 +347,11 @@ int rag_writer_term(
 		rc = rag_spool_add(&w->order, order, rag_vbyte_put(order, rank), err);
 	if (rc == 0)
 		rc = rag_put(w, w->list_bytes.data, w->list_bytes.len, err);
+	if (rc == 0 && w->keys) {
+		key.post = key.df == 1 ? w->list.first_doc : w->post_len;
+		key.post_len = key.df == 1 ? w->list.first_tf : w->list_bytes.len;
+		rc = rag_keys_add(w->keys, &key, word, len, w->list.first_doc, rank, err);
+	}
 	w->post_len += w->list_bytes.len;
 	w->header.n_terms++;
 	return rc;

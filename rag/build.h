@@ -16,6 +16,7 @@
 #include "bin.h"
 #include "bm25.h"
 #include "json_out.h"
+#include "keys.h"
 #include "kolmrag.h"
 #include "mode.h"
 #include "spool.h"
@@ -55,6 +56,7 @@ struct rag_json {
 	int dirfd, binfd;
 	const struct rag_facts *facts;
 	struct rag_out out;
+	struct rag_keys keys;
 	/* of the thread that writes its documents: */
 	pthread_t thread;
 	bool is_open, is_running;

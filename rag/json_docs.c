@@ -160,6 +160,8 @@ int rag_json_begin(struct rag_json *js, int dirfd, const struct rag_facts *facts
 	if (js->out.fd < 0)
 		return err_sys(err, "cannot create 'index.json'");
 	js->is_open = true;
+	rag_keys_init(&js->keys, facts->mem / 2, dirfd);
+	w->keys = &js->keys;
 	return start(js, w, sources, err);
 }
 
@@ -186,5 +188,6 @@ void rag_json_release(struct rag_json *js)
 		munmap(js->map, js->map_len);
 	ZSTD_freeDCtx(atomic_load(&js->unpacker));
 	buf_release(&js->part);
+	rag_keys_release(&js->keys);
 	js->is_open = false;
 }

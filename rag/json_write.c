@@ -75,10 +75,10 @@ static int put_df(struct rag_out *o, const struct rag_keys *ks, struct err *err)
 
 	buf_puts(&o->bf, "],\"df\":{");
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
-		const struct rag_key *key = rag_keys_nth(ks, i);
+		const struct rag_key *key = rag_keys_nth(ks, i, NULL);
 
 		put_key(&o->bf, ks, key, i == 0);
-		rag_put_whole(&o->bf, key->entry.df);
+		rag_put_whole(&o->bf, key->df);
 		rc = rag_out_flush_some(o, err);
 	}
 	return rc;
@@ -135,12 +135,20 @@ static void put_block(
 }
 
 static int put_list(char quads[10000][4], struct rag_out *o, const struct rag_bin *bin,
-	const struct rag_entry *en, struct err *err)
+	const struct rag_key *key, struct err *err)
 {
+	struct rag_entry en = {.df = key->df};
 	struct rag_cursor cur;
 	int rc = 0;
 
-	rag_cursor_init(&cur, bin, en);
+	if (key->df == 1) {
+		en.only_doc = (uint32_t)key->post;
+		en.only_tf = (uint32_t)key->post_len;
+	} else {
+		en.data = bin->section[RAG_POST] + key->post;
+		en.len = (size_t)key->post_len;
+	}
+	rag_cursor_init(&cur, bin, &en);
 	for (bool is_first = true; rc == 0 && cur.block < cur.n_blocks; is_first = false) {
 		if (!rag_cursor_load(&cur) || !rag_cursor_load_tf(&cur))
 			break;
@@ -163,10 +171,10 @@ static int put_postings(
 	fill_quads(quads);
 	buf_puts(&o->bf, "},\"postings\":{");
 	for (size_t i = 0; rc == 0 && i < ks->n; i++) {
-		const struct rag_key *key = rag_keys_nth(ks, i);
+		const struct rag_key *key = rag_keys_nth(ks, i, bin->section[RAG_POST]);
 
 		put_key(&o->bf, ks, key, i == 0);
-		rc = put_list(quads, o, bin, &key->entry, err);
+		rc = put_list(quads, o, bin, key, err);
 	}
 	buf_puts(&o->bf, "}}");
 	return rc < 0 ? rc : rag_out_flush(o, err);
@@ -186,15 +194,11 @@ int rag_seal(int fd, const char *name, struct rag_facts *facts, struct err *err)
 
 static int put_lists(struct rag_json *js, const struct rag_bin *bin, struct err *err)
 {
-	struct rag_keys ks = {0};
-	int rc = rag_keys_read(bin, js->facts->mem / 2, js->dirfd, &ks, err);
+	int rc = rag_keys_sort(&js->keys, err);
 
 	if (rc == 0)
-		rc = put_df(&js->out, &ks, err);
-	if (rc == 0)
-		rc = put_postings(&js->out, bin, &ks, err);
-	rag_keys_release(&ks);
-	return rc;
+		rc = put_df(&js->out, &js->keys, err);
+	return rc < 0 ? rc : put_postings(&js->out, bin, &js->keys, err);
 }
 
 int rag_json_end(struct rag_json *js, struct rag_facts *facts, const struct rag_bin *bin,

@@ -1,6 +1,5 @@
 /* keys - a rank for each term, sorted: its array index; or, above all these, 2^63 + its first
- * document
- * * 2^31 + how many words come before it there. */
+ * document * 2^31 + how many words come before it there. */
 #include "keys.h"
 
 #include <errno.h>
@@ -28,25 +27,46 @@ static bool array_index(const char *word, size_t len, uint64_t *out)
 	return x <= 4294967294;
 }
 
-static int first_doc(const struct rag_bin *bin, const struct rag_entry *en, uint32_t *doc)
+void rag_keys_init(struct rag_keys *ks, uint64_t max, int tmpfd)
 {
-	struct rag_cursor cur;
-
-	if (en->df == 1) {
-		*doc = en->only_doc;
-		return 0;
-	}
-	rag_cursor_init(&cur, bin, en);
-	return rag_cursor_first(&cur, doc) ? 0 : -EUCLEAN;
+	*ks = (struct rag_keys){.max = max, .tmpfd = tmpfd};
+	rag_spool_init(&ks->items, tmpfd);
+	rag_spool_init(&ks->words, tmpfd);
+	/* of what a term takes the record is four parts in nine, as are the two ranks; words are
+	 * short */
+	rag_spool_keep(&ks->items, max / 5 * 2);
+	rag_spool_keep(&ks->words, max / 5);
 }
 
-static int area_new(struct rag_keys *ks, size_t n, uint64_t max, int tmpfd, struct err *err)
+void rag_keys_release(struct rag_keys *ks)
+{
+	if (ks->area)
+		munmap(ks->area, ks->area_bytes);
+	rag_spool_release(&ks->items);
+	rag_spool_release(&ks->words);
+}
+
+int rag_keys_add(struct rag_keys *ks, struct rag_key *key, const char *word, size_t len,
+	uint32_t doc, uint32_t before, struct err *err)
+{
+	int rc;
+
+	if (!array_index(word, len, &key->rank))
+		key->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
+	key->text = ks->words.len;
+	key->len = (uint8_t)len;
+	ks->n++;
+	rc = rag_spool_add(&ks->items, key, sizeof(*key), err);
+	return rc < 0 ? rc : rag_spool_add(&ks->words, word, len, err);
+}
+
+static int area_new(struct rag_keys *ks, uint64_t max, struct err *err)
 {
 	int fd = -1;
 
-	ks->area_bytes = (n + 1) * (sizeof(*ks->at) + 2 * sizeof(*ks->ranked));
+	ks->area_bytes = (ks->n + 1) * 2 * sizeof(*ks->order);
 	if (ks->area_bytes > max) {
-		fd = rag_temporary(tmpfd, err);
+		fd = rag_temporary(ks->tmpfd, err);
 		if (fd < 0)
 			return fd;
 		/* a full disk shows here, not when it is written to */
@@ -67,64 +87,31 @@ static int area_new(struct rag_keys *ks, size_t n, uint64_t max, int tmpfd, stru
 	/* it is read in an order that has nothing to do with where things lie */
 	if (ks->area_bytes >= HUGE_BYTES && ks->area_bytes <= max)
 		madvise(ks->area, ks->area_bytes, MADV_HUGEPAGE);
-	ks->ranked = ks->area;
-	ks->at = (struct rag_key *)(void *)(ks->ranked + 2 * (n + 1));
 	return 0;
 }
 
-static int add_key(struct rag_keys *ks, const struct rag_dict_it *it, uint32_t doc, uint64_t before,
-	struct err *err)
+int rag_keys_sort(struct rag_keys *ks, struct err *err)
 {
-	struct rag_ranked *ranked = &ks->ranked[ks->n];
+	struct rag_ranked *ranked;
+	const void *at, *text;
+	int rc = rag_spool_map(&ks->items, &at, err);
 
-	ks->at[ks->n] = (struct rag_key){
-		.text = ks->words.len, .len = (uint8_t)it->len, .entry = it->entry};
-	if (!array_index(it->word, it->len, &ranked->rank))
-		ranked->rank = 1ULL << 63 | (uint64_t)doc << 31 | before;
-	ranked->item = ks->n++;
-	return rag_spool_add(&ks->words, it->word, it->len, err);
-}
-
-int rag_keys_read(
-	const struct rag_bin *bin, uint64_t max, int tmpfd, struct rag_keys *ks, struct err *err)
-{
-	const uint8_t *order = bin->section[RAG_ORDER], *end = order + bin->len[RAG_ORDER];
-	size_t n = bin->header->n_terms;
-	struct rag_dict_it it;
-	const void *text;
-	int rc;
-
-	rag_spool_init(&ks->words, tmpfd);
-	rc = area_new(ks, n, max, tmpfd, err);
+	if (rc == 0)
+		rc = rag_spool_map(&ks->words, &text, err);
+	if (rc == 0)
+		rc = area_new(ks, ks->max / 5 * 2, err);
 	if (rc < 0)
 		return rc;
-	rc = rag_dict_seek(bin, "", 0, &it);
-	while (rc == 0 && (rc = rag_dict_next(&it)) > 0) {
-		uint64_t before;
-		uint32_t doc;
-
-		order = rag_vbyte_get(order, end, INT32_MAX, &before);
-		if (!order || ks->n == n || first_doc(bin, &it.entry, &doc) < 0)
-			rc = -EUCLEAN;
-		else if ((rc = add_key(ks, &it, doc, before, err)) < 0)
-			return rc;
-	}
-	if (rc < 0)
-		return rag_bin_what(bin, err);
-	ks->order = rag_radix_sort(ks->ranked, ks->ranked + ks->n, ks->n);
-	rc = rag_spool_map(&ks->words, &text, err);
+	ks->at = at;
 	ks->text = text;
-	return rc;
+	ranked = ks->area;
+	for (size_t i = 0; i < ks->n; i++)
+		ranked[i] = (struct rag_ranked){.rank = ks->at[i].rank, .item = i};
+	ks->order = rag_radix_sort(ranked, ranked + ks->n, ks->n);
+	return 0;
 }
 
-void rag_keys_release(struct rag_keys *ks)
-{
-	if (ks->area)
-		munmap(ks->area, ks->area_bytes);
-	rag_spool_release(&ks->words);
-}
-
-const struct rag_key *rag_keys_nth(const struct rag_keys *ks, size_t i)
+const struct rag_key *rag_keys_nth(const struct rag_keys *ks, size_t i, const unsigned char *post)
 {
 	if (i + 2 * AHEAD < ks->n)
 		__builtin_prefetch(&ks->at[ks->order[i + 2 * AHEAD].item]);
@@ -132,7 +119,8 @@ const struct rag_key *rag_keys_nth(const struct rag_keys *ks, size_t i)
 		const struct rag_key *key = &ks->at[ks->order[i + AHEAD].item];
 
 		__builtin_prefetch(ks->text + key->text);
-		__builtin_prefetch(key->entry.data);
+		if (post && key->df > 1)
+			__builtin_prefetch(post + key->post);
 	}
 	return &ks->at[ks->order[i].item];
 }

@@ -75,21 +75,6 @@ void rag_cursor_init(
 		damaged(cur);
 }
 
-bool rag_cursor_first(const struct rag_cursor *cur, uint32_t *doc)
-{
-	const uint8_t *end = cur->blocks + cur->len;
-
-	if (cur->unpacked == 0) {
-		*doc = cur->doc[0];
-		return true;
-	}
-	return cur->n_blocks > 0 && !cur->is_damaged &&
-	       rag_bin_good(cur->bin, cur->blocks,
-		       cur->len < RAG_PACKED_BYTES ? cur->len : RAG_PACKED_BYTES) &&
-	       rag_unpack_first(cur->blocks, end, cur->n_blocks > 1 ? RAG_BLOCK : cur->df, doc) &&
-	       *doc < cur->n_docs;
-}
-
 bool rag_cursor_shallow(struct rag_cursor *cur, uint32_t doc)
 {
 	uint32_t block = cur->block, low;

@@ -61,10 +61,6 @@ struct rag_cursor {
 void rag_cursor_init(
 	struct rag_cursor *cur, const struct rag_bin *bin, const struct rag_entry *entry);
 
-/* rag_cursor_first(cur, doc): the first document, of a cursor that has not moved; it stays there.
- * false: damaged. */
-bool rag_cursor_first(const struct rag_cursor *cur, uint32_t *doc);
-
 /* rag_cursor_shallow(cur, doc): go to the block where ${doc} or what follows it would stand; false
  * behind the end. Never goes back. */
 bool rag_cursor_shallow(struct rag_cursor *cur, uint32_t doc);

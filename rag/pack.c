@@ -250,24 +250,3 @@ const uint8_t *rag_unpack(const uint8_t *p, const uint8_t *end, unsigned n, uint
 		unpack_stream(p, n, width, v);
 	return patch(p + run_bytes(n, width), end, n, width, patched, v);
 }
-
-/* in both ways of packing it stands in the lowest bits of the first word */
-bool rag_unpack_first(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *x)
-{
-	unsigned width, patched;
-	uint64_t high;
-	uint32_t word;
-
-	p = run_head(p, end, n, &width, &patched);
-	if (!p)
-		return false;
-	memcpy(&word, p, sizeof(word));
-	*x = width == WORD_BITS ? word : word & ((1U << width) - 1);
-	p += run_bytes(n, width);
-	if (patched == 0 || p >= end || *p != 0)
-		return patched == 0 || p < end;
-	if (width == WORD_BITS || !rag_vbyte_get(p + 1, end, UINT32_MAX >> width, &high))
-		return false;
-	*x |= (uint32_t)high << width;
-	return true;
-}

@@ -33,9 +33,6 @@ size_t rag_pack(const uint32_t *v, unsigned n, uint8_t out[RAG_PACKED_BYTES]);
  */
 const uint8_t *rag_unpack(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *v);
 
-/* rag_unpack_first(p, end, n, x): the first number of such a run alone; false: it is none. */
-bool rag_unpack_first(const uint8_t *p, const uint8_t *end, unsigned n, uint32_t *x);
-
 /* rag_vbyte_put(out, x): 7 bits a byte, low ones first; returns the bytes used, at most 10. */
 size_t rag_vbyte_put(uint8_t *out, uint64_t x);
 

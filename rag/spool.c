@@ -13,7 +13,13 @@ enum { PIECE_BYTES = 1 << 17 };
 
 void rag_spool_init(struct rag_spool *sp, int dirfd)
 {
-	*sp = (struct rag_spool){.dirfd = dirfd, .fd = -1};
+	*sp = (struct rag_spool){.dirfd = dirfd, .fd = -1, .keep = RAG_SPOOL_BYTES};
+}
+
+void rag_spool_keep(struct rag_spool *sp, uint64_t bytes)
+{
+	if (bytes > sp->keep)
+		sp->keep = (size_t)bytes;
 }
 
 void rag_spool_release(struct rag_spool *sp)
@@ -59,12 +65,14 @@ static int to_file(struct rag_spool *sp, const void *data, size_t len, struct er
 
 int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err)
 {
+	size_t keep = sp->fd < 0 ? sp->keep : RAG_SPOOL_BYTES;
+
 	sp->len += len;
-	if (sp->dirfd >= 0 && len >= RAG_SPOOL_BYTES)
+	if (sp->dirfd >= 0 && len >= keep)
 		return to_file(sp, data, len, err);
 	if (buf_add(&sp->bf, data, len) < 0)
 		return err_nomem(err);
-	return sp->dirfd < 0 || sp->bf.len < RAG_SPOOL_BYTES ? 0 : to_file(sp, NULL, 0, err);
+	return sp->dirfd < 0 || sp->bf.len < keep ? 0 : to_file(sp, NULL, 0, err);
 }
 
 int rag_spool_settle(struct rag_spool *sp, struct err *err)

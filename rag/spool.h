@@ -17,11 +17,14 @@ struct rag_spool {
 	int dirfd; /* borrowed: where the file is made; -1: memory only */
 	int fd;	   /* or -1 */
 	uint64_t len;
+	size_t keep;   /* bytes that may stay in memory while there is no file */
 	struct buf bf; /* what is not in the file yet */
 	void *map;
 };
 
 void rag_spool_init(struct rag_spool *sp, int dirfd);
+/* rag_spool_keep(sp, bytes): of the memory of a build, more than the few that are usual. */
+void rag_spool_keep(struct rag_spool *sp, uint64_t bytes);
 void rag_spool_release(struct rag_spool *sp);
 int rag_spool_add(struct rag_spool *sp, const void *data, size_t len, struct err *err);
 
