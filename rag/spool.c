@@ -9,7 +9,7 @@
 
 #include "base/replace.h"
 
-enum { PIECE_BYTES = 1 << 17 };
+enum { PIECE_BYTES = 1 << 17, NAMES = 1000 };
 
 void rag_spool_init(struct rag_spool *sp, int dirfd)
 {
@@ -32,19 +32,30 @@ void rag_spool_release(struct rag_spool *sp)
 	rag_spool_init(sp, -1);
 }
 
+int rag_temporary_named(int dirfd, struct err *err)
+{
+	char name[sizeof(".spool") + 3];
+	int fd;
+
+	/* threads spill at the same time, and one that was killed may have left a name behind */
+	for (unsigned i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), ".spool%u", i);
+		fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0) {
+			unlinkat(dirfd, name, 0);
+			return fd;
+		}
+		if (errno != EEXIST)
+			break;
+	}
+	return err_sys(err, "cannot create a temporary file");
+}
+
 int rag_temporary(int dirfd, struct err *err)
 {
-	char name[] = ".spool";
 	int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	if (fd >= 0)
-		return fd;
-	/* a file system without O_TMPFILE: a name for a moment */
-	fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(err, "cannot create a temporary file");
-	unlinkat(dirfd, name, 0);
-	return fd;
+	return fd >= 0 ? fd : rag_temporary_named(dirfd, err);
 }
 
 /* to the file, what is in memory first */

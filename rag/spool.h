@@ -39,7 +39,9 @@ int rag_spool_each(struct rag_spool *sp, rag_spool_to *each, void *arg, struct e
  * more. */
 int rag_spool_map(struct rag_spool *sp, const void **data, struct err *err);
 
-/* rag_temporary(dirfd, err): a new unnamed file in a folder, or a negative errno. */
+/* rag_temporary(dirfd, err): a new unnamed file in a folder, or a negative errno. The other one is
+ * for file systems without O_TMPFILE, NFS among them: it has a name for a moment. */
 int rag_temporary(int dirfd, struct err *err);
+int rag_temporary_named(int dirfd, struct err *err);
 
 #endif
