@@ -1,6 +1,7 @@
 """make bench: what the engine does alone on this machine; the ratios to others are bench-peers'."""
 import os, signal, subprocess, tempfile, time
 from engine import *
+from whole import asked_for, at_once
 
 
 def share(rows):
@@ -62,8 +63,10 @@ def main():
         rows.append(('training, equal-length rows without a common prefix, rows/s', '', '', '%.2f' % flat['rows_s']))
         rows.append(('peak memory of a step', '0.5 GB', '0.35 GB', '%.2f GB' % (max(tuned['mb'], flat['mb']) / 1e3)))
         rows.append(('command to the end of the first optimizer step', '1 s', '0.3 s', '%.2f s' % min(asks['first'], tuned['first'], flat['first'])))
+        rows.append(('  the same asked of kolm tune step; of ctl', '1 s', '0.3 s', '%.2f s; %.2f s' % asked_for()))
         serve(rows, tuned['out'])
         rows.append(('one core hogged, of the one-thread rate', '0.90', '1.30', '%.2f' % hogged(work)))
+        rows.append(('two trainers at once, together, of one alone', '0.90', '', '%.2f' % at_once(work)))
     table(rows)
 
 
