@@ -179,6 +179,9 @@ struct run_request {
 	size_t len;
 	struct json_slice params; /* len 0: none */
 	int64_t timeout_s;	  /* of one call of the model; 0: 30 */
+	/* of the bytes ${artifact} is known by: -ESTALE when others ran, and nothing is captured;
+	 * NULL: any */
+	const char *artifact_sha256;
 	/* of a failure: JSON array of recipes that did not answer and why; may be NULL */
 	struct buf *tried;
 };
@@ -187,7 +190,8 @@ struct run_result {
 	struct buf input;  /* the JSON the input was taken for */
 	char recipe_id[128], recipe_name[128];
 	int64_t latency_us, lm_us;
-	char rev[REV_BYTES]; /* "" the model was not called */
+	char rev[REV_BYTES];	  /* "" the model was not called */
+	char artifact_sha256[65]; /* of the bytes whose recipes ran */
 };
 /* run_start: waits for the answer (call it from a thread that may). On success one row in
  * runs.jsonl and, with capture on, one in captures.jsonl. */

@@ -114,6 +114,12 @@ static int one_case(struct eval *ev, const char *id, struct json_slice input,
 		*err = why;
 		return rc;
 	}
+	if (rc == 0 && strcmp(res.artifact_sha256, artifact_sha256(ev->af)) != 0) {
+		run_result_release(&res);
+		return err_set(err, ESTALE,
+			"the artifact was replaced meanwhile: it was %s, other recipes ran",
+			artifact_sha256(ev->af));
+	}
 	if (rc == 0 && res.rev[0] != '\0')
 		memcpy(ev->rev, res.rev, sizeof(ev->rev));
 	pass = rc == 0 &&

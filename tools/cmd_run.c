@@ -290,6 +290,7 @@ int cmd_run(struct cli *c, struct err *err)
 	if (rc == 0) {
 		rq = (struct run_request){.slug = r.slug[0] != '\0' ? r.slug : NULL,
 			.artifact = r.path,
+			.artifact_sha256 = artifact_sha256(r.af),
 			.text = buf_str(&r.text),
 			.len = r.text.len,
 			.params = {r.params.data, r.params.len},

@@ -300,6 +300,17 @@ int runner_call(struct runner *rn, const char *request, size_t len,
 	return rc;
 }
 
+int answer_is_of(struct json_slice answer, const char *sha256, struct err *err)
+{
+	struct json_slice v;
+
+	if (sha256 == NULL || (json_member(answer, "artifact_sha256", &v) && v.len == 66 &&
+				      memcmp(v.text + 1, sha256, 64) == 0))
+		return 0;
+	return err_set(err, ESTALE,
+		"the artifact was replaced meanwhile: it was %s, other recipes ran", sha256);
+}
+
 void runner_end(struct runner *rn, bool now)
 {
 	struct spawn_exit ex;

@@ -190,6 +190,9 @@ static int measure(struct eval *ev, struct err *err)
 					      &answer, err);
 	}
 	if (rc == 0)
+		rc = answer_is_of(
+			(struct json_slice){answer.data, answer.len}, artifact_sha256(ev->af), err);
+	if (rc == 0)
 		said(ev, (struct json_slice){answer.data, answer.len});
 	(void)job_worker_set(jb, 0, NULL);
 	runner_end(rn, rc < 0);

@@ -172,6 +172,9 @@ pid_t runner_pid(const struct runner *rn);
 int runner_call(struct runner *rn, const char *request, size_t len,
 	void (*event)(void *arg, struct json_slice line), void *arg, struct buf *answer,
 	struct err *err);
+/* answer_is_of(answer, sha256, err): did the runner open the artifact's bytes we know it by (NULL:
+ * any)? It opens the path itself, later; -ESTALE when the file was replaced in between. */
+int answer_is_of(struct json_slice answer, const char *sha256, struct err *err);
 void runner_end(struct runner *rn, bool now); /* close its input (or kill), reap, free */
 /* warm runners */
 struct runner *runner_take(struct kolm *k, const char *slug, const char *artifact,

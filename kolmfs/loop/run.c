@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/replace.h"
 #include "loop/private.h"
 
@@ -59,6 +60,7 @@ static int read_answer(struct json_slice line, struct run_result *out, struct er
 	copy_member(line, "recipe_id", out->recipe_id, sizeof(out->recipe_id));
 	copy_member(line, "recipe_name", out->recipe_name, sizeof(out->recipe_name));
 	copy_member(line, "rev", out->rev, sizeof(out->rev));
+	copy_member(line, "artifact_sha256", out->artifact_sha256, sizeof(out->artifact_sha256));
 	out->latency_us = number_member(line, "latency_us");
 	out->lm_us = number_member(line, "lm_us");
 	if (json_member(line, "output", &v) && buf_add(&out->output, v.text, v.len) < 0)
@@ -169,8 +171,9 @@ static int call_warm(struct kolm *k, const char *slug, const char *artifact,
 	return rc;
 }
 
-static int artifact_of(
-	struct kolm *k, const struct run_request *rq, char out[STORE_PATH_BYTES], struct err *err)
+/* where the artifact is, and what it is known by, "" by nothing */
+static int artifact_of(struct kolm *k, const struct run_request *rq, char out[STORE_PATH_BYTES],
+	char sha256[HASH_HEX_BYTES], struct err *err)
 {
 	struct artifact *af;
 	struct config cf;
@@ -178,12 +181,15 @@ static int artifact_of(
 
 	if (rq->artifact != NULL && strlen(rq->artifact) < STORE_PATH_BYTES) {
 		(void)snprintf(out, STORE_PATH_BYTES, "%s", rq->artifact);
+		(void)snprintf(sha256, HASH_HEX_BYTES, "%s",
+			rq->artifact_sha256 != NULL ? rq->artifact_sha256 : "");
 		return 0;
 	}
 	/* B10, B11: it must be the artifact of init */
 	rc = kolm_artifact_open(k, rq->slug, &af, err);
 	if (rc < 0)
 		return rc;
+	(void)snprintf(sha256, HASH_HEX_BYTES, "%s", artifact_sha256(af));
 	artifact_free(af);
 	rc = config_of(&k->st, rq->slug, &cf, err);
 	if (rc < 0)
@@ -196,7 +202,7 @@ static int artifact_of(
 int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *out, struct err *err)
 {
 	struct buf request = BUF_INIT, answer = BUF_INIT;
-	char artifact[STORE_PATH_BYTES];
+	char artifact[STORE_PATH_BYTES], sha256[HASH_HEX_BYTES];
 	struct json_slice line = {"", 0}, tried;
 	struct err local = ERR_NONE;
 	int rc;
@@ -204,7 +210,7 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 	if (err == NULL)
 		err = &local;
 	*out = (struct run_result){0};
-	rc = artifact_of(k, rq, artifact, err);
+	rc = artifact_of(k, rq, artifact, sha256, err);
 	if (rc == 0)
 		rc = run_input(rq->text, rq->len, &out->input, err);
 	if (rc < 0)
@@ -225,7 +231,9 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 	rc = call_warm(k, rq->slug, artifact, &request, &answer, err);
 	if (rc == 0) {
 		line = (struct json_slice){answer.data, answer.len};
-		rc = read_answer(line, out, err);
+		rc = answer_is_of(line, sha256[0] != '\0' ? sha256 : NULL, err);
+		if (rc == 0)
+			rc = read_answer(line, out, err);
 	}
 	if (rc < 0 && rq->tried != NULL &&
 		json_member((struct json_slice){buf_str(&answer), answer.len}, "tried", &tried))

@@ -312,8 +312,10 @@ static int make_rows(struct train *t, struct err *err)
 	}
 	if (rc < 0 && jb->cancel) /* what the runner was ended by, not that it ended */
 		rc = err_set(err, ECANCELED, "cancelled");
+	line = (struct json_slice){buf_str(&answer), answer.len};
+	if (rc == 0)
+		rc = answer_is_of(line, t->af != NULL ? artifact_sha256(t->af) : NULL, err);
 	if (rc == 0) {
-		line = (struct json_slice){answer.data, answer.len};
 		t->rows = json_member(line, "rows", &v) ? (uint64_t)json_double(v) : 0;
 		t->fixed = json_member(line, "fixed", &v) && json_true(v);
 		if (json_member(line, "skipped", &v)) {

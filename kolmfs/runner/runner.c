@@ -157,6 +157,11 @@ static int serve_line(struct runner *rn, const char *text, size_t len)
 		rc = dispatch(rn, request, id, &members, &err);
 	}
 	if (rc >= 0) {
+		/* whose recipes these were: the file may have been replaced since who asks read it
+		 */
+		if (rn->af != NULL)
+			(void)buf_addf(
+				&members, ",\"artifact_sha256\":\"%s\"", artifact_sha256(rn->af));
 		(void)buf_addf(
 			&line, "{\"id\":%lld,\"ok\":true%s}", (long long)id, buf_str(&members));
 	} else {

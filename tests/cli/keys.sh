@@ -55,6 +55,20 @@ works 'verdict: pass' verify-receipt r.json --strict
 printf 'hello there' >in.txt; printf 'HELLO THERE' >out.txt
 run verify-receipt r.json --artifact shout.kolm --input in.txt --output out.txt --strict; ends 0; says 'verdict: pass'; [ "$(printf '%s\n' "$OUT" | grep -c 'is what was given')" -eq 3 ] || bad "three comparisons"
 fails 4 'input: the receipt says' verify-receipt r.json --input out.txt
+# an artifact replaced between our look at it and the runner's: no receipt says that the first one's recipes made the answer
+run compile --spec shout.spec.json --out other.kolm; ends 0
+[ "$(sha256sum <other.kolm)" != "$sum" ] || bad "another build has the same bytes"
+mkfifo late
+for verb in 'run --input - --force' 'eval --examples -'; do
+	cp shout.kolm swapped.kolm
+	"$BUILD/bin/kolm" ${verb%% *} swapped.kolm ${verb#* } >late.out 2>late.err <late &
+	exec 5>late
+	for i in $(seq 200); do grep -qsE '^(0|63) 0x0 ' "/proc/$!/syscall" && break; sleep 0.02; done # it reads its input, so it has read the artifact
+	cp other.kolm swapped.new && mv swapped.new swapped.kolm
+	echo '{"input":"hello","expected":"HELLO"}' >&5; exec 5>&-
+	wait $!; RC=$?; OUT=$(cat late.out); ERR=$(cat late.err); LAST="kolm $verb, the artifact replaced"
+	ends 4; errs 'the artifact was replaced meanwhile'
+done
 fails 4 'output: the receipt says' verify-receipt r.json --output in.txt
 run compile --spec shout.spec.json --out again.kolm; ends 0
 fails 4 'artifact: the receipt says' verify-receipt r.json --artifact again.kolm
