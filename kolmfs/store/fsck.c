@@ -139,6 +139,27 @@ static void check_log(struct fsck *f)
 	check_runs(f);
 }
 
+/* the store's settings and its secret: only who wrote them knows what they were */
+static void check_settings(struct fsck *f)
+{
+	struct buf text = BUF_INIT;
+	struct err why = ERR_NONE;
+	cJSON *json = NULL;
+	int rc = read_file(f->st->dir, "config.json", 1 << 20, &text, &why);
+
+	if (rc == 0)
+		rc = json_parse(buf_str(&text), text.len, &json, &why);
+	if (rc == 0 && !cJSON_IsObject(json))
+		rc = err_set(&why, EBADMSG, "object expected");
+	if (rc < 0 && rc != -ENOENT)
+		fsck_tell(f, FSCK_DAMAGED, "config.json",
+			"%.300s; workers, limits and the secret in it do not count; put it right "
+			"by hand",
+			why.text);
+	cJSON_Delete(json);
+	buf_release(&text);
+}
+
 /* ---- indexes ---- */
 
 enum { INDEX_LOOKS = 5 };
@@ -300,6 +321,7 @@ int store_fsck(const struct store *st, bool repair, fsck_say *say, void *arg, un
 	store_stale(st, each_stale, &f);
 	if (repair)
 		store_recover_every(st);
+	check_settings(&f);
 	check_log(&f);
 	check_indexes(&f);
 	rc = tune_list(st, one_slug, &f, err);

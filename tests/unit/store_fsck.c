@@ -491,6 +491,22 @@ Test(fsck, indexes_that_are_published_meanwhile)
 	rig_close(&r);
 }
 
+Test(fsck, settings_of_the_store)
+{
+	struct rig r;
+
+	rig_open(&r);
+	put_text(r.st.dir, "config.json", "{\"workers\":{}}");
+	clean(&r);
+	put_text(r.st.dir, "config.json", "{\"workers\":{\"demo\":\"/srv/worker\"},}");
+	says(&r, false, "damaged config.json: JSON", true);
+	says(&r, true, "put it right by hand", true);
+	cr_expect(is_there(r.st.dir, "config.json"));
+	put_text(r.st.dir, "config.json", "[]");
+	says(&r, false, "damaged config.json: object expected", true);
+	rig_close(&r);
+}
+
 Test(fsck, journal_of_the_indexes)
 {
 	struct job_record jr = {.verb = "index /x", .k = NAN};
