@@ -231,7 +231,7 @@ static int spawn_with(struct train *t, struct store_worker *w, const char *job_p
 	if (n == 0)
 		return err_set(err, ENOEXEC,
 			"the worker of \"%s\" in config.json is no command, or what it "
-			"reads are no absolute paths",
+			"reads are no absolute paths, or that file is damaged (kolm fsck)",
 			t->jb->slug);
 	(void)snprintf(tune, sizeof(tune), "%s/tune/%s", k->st.path, t->jb->slug);
 	(void)snprintf(captures, sizeof(captures), "%s/captures.jsonl", job_path);

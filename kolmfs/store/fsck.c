@@ -153,8 +153,8 @@ static void check_settings(struct fsck *f)
 		rc = err_set(&why, EBADMSG, "object expected");
 	if (rc < 0 && rc != -ENOENT)
 		fsck_tell(f, FSCK_DAMAGED, "config.json",
-			"%.300s; workers, limits and the secret in it do not count; put it right "
-			"by hand",
+			"%.300s; limits and the secret in it do not count, no step trains; put it "
+			"right by hand",
 			why.text);
 	cJSON_Delete(json);
 	buf_release(&text);

@@ -193,11 +193,17 @@ bool store_worker(const struct store *st, const char *slug, struct store_worker 
 	cJSON *json = NULL;
 	const char *words = NULL;
 	bool is_good = true;
+	int rc;
 
 	*out = (struct store_worker){0};
-	if (read_file(st->dir, "config.json", 1024 * 1024, &text, NULL) < 0 ||
-		json_parse(buf_str(&text), text.len, &json, NULL) < 0)
+	rc = read_file(st->dir, "config.json", 1024 * 1024, &text, NULL);
+	if (rc == 0)
+		rc = json_parse(buf_str(&text), text.len, &json, NULL);
+	if (rc < 0) {
+		/* whose worker would be in it nobody knows: not ours in its place */
+		words = rc != -ENOENT ? "" : NULL;
 		goto out;
+	}
 	workers = cJSON_GetObjectItemCaseSensitive(json, "workers");
 	entry = cJSON_IsObject(workers) ? cJSON_GetObjectItemCaseSensitive(workers, slug) : NULL;
 	if (cJSON_IsString(entry)) {
@@ -211,8 +217,8 @@ bool store_worker(const struct store *st, const char *slug, struct store_worker 
 	}
 	if (words != NULL && (words[0] == '\0' || strcmp(words, "native") == 0))
 		words = NULL;
-	if (words != NULL && is_good && buf_puts(&out->command, words) < 0)
-		words = NULL;
+	if (words != NULL && is_good) /* short of memory: none, and refused */
+		(void)buf_puts(&out->command, words);
 	if (words == NULL)
 		out->cluster = false;
 out:

@@ -113,7 +113,8 @@ struct store_worker {
 };
 /* store_worker(st, slug, out): config.json's workers.<slug>, a command or an object of command,
  * network and reads; false when it is absent, empty or "native". Reads that are no absolute paths
- * leave the command empty: it must not run with less than it was given. Release either way. */
+ * leave the command empty: it must not run with less than it was given; a file that cannot be read
+ * does, too: the native trainer is not what it may have named. Release either way. */
 bool store_worker(const struct store *st, const char *slug, struct store_worker *out);
 void store_worker_release(struct store_worker *w);
 /* store_cpu_hours(st, out, err): config.json's trainer_cpu_hours, 0 when there is none; -EINVAL

@@ -500,7 +500,7 @@ Test(fsck, settings_of_the_store)
 	clean(&r);
 	put_text(r.st.dir, "config.json", "{\"workers\":{\"demo\":\"/srv/worker\"},}");
 	says(&r, false, "damaged config.json: JSON", true);
-	says(&r, true, "put it right by hand", true);
+	says(&r, true, "no step trains; put it right by hand", true);
 	cr_expect(is_there(r.st.dir, "config.json"));
 	put_text(r.st.dir, "config.json", "[]");
 	says(&r, false, "damaged config.json: object expected", true);

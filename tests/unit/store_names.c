@@ -244,5 +244,10 @@ Test(store, workers_come_from_the_stores_own_config)
 	store_worker_release(&w);
 	cr_assert_not(store_worker(&r.st, "own", &w));
 	cr_assert_not(store_worker(&r.st, "none", &w));
+	/* damaged: nobody knows whether it names another than ours */
+	put_text(r.st.dir, "config.json", "{\"workers\":{\"demo\":\"python3 /w/t.py\",}}");
+	cr_assert(store_worker(&r.st, "demo", &w));
+	cr_assert_eq(w.command.len, 0);
+	store_worker_release(&w);
 	rig_close(&r);
 }
