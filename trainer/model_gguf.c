@@ -228,6 +228,29 @@ static int check_part(const struct gguf *g, int64_t i, int64_t n, struct err *er
 	return 0;
 }
 
+/* no tensor of the last part stands in one before: which of the two is meant? */
+static int check_names(const struct parts *pt, struct err *err)
+{
+	const struct gguf *last = pt->part[pt->n - 1];
+	char name[256], quoted[ERR_QUOTE_BYTES + 8];
+
+	for (size_t i = 0; gguf_tensor_at(last, i); i++) {
+		size_t len;
+		const char *text = gguf_tensor_name(last, i, &len);
+
+		if (len >= sizeof(name)) /* none that a layer asks for */
+			continue;
+		memcpy(name, text, len);
+		name[len] = '\0';
+		for (int k = 0; k < pt->n - 1; k++)
+			if (gguf_tensor(pt->part[k], name))
+				return err_set(err, EBADMSG,
+					"base model: tensor \"%s\" stands in parts %d and %d",
+					err_quote(quoted, text, len), k + 1, pt->n);
+	}
+	return 0;
+}
+
 static int add_parts(struct model *m, int fd, struct err *err)
 {
 	struct parts *pt = m->map->headers;
@@ -254,6 +277,8 @@ static int add_parts(struct model *m, int fd, struct err *err)
 		if (rc < 0)
 			return err_prefix(err, "part %d: ", i + 1);
 		rc = check_part(pt->part[i], i, n, err);
+		if (rc == 0)
+			rc = check_names(pt, err);
 	}
 	return rc;
 }

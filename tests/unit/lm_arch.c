@@ -404,6 +404,32 @@ Test(lm_arch, a_missing_shard_is_named)
 	dir_remove(AT_FDCWD, path, NULL);
 }
 
+Test(lm_arch, a_tensor_stands_in_one_part_of_a_split_gguf)
+{
+	static const char *const parts[] = {"qwen3-00001-of-00003.gguf",
+		"qwen3-00002-of-00003.gguf", "qwen3-00003-of-00003.gguf", NULL};
+	static const char own[] = "blk.1.attn_q.weight", other[] = "blk.0.attn_q.weight";
+	struct buf bf = BUF_INIT;
+	struct err err = ERR_NONE;
+	struct model *m;
+	char path[32], *at;
+	int dir = copy_of("..//arch", parts, path), fd;
+
+	cr_assert_eq(read_file(dir, parts[1], 1 << 20, &bf, NULL), 0);
+	at = memmem(bf.data, bf.len, own, sizeof(own) - 1);
+	cr_assert(at);
+	memcpy(at, other, sizeof(other) - 1);
+	cr_assert_eq(replace_file(dir, parts[1], bf.data, bf.len, 0600, NULL), 0);
+	fd = openat(dir, parts[0], O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(model_open(fd, &m, &err), -EBADMSG);
+	cr_assert_str_eq(
+		err.text, "base model: tensor \"blk.0.attn_q.weight\" stands in parts 1 and 2");
+	close(fd);
+	close(dir);
+	buf_release(&bf);
+	dir_remove(AT_FDCWD, path, NULL);
+}
+
 Test(lm_arch, a_split_gguf_needs_its_parts_and_is_one_base)
 {
 	static const char *const parts[] = {"qwen3-00001-of-00003.gguf",
