@@ -3,12 +3,7 @@
 # here; that llama.cpp and PEFT load them is `make check-peers`.
 . "$(dirname "$0")/lib.sh"
 
-cat >kind.spec.json <<'E'
-{"job_id":"job_kind","task":"fruit or animal","base_model":"none","recipes":[{"id":"rcp_kind","name":"kind",
-"source":"function generate(i, lib) { if (!lib.lm) return 'no model'; return lib.lm.choose('Is this a fruit or an animal? ' + i, ['fruit', 'animal']); }"}],
-"evals":{"cases":[{"id":"a","input":"plum","expected":"fruit"},{"id":"b","input":"otter","expected":"animal"}]}}
-E
-works 'built:' compile --spec kind.spec.json --out kind.kolm --allow-below-gate
+make_kind
 works 'ok wrote skeleton v0' tune init --artifact kind.kolm --base "$ROOT/tests/unit/data/peft/tiny" --slug folder
 for w in apple:fruit dog:animal cherry:fruit cow:animal; do
 	echo "{\"input\":\"${w%:*}\",\"output\":\"${w#*:}\"}" >>"$S/tune/folder/captures.jsonl"

@@ -74,6 +74,53 @@ make_shout() {
 	[ "$RC" -eq 0 ] || die "cannot compile: $ERR"
 }
 
+# make_kind: kind.kolm, a choice of two, two cases; only lib.lm knows
+make_kind() {
+	cat >kind.spec.json <<-'END'
+	{"job_id":"job_kind","task":"fruit or animal","base_model":"none","recipes":[{"id":"rcp_kind","name":"kind",
+	"source":"function generate(i, lib) { if (!lib.lm) return 'no model'; return lib.lm.choose('Is this a fruit or an animal? ' + i, ['fruit', 'animal']); }"}],
+	"evals":{"cases":[{"id":"a","input":"plum","expected":"fruit"},{"id":"b","input":"otter","expected":"animal"}]}}
+	END
+	works 'built:' compile --spec kind.spec.json --out kind.kolm --allow-below-gate
+}
+
+# make_ask: ask.kolm with four rows to learn from, on the smallest base
+make_ask() {
+	cat >ask.spec.json <<-'END'
+	{"job_id":"job_ask","task":"t","base_model":"none","recipes":[{"id":"r","name":"n","source":"function generate(i, lib) { return lib.lm ? lib.lm.choose(i, ['a', 'b']) : 'a'; }"}],
+	"evals":{"cases":[{"id":"a","input":"x","expected":"a"}]}}
+	END
+	run compile --spec ask.spec.json --out ask.kolm --allow-below-gate; ends 0
+	run tune init --artifact ask.kolm --base "$ROOT/tests/unit/data/peft/tiny"; ends 0
+	for n in 1 2 3 4; do echo '{"input":"'$n'","output":"b"}'; done >>"$S/tune/ask/captures.jsonl"
+}
+
+# paint [NAME=VALUE...] -- WORD...: what kolm WORD... shows on a terminal; ^ for the escape, | for a carriage return that ends no line
+paint() {
+	python3 - "$BUILD/bin/kolm" "$@" <<-'END'
+	import os, pty, sys
+	words = sys.argv[2:]
+	at = words.index('--')
+	os.environ.pop('NO_COLOR', None)
+	os.environ['TERM'] = 'xterm'
+	os.environ.update(w.split('=', 1) for w in words[:at])
+	pid, fd = pty.fork()
+	if pid == 0:
+	    os.execv(sys.argv[1], [sys.argv[1]] + words[at + 1:])
+	out = b''
+	while True:
+	    try:
+	        part = os.read(fd, 65536)
+	    except OSError:
+	        break
+	    if not part:
+	        break
+	    out += part
+	os.waitpid(pid, 0)
+	sys.stdout.write(out.decode().replace('\r\n', '\n').replace('\033', '^').replace('\r', '|'))
+	END
+}
+
 finish() {
 	[ "$FAILED" -eq 0 ] || { echo "$FAILED checks failed"; exit 1; }
 	exit 0

@@ -15,32 +15,8 @@ run rag query internal-docs "refund policy" --top-k 1; ends 0
 says_line '# query: refund policy'; says_line '# index: internal-docs (2 docs)'; says_line '# tokens: refund policy'; says_like '^\[1\] score=[0-9.]+  refund\.md$'; says '    The refund policy'
 works '(no matches)' rag query internal-docs unicorn
 # colours on a terminal only, and NO_COLOR is heard
-paint() { # ENV... -- WORDS...: what kolm rag query shows on a terminal
-	python3 - "$BUILD/bin/kolm" "$@" <<-'END'
-	import os, pty, sys
-	words = sys.argv[2:]
-	at = words.index('--')
-	os.environ.pop('NO_COLOR', None)
-	os.environ['TERM'] = 'xterm'
-	os.environ.update(w.split('=', 1) for w in words[:at])
-	pid, fd = pty.fork()
-	if pid == 0:
-	    os.execv(sys.argv[1], [sys.argv[1], 'rag', 'query'] + words[at + 1:])
-	out = b''
-	while True:
-	    try:
-	        part = os.read(fd, 65536)
-	    except OSError:
-	        break
-	    if not part:
-	        break
-	    out += part
-	os.waitpid(pid, 0)
-	sys.stdout.write(out.decode().replace('\033', '^').replace('\r', ''))
-	END
-}
-case $(paint -- internal-docs 'refund policy') in *'^[35mrefund.md^[0m'*'The ^[1;31mrefund^[0m ^[1;31mpolicy^[0m: money'*) ;; *) bad "no colours on a terminal: $(paint -- internal-docs 'refund policy')" ;; esac
-for plain in NO_COLOR=1 TERM=dumb; do case $(paint $plain -- internal-docs 'refund policy') in *'^'*) bad "$plain was not heard" ;; *'The refund policy'*) ;; *) bad "$plain: no answer" ;; esac; done
+case $(paint -- rag query internal-docs 'refund policy') in *'^[35mrefund.md^[0m'*'The ^[1;31mrefund^[0m ^[1;31mpolicy^[0m: money'*) ;; *) bad "no colours on a terminal: $(paint -- rag query internal-docs 'refund policy')" ;; esac
+for plain in NO_COLOR=1 TERM=dumb; do case $(paint $plain -- rag query internal-docs 'refund policy') in *'^'*) bad "$plain was not heard" ;; *'The refund policy'*) ;; *) bad "$plain: no answer" ;; esac; done
 run rag query internal-docs 'refund policy'; case $OUT in *$'\033'*) bad "colours in a pipe" ;; esac
 run rag query internal-docs 'policy week' --path ship; ends 0; says_like '^\[1\] .*  shipping\.txt$'
 works '(no matches)' rag query internal-docs policy --path ship
@@ -58,7 +34,7 @@ printf '# Refunds\n\nMoney was paid back.\n\n# Parcels\n\nThey are shipped on Mo
 works 'ok  indexed' rag index docs --name two --mode kolm-2
 run rag query two 'shipment +parcel'; ends 0; says_like '^\[1\] score=[0-9.]+  shop\.md$'
 run rag query two '"paid back" -thirty' --top-k 1; ends 0; says_like '^\[1\] score=[0-9.]+  shop\.md$'
-case $(paint -- two 'ships parcel -thirty') in *'They are ^[1;31mshipped^[0m on Mondays'*) ;; *) bad "stems are not coloured: $(paint -- two 'ships parcel -thirty')" ;; esac
+case $(paint -- rag query two 'ships parcel -thirty') in *'They are ^[1;31mshipped^[0m on Mondays'*) ;; *) bad "stems are not coloured: $(paint -- rag query two 'ships parcel -thirty')" ;; esac
 fails 4 'is not closed' rag query two '"paid back'
 [ "$(jq -r .spec "$S/rag/two/manifest.json")" = kolm-2 ] || bad "the manifest of a kolm-2 index"
 [ ! -e "$S/rag/two/index.json" ] || bad "a kolm-2 index has an index.json"

@@ -14,33 +14,12 @@ texts() {
 	    open('tree/d%03d.md' % i, 'wb').write(rnd.randbytes(int(sys.argv[1])).translate(table))
 	END
 }
-# what a terminal is shown; ^ for the escape, | for the carriage return
-paint() {
-	python3 - "$BUILD/bin/kolm" "$@" <<-'END'
-	import os, pty, sys
-	os.environ['TERM'] = 'xterm'
-	pid, fd = pty.fork()
-	if pid == 0:
-	    os.execv(sys.argv[1], sys.argv[1:])
-	out = b''
-	while True:
-	    try:
-	        part = os.read(fd, 65536)
-	    except OSError:
-	        break
-	    if not part:
-	        break
-	    out += part
-	os.waitpid(pid, 0)
-	sys.stdout.write(out.decode().replace('\r\n', '\n').replace('\033', '^').replace('\r', '|'))
-	END
-}
 # it tells once in 0.9 seconds: texts that take so long on this machine
 seen=
 for bytes in 30000 90000 270000; do
 	texts $bytes
 	rm -rf "$S/rag"
-	OUT=$(paint rag index ./tree --name docs --mode kolm-2) RC=0 LAST="kolm rag index on a terminal, 400 documents of $bytes bytes"
+	OUT=$(paint -- rag index ./tree --name docs --mode kolm-2) RC=0 LAST="kolm rag index on a terminal, 400 documents of $bytes bytes"
 	grep -qE '\|\^\[K\[[#.]{24}\] [1-9][0-9]* of 400 files [0-9.]+ MB/s [0-9]+ s left' <<<"$OUT" && seen=1 && break
 done
 [ -n "$seen" ] || bad "no bar with files, MB/s and the time left"

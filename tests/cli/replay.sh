@@ -2,12 +2,7 @@
 # A revision trained again from its record gives the same bytes; where it cannot, the reason is said and nothing is left.
 . "$(dirname "$0")/lib.sh"
 
-cat >kind.spec.json <<'E'
-{"job_id":"job_kind","task":"fruit or animal","base_model":"none","recipes":[{"id":"rcp_kind","name":"kind",
-"source":"function generate(i, lib) { if (!lib.lm) return 'no model'; return lib.lm.choose('Is this a fruit or an animal? ' + i, ['fruit', 'animal']); }"}],
-"evals":{"cases":[{"id":"a","input":"plum","expected":"fruit"},{"id":"b","input":"otter","expected":"animal"}]}}
-E
-works 'built:' compile --spec kind.spec.json --out kind.kolm --allow-below-gate
+make_kind
 works 'ok wrote skeleton v0' tune init --artifact kind.kolm --base "$ROOT/tests/unit/data/peft/tiny"
 C=$S/tune/kind/captures.jsonl R=$S/tune/kind/revisions
 for w in apple:fruit dog:animal cherry:fruit cow:animal grape:fruit cat:animal; do

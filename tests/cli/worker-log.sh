@@ -2,13 +2,7 @@
 # What a worker says stands in jobs/N/log, whichever of its outputs it says it on; of one that never stops talking only the beginning and the end do.
 . "$(dirname "$0")/lib.sh"
 
-cat >ask.spec.json <<'END_SPEC'
-{"job_id":"job_ask","task":"t","base_model":"none","recipes":[{"id":"r","name":"n","source":"function generate(i, lib) { return lib.lm ? lib.lm.choose(i, ['a', 'b']) : 'a'; }"}],
-"evals":{"cases":[{"id":"a","input":"x","expected":"a"}]}}
-END_SPEC
-run compile --spec ask.spec.json --out ask.kolm --allow-below-gate; ends 0
-run tune init --artifact ask.kolm --base "$ROOT/tests/unit/data/peft/tiny"; ends 0
-for n in 1 2 3 4; do echo '{"input":"'$n'","output":"b"}'; done >>"$S/tune/ask/captures.jsonl"
+make_ask
 worker() { cat >talk.sh && chmod +x talk.sh && jq ".workers = {ask: \"$T/talk.sh\"}" "$S/config.json" >c.json && cp c.json "$S/config.json"; }
 log() { cat "$S/tune/ask/jobs/$1/log"; }
 

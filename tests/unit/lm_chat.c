@@ -276,66 +276,68 @@ static int fate(const char *text, struct err *err)
 	return rc;
 }
 
+static const struct {
+	const char *text;
+	int rc;
+	const char *says;
+} refused[] = {
+	{"a\n{% include 'x' %}", -EOPNOTSUPP, "line 2: \"include\" is not in the subset"},
+	{"{{ x|frobnicate }}", -EOPNOTSUPP, "filter 'frobnicate'"},
+	{"{{ 'x'|frobnicate }}", -EOPNOTSUPP, "filter 'frobnicate' is not in the subset"},
+	{"{{ 'x' is frobbed }}", -EOPNOTSUPP, "test 'frobbed'"},
+	{"{{ 'x'.frob() }}", -EOPNOTSUPP, "'frob' is not in the subset"},
+	{"{{ frob() }}", -EOPNOTSUPP, "'frob' is no function"},
+	{"{{ 'aa'|replace('a', 'b', 1) }}", -EOPNOTSUPP, "'replace' with 3 arguments"},
+	{"{{ 'aa'.replace('a', 'b', 1) }}", -EOPNOTSUPP, "'replace' with 3 arguments"},
+	{"{{ [1]|tojson(separators=(',', ':')) }}", -EOPNOTSUPP, "'tojson' with 'sep"},
+	{"{{ 'x'|tojson(ensure_ascii=true) }}", -EOPNOTSUPP, "'tojson' in ASCII"},
+	{"{{ 'x'|int(default=5) }}", -EOPNOTSUPP, "'int' with 'default'"},
+	{"{{ '3.7'|int }}", -EOPNOTSUPP, "'int' of a text"},
+	{"{{ 'x'|indent('> ') }}", -EOPNOTSUPP, "'indent' by that"},
+	{"{{ messages|map(attribute='a.b')|join }}", -EOPNOTSUPP, "'map' without"},
+	{"{{ messages|selectattr('a.b')|list }}", -EOPNOTSUPP, "'select' or"},
+	{"{{ messages|map(attribute='a', default='x')|join }}", -EOPNOTSUPP,
+		"'map' with 'default'"},
+	{"{% for i in [1] %}{% macro f() %}{{ i }}{% endmacro %}{% endfor %}", -EOPNOTSUPP,
+		"a macro inside another block"},
+	{"{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, b=2) }}", -EDOM, "does not take"},
+	{"{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, a=2) }}", -EDOM, "does not take"},
+	{"{% break %}x", -EBADMSG, "a break outside a loop"},
+	{"{% for i in [1] %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}", -EBADMSG,
+		"a break outside a loop"},
+	{"{{ 1 + 1.5 }}", -EOPNOTSUPP, "arithmetic"},
+	{"{% if x %}", -EBADMSG, "a block without its end"},
+	{"{{ 'x }}", -EBADMSG, "closing quote"},
+	{"{{ (1, 2 }}", -EBADMSG, "\")\" is missing"},
+	{"{# x", -EBADMSG, "a comment without its end"},
+	{"{{ raise_exception('no ' + messages[0].content) }}", -EDOM, "no U"},
+	{"{{ nothing.at_all }}", -EDOM, "'at_all' of something undefined"},
+	{"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", -E2BIG,
+		"too much"},
+	{"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", -E2BIG, "nested too deep"},
+	{"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set ns.s = ns.s "
+	 "+ "
+	 "ns.s %}{% endfor %}",
+		-E2BIG, "memory"},
+	{"{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(40) %}{% set ns.a = "
+	 "[ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}{{ 1 "
+	 "}}",
+		-E2BIG, "too much"},
+	{"{% set a = [1] %}{% set b = [1] %}{{ a.append(a) }}{{ b.append(b) }}{{ a == b "
+	 "}}{{ 1 }}",
+		-E2BIG, "too much"},
+};
+
 Test(lm_chat, what_the_subset_lacks_is_refused_with_its_line)
 {
-	static const struct {
-		const char *text;
-		int rc;
-		const char *says;
-	} bad[] = {
-		{"a\n{% include 'x' %}", -EOPNOTSUPP, "line 2: \"include\" is not in the subset"},
-		{"{{ x|frobnicate }}", -EOPNOTSUPP, "filter 'frobnicate'"},
-		{"{{ 'x'|frobnicate }}", -EOPNOTSUPP, "filter 'frobnicate' is not in the subset"},
-		{"{{ 'x' is frobbed }}", -EOPNOTSUPP, "test 'frobbed'"},
-		{"{{ 'x'.frob() }}", -EOPNOTSUPP, "'frob' is not in the subset"},
-		{"{{ frob() }}", -EOPNOTSUPP, "'frob' is no function"},
-		{"{{ 'aa'|replace('a', 'b', 1) }}", -EOPNOTSUPP, "'replace' with 3 arguments"},
-		{"{{ 'aa'.replace('a', 'b', 1) }}", -EOPNOTSUPP, "'replace' with 3 arguments"},
-		{"{{ [1]|tojson(separators=(',', ':')) }}", -EOPNOTSUPP, "'tojson' with 'sep"},
-		{"{{ 'x'|tojson(ensure_ascii=true) }}", -EOPNOTSUPP, "'tojson' in ASCII"},
-		{"{{ 'x'|int(default=5) }}", -EOPNOTSUPP, "'int' with 'default'"},
-		{"{{ '3.7'|int }}", -EOPNOTSUPP, "'int' of a text"},
-		{"{{ 'x'|indent('> ') }}", -EOPNOTSUPP, "'indent' by that"},
-		{"{{ messages|map(attribute='a.b')|join }}", -EOPNOTSUPP, "'map' without"},
-		{"{{ messages|selectattr('a.b')|list }}", -EOPNOTSUPP, "'select' or"},
-		{"{{ messages|map(attribute='a', default='x')|join }}", -EOPNOTSUPP,
-			"'map' with 'default'"},
-		{"{% for i in [1] %}{% macro f() %}{{ i }}{% endmacro %}{% endfor %}", -EOPNOTSUPP,
-			"a macro inside another block"},
-		{"{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, b=2) }}", -EDOM, "does not take"},
-		{"{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, a=2) }}", -EDOM, "does not take"},
-		{"{% break %}x", -EBADMSG, "a break outside a loop"},
-		{"{% for i in [1] %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}",
-			-EBADMSG, "a break outside a loop"},
-		{"{{ 1 + 1.5 }}", -EOPNOTSUPP, "arithmetic"},
-		{"{% if x %}", -EBADMSG, "a block without its end"},
-		{"{{ 'x }}", -EBADMSG, "closing quote"},
-		{"{{ (1, 2 }}", -EBADMSG, "\")\" is missing"},
-		{"{# x", -EBADMSG, "a comment without its end"},
-		{"{{ raise_exception('no ' + messages[0].content) }}", -EDOM, "no U"},
-		{"{{ nothing.at_all }}", -EDOM, "'at_all' of something undefined"},
-		{"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-			-E2BIG, "too much"},
-		{"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", -E2BIG, "nested too deep"},
-		{"{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(40) %}{% set ns.s = ns.s "
-		 "+ "
-		 "ns.s %}{% endfor %}",
-			-E2BIG, "memory"},
-		{"{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(40) %}{% set ns.a = "
-		 "[ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}{{ 1 "
-		 "}}",
-			-E2BIG, "too much"},
-		{"{% set a = [1] %}{% set b = [1] %}{{ a.append(a) }}{{ b.append(b) }}{{ a == b "
-		 "}}{{ 1 }}",
-			-E2BIG, "too much"},
-	};
 	char deep[1024];
 
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		struct err err = ERR_NONE;
 
-		cr_assert_eq(fate(bad[i].text, &err), bad[i].rc, "%s: %s", bad[i].text, err.text);
-		cr_assert(strstr(err.text, bad[i].says), "'%s' is not in '%s'", bad[i].says,
+		cr_assert_eq(fate(refused[i].text, &err), refused[i].rc, "%s: %s", refused[i].text,
+			err.text);
+		cr_assert(strstr(err.text, refused[i].says), "'%s' is not in '%s'", refused[i].says,
 			err.text);
 		cr_assert(strstr(err.text, "chat template line "), "%s", err.text);
 	}

@@ -72,6 +72,26 @@ static double recall(const struct set *st, const char *question, const char *fac
 	return (double)found / (there < TOP ? there : TOP);
 }
 
+/* ${make} fills a set; ${pick} takes ${least} to ${least} + ${spread} - 1 parts of it to ask for */
+static void check_recall(const char *what, const char *ext, void (*make)(struct set *),
+	void (*pick)(const struct set *, uint32_t, char *), uint32_t least, uint32_t spread)
+{
+	struct set st = {.ext = ext};
+	char text[64];
+	double sum = 0;
+
+	state = 20310203;
+	make(&st);
+	set_index(&st);
+	for (uint32_t i = 0; i < QUESTIONS; i++) {
+		pick(&st, least + i % spread, text);
+		sum += recall(&st, text, text);
+	}
+	fprintf(stderr, "%s: recall@%d %.4f\n", what, TOP, sum / QUESTIONS);
+	cr_assert_geq(sum / QUESTIONS, 0.98, "recall %.4f", sum / QUESTIONS);
+	set_release(&st);
+}
+
 /* ---- Han ---- */
 
 static void put_han(struct buf *out, uint32_t rune)
@@ -133,20 +153,7 @@ static void pick_han(const struct set *st, uint32_t n, char *out)
 
 Test(rag_found, substrings_of_han)
 {
-	struct set st = {.ext = "txt"};
-	char text[64];
-	double sum = 0;
-
-	state = 20310203;
-	make_han(&st);
-	set_index(&st);
-	for (uint32_t i = 0; i < QUESTIONS; i++) {
-		pick_han(&st, 2 + i % 5, text);
-		sum += recall(&st, text, text);
-	}
-	fprintf(stderr, "Han substrings: recall@%d %.4f\n", TOP, sum / QUESTIONS);
-	cr_assert_geq(sum / QUESTIONS, 0.98, "recall %.4f", sum / QUESTIONS);
-	set_release(&st);
+	check_recall("Han substrings", "txt", make_han, pick_han, 2, 5);
 }
 
 /* ---- identifiers ---- */
@@ -236,20 +243,7 @@ static void pick_parts(const struct set *st, uint32_t n, char *out)
 
 Test(rag_found, parts_of_identifiers)
 {
-	struct set st = {.ext = "c"};
-	char text[64];
-	double sum = 0;
-
-	state = 20310203;
-	make_code(&st);
-	set_index(&st);
-	for (uint32_t i = 0; i < QUESTIONS; i++) {
-		pick_parts(&st, 1 + i % 2, text);
-		sum += recall(&st, text, text);
-	}
-	fprintf(stderr, "parts of identifiers: recall@%d %.4f\n", TOP, sum / QUESTIONS);
-	cr_assert_geq(sum / QUESTIONS, 0.98, "recall %.4f", sum / QUESTIONS);
-	set_release(&st);
+	check_recall("parts of identifiers", "c", make_code, pick_parts, 1, 2);
 }
 
 /* ---- one large file among others ---- */

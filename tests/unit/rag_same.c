@@ -69,22 +69,19 @@ static void expect_same(const char *store, const char *a, const char *b)
 	expect_same_file(store, a, b, "index.json");
 }
 
-/* the folder is named as asked, the index in it always the same */
-static uint64_t build_as(const char *dir, const char *store, const char *folder, unsigned threads,
-	uint64_t mem, const char *prev, unsigned shard, unsigned shards)
+/* one build over ${dir}/, from what stands in ${prev} or from nothing; the folder is named as
+ * asked, the index in it always the same */
+static struct rag_built build_from(const char *dir, const char *store, const char *folder,
+	struct rag_build opt, const char *prev)
 {
-	struct rag_build opt = {.name = "same",
-		.root = dir,
-		.created_at = FIXED_TIME,
-		.threads = threads,
-		.mem = mem,
-		.shard = shard,
-		.shards = shards};
 	struct err err = ERR_NONE;
 	struct rag_built built;
 	char path[4096];
 	int rootfd = folder_of(dir), out;
 
+	opt.name = "same";
+	opt.root = dir;
+	opt.created_at = FIXED_TIME;
 	snprintf(path, sizeof(path), "%s/%s", store, folder);
 	cr_assert_eq(mkdir(path, 0700), 0);
 	out = folder_of(path);
@@ -99,7 +96,16 @@ static uint64_t build_as(const char *dir, const char *store, const char *folder,
 		close(opt.prev);
 	close(out);
 	close(rootfd);
-	return built.unchanged;
+	return built;
+}
+
+static uint64_t build_as(const char *dir, const char *store, const char *folder, unsigned threads,
+	uint64_t mem, const char *prev, unsigned shard, unsigned shards)
+{
+	const struct rag_build opt = {
+		.threads = threads, .mem = mem, .shard = shard, .shards = shards};
+
+	return build_from(dir, store, folder, opt, prev).unchanged;
 }
 
 Test(rag_same, threads_and_memory_do_not_show)
@@ -189,35 +195,6 @@ Test(rag_same, a_change_behind_the_back_is_seen)
 	rag_close(ix);
 	sweep(dir);
 	sweep(store);
-}
-
-/* one build over ${dir}/, from what stands in ${prev} or from nothing */
-static struct rag_built build_from(const char *dir, const char *store, const char *folder,
-	struct rag_build opt, const char *prev)
-{
-	struct err err = ERR_NONE;
-	struct rag_built built;
-	char path[4096];
-	int rootfd = folder_of(dir), out;
-
-	opt.name = "same";
-	opt.root = dir;
-	opt.created_at = FIXED_TIME;
-	snprintf(path, sizeof(path), "%s/%s", store, folder);
-	cr_assert_eq(mkdir(path, 0700), 0);
-	out = folder_of(path);
-	if (prev) {
-		snprintf(path, sizeof(path), "%s/%s", store, prev);
-		opt.prev = folder_of(path);
-		opt.has_prev = true;
-	}
-	cr_assert_eq(
-		rag_build(rootfd, out, "/x/index.json", &opt, &built, &err), 0, "%s", err.text);
-	if (prev)
-		close(opt.prev);
-	close(out);
-	close(rootfd);
-	return built;
 }
 
 Test(rag_same, what_is_too_large_by_now_is_not_taken_over)
