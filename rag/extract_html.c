@@ -271,6 +271,17 @@ static bool read_markup(struct page *pg)
 	return true;
 }
 
+/* &#128; to &#159; mean Windows-1252 in old pages, and to browsers: the apostrophe of don&#146;t */
+static uint32_t windows_1252(uint32_t rune)
+{
+	static const uint16_t of[32] = {0x20ac, 0x81, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020,
+		0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8d, 0x017d, 0x8f, 0x90, 0x2018,
+		0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a,
+		0x0153, 0x9d, 0x017e, 0x0178};
+
+	return rune >= 0x80 && rune < 0xa0 ? of[rune - 0x80] : rune;
+}
+
 static uint32_t number_entity(const char *text, size_t len)
 {
 	bool is_hex = len > 0 && (text[0] | 0x20) == 'x';
@@ -288,7 +299,7 @@ static uint32_t number_entity(const char *text, size_t len)
 	}
 	if (rune == 0 || rune > 0x10ffff || (rune >= 0xd800 && rune < 0xe000))
 		return RAG_REPLACEMENT;
-	return rune;
+	return windows_1252(rune);
 }
 
 /* at a '&'; false: it is only a character */

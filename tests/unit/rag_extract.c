@@ -76,6 +76,8 @@ Test(rag_extract, broken_html_is_text_all_the_same)
 {
 	expect_text(
 		"a.htm", "a < b & c &nosuch; &#xffffff; <p", "a < b & c &nosuch; \xef\xbf\xbd\n");
+	expect_text("a.html", "don&#146;t &#x96; &#150;&#128;",
+		"don\xe2\x80\x99t \xe2\x80\x93 \xe2\x80\x93\xe2\x82\xac\n");
 	expect_text("a.html", "<p title=\"a>b\">x</p><pre>a\n  b</pre><script>never closed",
 		"x\n\na\n  b\n");
 	expect_text(
