@@ -59,6 +59,15 @@ int rag_export_mapping(const struct rag_index *ix, struct buf *out)
 	return out->failed ? -ENOMEM : 0;
 }
 
+/* OpenSearch knows small letters only, and no name that begins with _ */
+static void put_index_name(struct buf *out, const char *name)
+{
+	if (*name == '_')
+		buf_puts(out, "kolm");
+	for (; *name; name++)
+		buf_putc(out, (char)(*name >= 'A' && *name <= 'Z' ? *name | 0x20 : *name));
+}
+
 static int put_doc(const struct rag_index *ix, uint32_t doc, struct buf *frame, struct buf *out)
 {
 	struct rag_piece piece;
@@ -78,7 +87,9 @@ static int put_doc(const struct rag_index *ix, uint32_t doc, struct buf *frame, 
 	}
 	if (rc < 0)
 		return rc;
-	buf_addf(out, "{\"index\":{\"_index\":\"%s\",\"_id\":\"%u\"}}\n{\"path\":", ix->name, doc);
+	buf_puts(out, "{\"index\":{\"_index\":\"");
+	put_index_name(out, ix->name);
+	buf_addf(out, "\",\"_id\":\"%u\"}}\n{\"path\":", doc);
 	rag_put_json(out, path, path_len);
 	if (ix->bin.len[RAG_PIECES]) {
 		buf_puts(out, ",\"title\":");

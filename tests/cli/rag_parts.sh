@@ -49,5 +49,11 @@ works 'ok wrote whole.mapping.json and whole.bulk.ndjson' rag export whole --for
 jq -e '.settings.index.similarity.default == {"type":"BM25","k1":1.5,"b":0.75} and (.settings.analysis.filter.kolm_stop.stopwords | length) == 38' out/whole.mapping.json >/dev/null || bad "mapping"
 [ "$(sed -n 2p out/whole.bulk.ndjson | jq -r .path)" = a/f12.md ] || bad "bulk: $(sed -n 2p out/whole.bulk.ndjson)"
 jq -es 'length == 120' out/whole.bulk.ndjson >/dev/null || bad "bulk is not JSON"
+[ "$(sed -n 1p out/whole.bulk.ndjson)" = '{"index":{"_index":"whole","_id":"0"}}' ] || bad "bulk: $(sed -n 1p out/whole.bulk.ndjson)"
+for name in Big_Tree:big_tree _Tree:kolm_tree; do
+	works 'ok  indexed 60 docs' rag index ./tree --name "${name%:*}"
+	works 'ok wrote' rag export "${name%:*}" --format opensearch --out out
+	[ "$(jq -rs 'map(.index._index // empty) | unique | join(" ")' "out/${name%:*}.bulk.ndjson")" = "${name#*:}" ] || bad "$name: $(head -n 1 "out/${name%:*}.bulk.ndjson")"
+done
 fails 1 '--format opensearch' rag export whole
 finish
