@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 POINTS, SEED, DIR = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -27,9 +28,9 @@ SLUG = STORE + "/tune/shout"
 
 def fail(text):
     print(f"FAILED seed {SEED}: {text}")
-    shutil.rmtree("/tmp/kolm-kill-points", ignore_errors=True)
-    shutil.copytree(DIR, "/tmp/kolm-kill-points", symlinks=True)
-    print("what it left is in /tmp/kolm-kill-points")
+    kept = tempfile.mkdtemp(prefix="kolm-kill-points.")
+    shutil.copytree(DIR, kept, symlinks=True, dirs_exist_ok=True)
+    print(f"what it left is in {kept}")
     sys.exit(1)
 
 
