@@ -178,7 +178,8 @@ static char *types_text(const struct model *m)
 			count[ly->w[i].type]++;
 			count[TENSOR_F32] += ly->bias[i] != NULL;
 		}
-		count[TENSOR_F32] += 2 + (ly->q_norm != NULL) + (ly->k_norm != NULL);
+		count[TENSOR_F32] += 2 + (ly->q_norm != NULL) + (ly->k_norm != NULL) +
+				     (ly->attn_post != NULL) + (ly->ffn_post != NULL);
 	}
 	buf_putc(&bf, '{');
 	for (int t = 0; t < 64; t++) {

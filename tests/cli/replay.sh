@@ -61,4 +61,9 @@ cp cf "$S/tune/kind/tune-config.json"
 rm -rf "$R/v2" "$R/v3"
 [ "$(find "$R" -type f -exec sha256sum {} + | sort)" = "$before" ] || bad "a replay changed a revision"
 [ -z "$(find "$S/tune/kind/jobs" -name out)" ] || bad "a replay left its files"
+# the record names what the base is made of, the norms behind attention and feed-forward too
+works 'ok wrote skeleton v0' tune init --artifact kind.kolm --base "$ROOT/tests/unit/data/arch/gemma2.gguf" --slug gemma
+cp "$C" "$S/tune/gemma/captures.jsonl"
+works 'ok revision v1' tune step --artifact kind.kolm --slug gemma --epochs 1
+[ "$(jq -c .base.types "$S/tune/gemma/revisions/v1/train.json")" = '{"F32":9,"Q8_0":15}' ] || bad "types: $(jq -c .base "$S/tune/gemma/revisions/v1/train.json")"
 finish
