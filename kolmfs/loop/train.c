@@ -439,6 +439,7 @@ static int write_train_json(struct train *t, int out, struct err *err)
 	put_said(&b, t, "forgetting_kl", "forgetting_kl");
 	put_said(&b, t, "epochs_trained", "epochs_trained");
 	put_said(&b, t, "early_stop", "early_stop");
+	put_said(&b, t, "skipped", "rows_left_out");
 	(void)buf_putc(&b, '}');
 	if (b.failed || json_pretty((struct json_slice){b.data, b.len}, &pretty) < 0)
 		rc = err_nomem(err);

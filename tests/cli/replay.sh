@@ -64,6 +64,9 @@ rm -rf "$R/v2" "$R/v3"
 # the record names what the base is made of, the norms behind attention and feed-forward too
 works 'ok wrote skeleton v0' tune init --artifact kind.kolm --base "$ROOT/tests/unit/data/arch/gemma2.gguf" --slug gemma
 cp "$C" "$S/tune/gemma/captures.jsonl"
+echo "{\"input\":\"$(printf 'long %.0s' {1..3000})\",\"output\":\"fruit\"}" >>"$S/tune/gemma/captures.jsonl"
 works 'ok revision v1' tune step --artifact kind.kolm --slug gemma --epochs 1
 [ "$(jq -c .base.types "$S/tune/gemma/revisions/v1/train.json")" = '{"F32":9,"Q8_0":15}' ] || bad "types: $(jq -c .base "$S/tune/gemma/revisions/v1/train.json")"
+# a row that is too long is counted, not trained on
+[ "$(jq -c '[.rows_used, .rows_left_out]' "$S/tune/gemma/revisions/v1/train.json")" = '[68,1]' ] || bad "left out: $(jq -c '[.rows_used, .rows_left_out]' "$S/tune/gemma/revisions/v1/train.json")"
 finish
