@@ -10,6 +10,10 @@
  * it, for longer than a product takes (one that packs idle processors does nearly always): two
  * threads were then no faster than one. The caller is not bound; when it has moved, the worker that
  * was there takes the place it left.
+ *
+ * Where another program has a processor too, the worker there is put off it for milliseconds with a
+ * tile in its hands, and all wait. A worker that is late twice within a few jobs leaves the next
+ * ones alone; then it is tried again. Which thread does a tile changes no bit of it.
  */
 #include "trainer/threads.h"
 
@@ -28,6 +32,7 @@
 #include <unistd.h>
 
 enum { TILE_BITS = 24, SPIN_NS = 100000, SPINS_A_LOOK = 32 };
+enum { LATE_TILES = 3, LATE_NS = 200000, LATE_WORTH = 8, REST_JOBS = 64 };
 
 #define TILE_MASK ((UINT64_C(1) << TILE_BITS) - 1)
 
@@ -35,7 +40,10 @@ struct worker {
 	struct threads *pool;
 	pthread_t thread;
 	int index;
-	int cpu; /* it keeps to */
+	int cpu;	   /* it keeps to */
+	int late;	   /* LATE_WORTH for each time it was, less the jobs since; of the caller */
+	_Atomic int rest;  /* jobs that it leaves alone */
+	_Atomic bool runs; /* may have a tile */
 };
 
 struct threads {
@@ -83,9 +91,13 @@ static uint32_t spin_while(_Atomic uint32_t *at, uint32_t value)
 	return now;
 }
 
-static void futex_sleep(_Atomic uint32_t *at, uint32_t value)
+/* for ${ns} at most; 0: without end */
+static void futex_sleep(_Atomic uint32_t *at, uint32_t value, int64_t ns)
 {
-	syscall(SYS_futex, (uint32_t *)at, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	struct timespec most = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+
+	syscall(SYS_futex, (uint32_t *)at, FUTEX_WAIT_PRIVATE, value, ns > 0 ? &most : NULL, NULL,
+		0);
 }
 
 static void futex_wake(_Atomic uint32_t *at, int n)
@@ -105,15 +117,17 @@ static int tile_take(struct threads *th)
 	return -1;
 }
 
-static void tiles_run(struct threads *th, int thread)
+/* how many it ran */
+static int tiles_run(struct threads *th, int thread)
 {
-	int tile;
+	int tile, n = 0;
 
-	while ((tile = tile_take(th)) >= 0) {
+	for (; (tile = tile_take(th)) >= 0; n++) {
 		th->fn(th->arg, tile, thread);
 		if (atomic_fetch_sub(&th->left, 1) == 1 && atomic_load(&th->caller_sleeps))
 			futex_wake(&th->left, 1);
 	}
+	return n;
 }
 
 static void *worker_main(void *arg)
@@ -127,12 +141,16 @@ static void *worker_main(void *arg)
 
 		if (now == seen) {
 			atomic_fetch_add(&th->sleepers, 1);
-			futex_sleep(&th->posted, seen);
+			futex_sleep(&th->posted, seen, 0);
 			atomic_fetch_sub(&th->sleepers, 1);
 			continue;
 		}
 		seen = now;
-		tiles_run(th, w->index);
+		if (atomic_load(&w->rest) > 0)
+			continue;
+		atomic_store(&w->runs, true);
+		(void)tiles_run(th, w->index);
+		atomic_store(&w->runs, false);
 	}
 	return NULL;
 }
@@ -234,18 +252,54 @@ int threads_count(const struct threads *th)
 	return th->n;
 }
 
-static void wait_done(struct threads *th)
+/* who has a tile still is late; twice within a few jobs is too often */
+static void workers_late(struct threads *th)
 {
+	for (int i = 1; i < th->n; i++) {
+		struct worker *w = &th->worker[i];
+
+		if (!atomic_load(&w->runs))
+			continue;
+		if (w->late > 0)
+			atomic_store(&w->rest, REST_JOBS);
+		w->late = LATE_WORTH;
+	}
+}
+
+static void workers_in_time(struct threads *th)
+{
+	for (int i = 1; i < th->n; i++) {
+		struct worker *w = &th->worker[i];
+
+		if (atomic_load(&w->rest) > 0)
+			atomic_fetch_sub(&w->rest, 1);
+		else if (w->late > 0)
+			w->late--;
+	}
+}
+
+/* the tiles of others; a tile took the caller ${tile_ns} */
+static void wait_done(struct threads *th, int64_t tile_ns)
+{
+	int64_t end = now_ns() + LATE_TILES * tile_ns + LATE_NS;
+	bool late = false;
 	uint32_t left;
 
-	while ((left = atomic_load(&th->left)) != 0 && spin_while(&th->left, left) != left)
-		;
-	if (left == 0)
-		return;
-	atomic_store(&th->caller_sleeps, 1);
-	while ((left = atomic_load(&th->left)) != 0)
-		futex_sleep(&th->left, left);
-	atomic_store(&th->caller_sleeps, 0);
+	while ((left = atomic_load(&th->left)) != 0) {
+		if (spin_while(&th->left, left) != left)
+			continue;
+		int64_t rest = end - now_ns();
+
+		if (rest <= 0 && !late) {
+			workers_late(th);
+			late = true;
+		}
+		atomic_store(&th->caller_sleeps, 1);
+		futex_sleep(&th->left, left, late ? 0 : rest);
+		atomic_store(&th->caller_sleeps, 0);
+	}
+	if (!late)
+		workers_in_time(th);
 }
 
 void threads_run(struct threads *th, int ntiles, threads_fn *fn, void *arg)
@@ -269,6 +323,8 @@ void threads_run(struct threads *th, int ntiles, threads_fn *fn, void *arg)
 	atomic_fetch_add(&th->posted, 1);
 	if (atomic_load(&th->sleepers))
 		futex_wake(&th->posted, th->n - 1);
-	tiles_run(th, 0);
-	wait_done(th);
+	int64_t begun = now_ns();
+	int n = tiles_run(th, 0);
+
+	wait_done(th, (now_ns() - begun) / (n > 0 ? n : 1));
 }
