@@ -290,6 +290,7 @@ static void *job_main(void *arg)
 	struct kolm *k = jb->k;
 	struct err err = ERR_NONE;
 	int model_lock = -1, rc = 0;
+
 	if (uses_model(jb) && !wait_turn(jb))
 		rc = err_set(&err, ECANCELED, "cancelled before it began");
 	else if (uses_model(jb))

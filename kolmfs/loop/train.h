@@ -51,7 +51,7 @@ int train_room(struct train *t, struct err *err);
  * options. step.c. */
 int train_rows(struct train *t, struct err *err);
 /* train_spawn(t, out, say, pid, exit_fd): start the worker with ${out} as its standard output and
- * ${say} as its standard error. */
+ * ${say} as its standard error. train_spawn.c. */
 int train_spawn(struct train *t, int out, int say, pid_t *pid, int *exit_fd, struct err *err);
 /* train_work(t): start the worker and hear it to its end; ${t}'s result, loss and heldout are
  * filled. worker.c. */
