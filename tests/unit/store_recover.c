@@ -349,6 +349,22 @@ static void suppose_done(const struct said *last, struct said *after)
 	}
 }
 
+/* a child goes on behind ${last} and says so to ${out}, until it is killed after ${nap} */
+static void kill_child(
+	struct rig *r, struct said last, int out, const struct timespec *nap, int round)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		child(r, last, out);
+	close(out);
+	nanosleep(nap, NULL);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSIGNALED(status), "round %d: the child ended by itself: %x", round, status);
+}
+
 Test(recover, sixty_kills_at_random_instants, .timeout = 240)
 {
 	struct said last = {.generation = 1, .head = "v0", .done = true}, s;
@@ -367,7 +383,7 @@ Test(recover, sixty_kills_at_random_instants, .timeout = 240)
 	for (int round = 0; round < 60; round++) {
 		struct timespec nap = {.tv_nsec = 1000000 + rand_r(&seed) % 60000000};
 		struct said before = {0}, after = {0};
-		int pipes[2], status, from = last.n;
+		int pipes[2], from = last.n;
 		struct head now;
 
 		works(head_load(&r.tn, &now, &r.err));
@@ -375,15 +391,7 @@ Test(recover, sixty_kills_at_random_instants, .timeout = 240)
 		memcpy(before.prev, now.prev, REV_BYTES);
 		after = before;
 		cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
-		pid_t pid = fork();
-		if (pid == 0)
-			child(&r, last, pipes[1]);
-		close(pipes[1]);
-		nanosleep(&nap, NULL);
-		cr_assert_eq(kill(pid, SIGKILL), 0);
-		cr_assert_eq(waitpid(pid, &status, 0), pid);
-		cr_assert(WIFSIGNALED(status), "round %d: the child ended by itself: %x", round,
-			status);
+		kill_child(&r, last, pipes[1], &nap, round);
 		while (read(pipes[0], &s, sizeof(s)) == sizeof(s)) {
 			last = s;
 			if (s.done) {
