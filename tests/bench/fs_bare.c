@@ -2,12 +2,13 @@
  * fs_bare - the least a FUSE server can do: files with fixed bytes, held in memory. What it costs
  * is the kernel's and libfuse's share of what kolmfs costs.
  *
- *   usage: fs_bare SOURCE MOUNTPOINT
+ *   usage: fs_bare SOURCE MOUNTPOINT [RAG INDEX QUESTION]
  *
  * Every file of the folder SOURCE and its folders is served as it was at the start, under the
  * caching rules of kolmfs: attributes of folders are good for a second, the name of `rag` too, the
  * rest is looked up each time and read without a cache. A `ctl` takes any write. A name query?...
- * has the bytes of `query` beside it. Runs in the foreground until it is unmounted.
+ * has the bytes of `query` beside it; with an INDEX below the folder RAG they are the answer to
+ * QUESTION, searched for at each read. Runs in the foreground until it is unmounted.
  */
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
@@ -21,6 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "rag/kolmrag.h"
+
 enum { FILES_MAX = 64 };
 
 /* item 0 is the root, number 1 */
@@ -30,6 +33,9 @@ static struct item {
 	char *data; /* NULL: a folder */
 } items[FILES_MAX];
 static size_t n_items, skip;
+
+static struct rag_index *ix; /* or NULL */
+static struct rag_request question = {.k = RAG_K_DEFAULT, .form = RAG_TEXT};
 
 static size_t item_named(size_t parent, const char *name)
 {
@@ -108,14 +114,28 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
+static void reply_search(fuse_req_t req, size_t size)
+{
+	struct buf out = BUF_INIT;
+
+	if (rag_answer(ix, &question, &out, NULL) < 0)
+		fuse_reply_err(req, EIO);
+	else
+		fuse_reply_buf(req, out.data, out.len < size ? out.len : size);
+	buf_release(&out);
+}
+
 static void do_read(
 	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	const struct item *it = &items[ino - 1];
-	size_t from = (size_t)off < it->len ? (size_t)off : it->len;
+	size_t from = (size_t)off < it->len ? (size_t)off : it->len, len = strlen(it->path);
 
 	(void)fi;
-	fuse_reply_buf(req, it->data + from, it->len - from < size ? it->len - from : size);
+	if (ix && off == 0 && len > 6 && strcmp(it->path + len - 6, "/query") == 0)
+		reply_search(req, size);
+	else
+		fuse_reply_buf(req, it->data + from, it->len - from < size ? it->len - from : size);
 }
 
 static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
@@ -145,6 +165,19 @@ static const struct fuse_lowlevel_ops operations = {
 	.release = do_flush,
 };
 
+static bool open_index(const char *rag, const char *name, const char *text)
+{
+	int dir = open(rag, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct err err = ERR_NONE;
+
+	question.text = text;
+	question.len = strlen(text);
+	if (rag_open(dir, name, &ix, &err) == 0)
+		return true;
+	fprintf(stderr, "%s: %s\n", rag, err.text);
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	char *args[] = {argv[0], NULL};
@@ -152,10 +185,12 @@ int main(int argc, char **argv)
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	struct fuse_session *se;
 
-	if (argc != 3 || !config) {
-		fputs("usage: fs_bare SOURCE MOUNTPOINT\n", stderr);
+	if ((argc != 3 && argc != 6) || !config) {
+		fputs("usage: fs_bare SOURCE MOUNTPOINT [RAG INDEX QUESTION]\n", stderr);
 		return 1;
 	}
+	if (argc == 6 && !open_index(argv[3], argv[4], argv[5]))
+		return 1;
 	skip = strlen(argv[1]);
 	if (nftw(argv[1], add, 16, FTW_PHYS) != 0) {
 		perror(argv[1]);

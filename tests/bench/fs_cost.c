@@ -2,10 +2,9 @@
  * fs_cost - what an operation on a mount costs, beside the same operation on another mount with the
  * same names: the two take turns, so that what else the machine does falls on both.
  *
- *   usage: fs_cost OURS BARE SLUG INDEX STORE  a line for each operation: name, microseconds here,
- *                                           there, ratio (the lower decile of the rounds); of a
- *                                           query also the same search made in this process from
- *                                           STORE, without any mount, and the ratio of what is left
+ *   usage: fs_cost OURS BARE SLUG INDEX     a line for each operation: name, microseconds here,
+ *                                           there, ratio (the lower decile of the rounds)
+ *          fs_cost queries OURS BARE INDEX  the same of queries alone
  *          fs_cost append STORE SLUG        microseconds of one captures_append(), and of the same
  *                                           write under the same lock without it
  */
@@ -20,7 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rag/kolmrag.h"
 #include "store/captures.h"
 
 enum { ROUNDS = 41, CALLS = 100, APPENDS = 4000, PATH_BYTES = 512 };
@@ -96,20 +94,6 @@ static void op_ask(const char *path, int fd)
 		die(path);
 }
 
-/* the search of a query alone, in an index that is open */
-static void search(const struct rag_index *ix)
-{
-	struct rag_request rq = {.text = "refund policy",
-		.len = strlen("refund policy"),
-		.k = RAG_K_DEFAULT,
-		.form = RAG_TEXT};
-	struct buf out = BUF_INIT;
-
-	if (rag_answer(ix, &rq, &out, NULL) < 0 || out.len == 0)
-		die("search");
-	buf_release(&out);
-}
-
 static const struct op {
 	const char *name, *file;
 	void (*fn)(const char *path, int fd);
@@ -134,19 +118,9 @@ static double round_of(const struct op *op, const char *path, int fd)
 	return (now_us() - t) / CALLS;
 }
 
-static double search_round(const struct rag_index *ix)
+static void run_op(const struct op *op, char *const mounts[2], const char *slug, const char *index)
 {
-	double t = now_us();
-
-	for (int i = 0; i < CALLS; i++)
-		search(ix);
-	return (now_us() - t) / CALLS;
-}
-
-static void run_op(const struct op *op, char *const mounts[2], const char *slug, const char *index,
-	const struct rag_index *ix)
-{
-	double cost[2][ROUNDS], alone[ROUNDS], ours, bare;
+	double cost[2][ROUNDS], ours, bare;
 	char path[2][PATH_BYTES];
 	int fd[2] = {-1, -1};
 
@@ -163,17 +137,10 @@ static void run_op(const struct op *op, char *const mounts[2], const char *slug,
 
 			cost[m][r] = round_of(op, path[m], fd[m]);
 		}
-		alone[r] = op->in_index ? search_round(ix) : 0;
 	}
 	ours = decile(cost[0], ROUNDS);
 	bare = decile(cost[1], ROUNDS);
-	printf("%s\t%.1f\t%.1f\t%.2f", op->name, ours, bare, ours / bare);
-	if (op->in_index) {
-		double own = decile(alone, ROUNDS);
-
-		printf("\t%.1f\t%.2f", own, (ours - own) / bare);
-	}
-	putchar('\n');
+	printf("%s\t%.1f\t%.1f\t%.2f\n", op->name, ours, bare, ours / bare);
 	for (int m = 0; m < 2; m++)
 		if (fd[m] >= 0)
 			close(fd[m]);
@@ -222,38 +189,20 @@ static int append(const char *path, const char *slug)
 	return 0;
 }
 
-static struct rag_index *open_index(const char *store, const char *name)
-{
-	char path[PATH_BYTES];
-	struct err err = ERR_NONE;
-	struct rag_index *ix;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/rag", store);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		die(path);
-	if (rag_open(fd, name, &ix, &err) < 0) {
-		fprintf(stderr, "%s\n", err.text);
-		exit(1);
-	}
-	close(fd);
-	return ix;
-}
-
 int main(int argc, char **argv)
 {
-	struct rag_index *ix;
-
 	if (argc == 4 && strcmp(argv[1], "append") == 0)
 		return append(argv[2], argv[3]);
-	if (argc != 6) {
-		fputs("usage: fs_cost OURS BARE SLUG INDEX STORE | append STORE SLUG\n", stderr);
+	bool all = argc == 5 && strcmp(argv[1], "queries") != 0;
+
+	if (argc != 5) {
+		fputs("usage: fs_cost OURS BARE SLUG INDEX | queries OURS BARE INDEX |\n"
+		      "               append STORE SLUG\n",
+			stderr);
 		return 1;
 	}
-	ix = open_index(argv[5], argv[4]);
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-		run_op(&ops[i], argv + 1, argv[3], argv[4], ix);
-	rag_close(ix);
+		if (all || ops[i].in_index)
+			run_op(&ops[i], argv + (all ? 1 : 2), all ? argv[3] : "", argv[4]);
 	return 0;
 }
