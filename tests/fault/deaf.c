@@ -2,6 +2,7 @@
  * deaf - a worker gone wrong, under the name it is copied to: as kolm-indexer it says three
  * megabytes without a line feed and ends well; as kolm-trainer it closes its output and ends by no
  * signal but SIGKILL; as kolm-runner it answers, but a request with "flood" in it without an end.
+ * Whose recipes it ran is a mark in the program, for the script to replace.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 enum { NOISE_BYTES = 3 << 20 };
+#define MARK "0123456789abcdefghijklmnopqrstuvwxyz------sha256-of-the-artifact"
 
 static int noise(void)
 {
@@ -35,7 +37,7 @@ static int run(void)
 				return 1;
 		(void)puts("{\"id\":1,\"ok\":true,\"output\":\"OK\",\"recipe_id\":\"r\",\"recipe_"
 			   "name\":"
-			   "\"r\",\"latency_us\":1,\"lm_us\":0}");
+			   "\"r\",\"latency_us\":1,\"lm_us\":0,\"artifact_sha256\":\"" MARK "\"}");
 		(void)fflush(stdout);
 	}
 	return 0;
