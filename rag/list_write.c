@@ -140,28 +140,21 @@ void rag_list_packed(
 	}
 }
 
-/* the ${nth} highest of those kept: no more than ten, or all */
-static uint16_t nth_best(const struct rag_list_maker *lm, uint32_t nth)
+/* the tenth highest of those kept: bit by bit the largest number that ten are not below. Sixteen
+ * looks at all of them take less than the wrong guesses of a sort. */
+static uint16_t tenth_best(const struct rag_list_maker *lm)
 {
-	uint32_t top[TENTH], n = 0;
+	uint32_t x = 0;
 
-	if (nth == lm->n_best) {
-		uint32_t low = lm->best[0];
+	for (uint32_t bit = 1U << 15; bit; bit >>= 1) {
+		uint32_t n = 0;
 
-		for (uint32_t i = 1; i < nth; i++)
-			low = lm->best[i] < low ? lm->best[i] : low;
-		return (uint16_t)low;
+		for (uint32_t i = 0; i < lm->n_best; i++)
+			n += lm->best[i] >= (x | bit);
+		if (n >= TENTH)
+			x |= bit;
 	}
-	for (uint32_t i = 0; i < lm->n_best; i++) {
-		uint32_t x = lm->best[i], at;
-
-		if (n == nth && x <= top[n - 1])
-			continue;
-		for (at = n < nth ? n++ : nth - 1; at > 0 && top[at - 1] < x; at--)
-			top[at] = top[at - 1];
-		top[at] = x;
-	}
-	return (uint16_t)top[nth - 1];
+	return (uint16_t)x;
 }
 
 static int put_skips(const struct rag_list_maker *lm, struct buf *out)
@@ -203,9 +196,9 @@ int rag_list_end(struct rag_list_maker *lm, struct buf *out, uint8_t said[RAG_LI
 		n += rag_vbyte_put(said + n, out->len - from);
 		n += put16(said + n, (uint16_t)lm->list_max);
 		if (lm->df >= TENTH)
-			n += put16(said + n, nth_best(lm, TENTH));
-		if (lm->df >= HUNDREDTH)
-			n += put16(said + n, nth_best(lm, HUNDREDTH));
+			n += put16(said + n, tenth_best(lm));
+		if (lm->df >= HUNDREDTH) /* the lowest of a hundred */
+			n += put16(said + n, (uint16_t)lm->best[0]);
 	}
 	buf_reset(&lm->skip);
 	buf_reset(&lm->blocks);
