@@ -76,7 +76,8 @@ int rag_analyze_word(
  * another mode. */
 int rag_analyzer_lang(const char *analyser, char out[RAG_LANG_BYTES]);
 
-/* what went into the terms, for the identity of an index: "snowball-2.2.0 unicode-14.0.0" */
+/* what went into the terms, for the identity of an index: "snowball-2.2.0 unicode-14.0.0 text-2"
+ */
 const char *rag_analyzer_version(char out[64]);
 
 #endif

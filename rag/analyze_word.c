@@ -12,6 +12,9 @@
 /* libstemmer has no call that tells its version; the package's, so that an index says what made it
  */
 #define STEMMER_VERSION "snowball-2.2.0"
+/* of what extract_*.c makes of a file: one more when that changes, so that an update does not mix
+ * texts of both */
+#define TEXT_VERSION "text-2"
 
 /* clang-format off */
 static const char *const stop_words[] = {
@@ -265,7 +268,7 @@ void rag_analyzer_release(struct rag_analyzer *an)
 
 const char *rag_analyzer_version(char out[64])
 {
-	snprintf(out, 64, STEMMER_VERSION " unicode-%s", utf8proc_unicode_version());
+	snprintf(out, 64, STEMMER_VERSION " unicode-%s " TEXT_VERSION, utf8proc_unicode_version());
 	return out;
 }
 
