@@ -161,60 +161,75 @@ static void put_targets(struct buf *out, const char *targets)
 	(void)buf_putc(out, ']');
 }
 
-static int write_train_json(struct train *t, int out, struct err *err)
+/* what it was made from, and with which settings */
+static void put_given(struct buf *b, const struct train *t)
 {
 	const struct step_options *o = &t->jb->step;
+
+	(void)buf_addf(b,
+		"{\"spec\":\"kolm-train-1\",\"revision\":\"%s\",\"from\":\"%s\",\"base\":{"
+		"\"path\":",
+		t->jb->rec.rev, t->from);
+	(void)json_put_text(b, t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model);
+	(void)buf_addf(b, ",\"bytes\":%llu,\"xxh3\":\"%s\"", (unsigned long long)t->base_bytes,
+		t->base_xxh3);
+	put_said(b, t, "types", "types");
+	(void)buf_addf(b,
+		"},\"captures\":{\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\"},\"rows_used\":%"
+		"llu,\"skipped\":%s,\"rows_sha256\":\"%s\"",
+		(unsigned long long)t->captures_rows, (unsigned long long)t->captures_bytes,
+		t->captures_sha256, (unsigned long long)t->rows,
+		t->skipped.len > 0 ? t->skipped.data : "{}", t->rows_sha256);
+	(void)buf_addf(b,
+		",\"seed\":%lld,\"epochs\":%d,\"batch_size\":%d,\"lr\":", (long long)o->seed,
+		o->epochs, o->batch);
+	(void)json_put_number(b, o->lr);
+	put_said(b, t, "schedule", "schedule");
+	(void)buf_addf(b, ",\"rank\":%d,\"alpha\":", t->cf.rank);
+	(void)json_put_number(b, t->cf.alpha);
+	(void)buf_puts(b, ",\"dropout\":");
+	(void)json_put_number(b, t->cf.dropout);
+	put_targets(b, t->cf.targets);
+}
+
+/* what the worker did, and what came of it */
+static void put_done(struct buf *b, const struct train *t, const char *sha)
+{
+	const struct step_options *o = &t->jb->step;
+
+	put_said(b, t, "template", "template");
+	put_said(b, t, "kernel", "kernel");
+	put_said(b, t, "engine", "engine");
+	(void)buf_puts(b, ",\"worker\":");
+	(void)json_put_text(b, t->worker);
+	(void)buf_addf(b, ",\"network\":\"%s\"", t->cluster ? "cluster" : "none");
+	(void)buf_addf(b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss.text),
+		buf_str(&t->heldout.text));
+	put_said(b, t, "best_epoch", "best_epoch");
+	put_said(b, t, "tokens", "tokens");
+	(void)buf_addf(b, ",\"elapsed_sec\":%.2f", (double)(clock_ms() - t->begun) / 1000);
+	put_said(b, t, "peak_bytes", "peak_bytes");
+	(void)buf_addf(b,
+		",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s,\"policy\":\"%s\",\"mem\":%llu,"
+		"\"replayed_rows\":%d",
+		sha, t->fixed ? "true" : "false", o->all ? "all" : "teach",
+		(unsigned long long)o->mem, t->cf.sample_size);
+	put_said(b, t, "forgetting_kl", "forgetting_kl");
+	put_said(b, t, "epochs_trained", "epochs_trained");
+	put_said(b, t, "early_stop", "early_stop");
+	put_said(b, t, "skipped", "rows_left_out");
+}
+
+static int write_train_json(struct train *t, int out, struct err *err)
+{
 	struct buf b = BUF_INIT, pretty = BUF_INIT;
 	char sha[65];
 	int rc = adapter_sha(out, sha, err);
 
 	if (rc < 0)
 		return rc;
-	(void)buf_addf(&b,
-		"{\"spec\":\"kolm-train-1\",\"revision\":\"%s\",\"from\":\"%s\",\"base\":{"
-		"\"path\":",
-		t->jb->rec.rev, t->from);
-	(void)json_put_text(&b, t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model);
-	(void)buf_addf(&b, ",\"bytes\":%llu,\"xxh3\":\"%s\"", (unsigned long long)t->base_bytes,
-		t->base_xxh3);
-	put_said(&b, t, "types", "types");
-	(void)buf_addf(&b,
-		"},\"captures\":{\"rows\":%llu,\"bytes\":%llu,\"sha256\":\"%s\"},\"rows_used\":%"
-		"llu,\"skipped\":%s,\"rows_sha256\":\"%s\"",
-		(unsigned long long)t->captures_rows, (unsigned long long)t->captures_bytes,
-		t->captures_sha256, (unsigned long long)t->rows,
-		t->skipped.len > 0 ? t->skipped.data : "{}", t->rows_sha256);
-	(void)buf_addf(&b,
-		",\"seed\":%lld,\"epochs\":%d,\"batch_size\":%d,\"lr\":", (long long)o->seed,
-		o->epochs, o->batch);
-	(void)json_put_number(&b, o->lr);
-	put_said(&b, t, "schedule", "schedule");
-	(void)buf_addf(&b, ",\"rank\":%d,\"alpha\":", t->cf.rank);
-	(void)json_put_number(&b, t->cf.alpha);
-	(void)buf_puts(&b, ",\"dropout\":");
-	(void)json_put_number(&b, t->cf.dropout);
-	put_targets(&b, t->cf.targets);
-	put_said(&b, t, "template", "template");
-	put_said(&b, t, "kernel", "kernel");
-	put_said(&b, t, "engine", "engine");
-	(void)buf_puts(&b, ",\"worker\":");
-	(void)json_put_text(&b, t->worker);
-	(void)buf_addf(&b, ",\"network\":\"%s\"", t->cluster ? "cluster" : "none");
-	(void)buf_addf(&b, ",\"loss\":[%s],\"heldout\":[%s]", buf_str(&t->loss.text),
-		buf_str(&t->heldout.text));
-	put_said(&b, t, "best_epoch", "best_epoch");
-	put_said(&b, t, "tokens", "tokens");
-	(void)buf_addf(&b, ",\"elapsed_sec\":%.2f", (double)(clock_ms() - t->begun) / 1000);
-	put_said(&b, t, "peak_bytes", "peak_bytes");
-	(void)buf_addf(&b,
-		",\"adapter_sha256\":\"%s\",\"answers_fixed\":%s,\"policy\":\"%s\",\"mem\":%llu,"
-		"\"replayed_rows\":%d",
-		sha, t->fixed ? "true" : "false", o->all ? "all" : "teach",
-		(unsigned long long)o->mem, t->cf.sample_size);
-	put_said(&b, t, "forgetting_kl", "forgetting_kl");
-	put_said(&b, t, "epochs_trained", "epochs_trained");
-	put_said(&b, t, "early_stop", "early_stop");
-	put_said(&b, t, "skipped", "rows_left_out");
+	put_given(&b, t);
+	put_done(&b, t, sha);
 	(void)buf_putc(&b, '}');
 	if (b.failed || json_pretty((struct json_slice){b.data, b.len}, &pretty) < 0)
 		rc = err_nomem(err);
