@@ -18,6 +18,20 @@ amount() {
 	if [ -n "$LONG" ]; then echo "$2"; else echo $((($1 + PART - 1) / PART)); fi
 }
 
+# in_pieces AMOUNT SIZE COMMAND...: COMMAND n SEED FOLDER again and again, each with a seed and a copy of what make_shout made of its own, until AMOUNT is done: what a
+# store keeps of each fault would make the next one slower. What they said goes to $D/said.
+in_pieces() {
+	local left=$1 size=$2 seed=$SEED n rc
+	shift 2
+	for (( ; left > 0; left -= n, seed++)); do
+		n=$((left < size ? left : size))
+		mkdir "$D/piece"
+		cp -a "$D/store" "$D/shout.kolm" "$D/piece"
+		"$@" "$n" "$seed" "$D/piece" >>"$D/said" || { rc=$?; cat "$D/said"; exit "$rc"; }
+		rm -rf "$D/piece"
+	done
+}
+
 make_shout() {
 	mkdir -m 700 "$D/store"
 	cat >"$D/spec.json" <<-'END'
