@@ -170,7 +170,7 @@ ssize_t ctl_execute(struct ctl_call *call, const struct verb *verbs, const char 
 			/* lines before it were blank: nothing was done, so nothing is counted */
 			return commands > 0 ? (ssize_t)done : rc;
 		}
-		if (err)
+		if (err && err->no)
 			*err = ERR_NONE; /* what a verb looked at in vain on its way is no failure
 					  */
 		commands += rc;

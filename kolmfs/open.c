@@ -205,7 +205,8 @@ void open_say(struct open *o, const char *text)
 {
 	pthread_mutex_lock(&o->lock);
 	buf_reset(&o->out);
-	buf_addf(&o->out, "%s\n", text);
+	buf_puts(&o->out, text);
+	buf_putc(&o->out, '\n');
 	o->out_no = 0;
 	o->has_base = false;
 	o->talk = TALK_DONE;

@@ -53,19 +53,23 @@ int buf_putc(struct buf *bf, char c)
 
 int buf_addf(struct buf *bf, const char *fmt, ...)
 {
+	size_t room = bf->failed ? 0 : bf->cap - bf->len;
 	va_list ap, again;
 	int n;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(room ? bf->data + bf->len : NULL, room, fmt, ap);
 	va_end(ap);
 	if (n < 0 || buf_reserve(bf, (size_t)n) < 0) {
+		if (room)
+			bf->data[bf->len] = '\0'; /* what was begun is not there */
 		va_end(again);
 		bf->failed = true;
 		return -ENOMEM;
 	}
-	(void)vsnprintf(bf->data + bf->len, (size_t)n + 1, fmt, again);
+	if ((size_t)n >= room)
+		(void)vsnprintf(bf->data + bf->len, (size_t)n + 1, fmt, again);
 	va_end(again);
 	bf->len += (size_t)n;
 	return 0;
