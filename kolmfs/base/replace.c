@@ -180,6 +180,20 @@ int dir_make(int dirfd, const char *name, struct err *err)
 	return dir_open(dirfd, name, err);
 }
 
+int dir_next(DIR *dir, const char *what, struct dirent **out, struct err *err)
+{
+	struct dirent *d;
+
+	do {
+		errno = 0;
+		d = readdir(dir);
+	} while (d != NULL && (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0));
+	*out = d;
+	if (d == NULL && errno != 0)
+		return err_sys(err, "cannot list %s", what);
+	return d != NULL;
+}
+
 int dir_remove(int dirfd, const char *name, struct err *err)
 {
 	struct dirent *d;
@@ -198,9 +212,8 @@ int dir_remove(int dirfd, const char *name, struct err *err)
 		close(fd);
 		return err_nomem(err);
 	}
-	while (rc == 0 && (d = readdir(dir)) != NULL)
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			rc = dir_remove(fd, d->d_name, err);
+	while (rc == 0 && (rc = dir_next(dir, name, &d, err)) > 0)
+		rc = dir_remove(fd, d->d_name, err);
 	closedir(dir);
 	if (rc == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
 		rc = err_sys(err, "cannot remove '%s'", name);

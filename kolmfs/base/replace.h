@@ -7,6 +7,7 @@
 #ifndef KOLM_REPLACE_H
 #define KOLM_REPLACE_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,12 +45,17 @@ int read_fd(int fd, size_t max, struct buf *out, struct err *err);
 int dir_open(int dirfd, const char *name, struct err *err);
 int dir_make(int dirfd, const char *name, struct err *err);
 
+/* dir_next(dir, what, out, err): 1 and the next entry, "." and ".." left out; 0 at the end. A
+ * folder that cannot be read to its end is not a short one: a negative errno, "cannot list
+ * ${what}". */
+int dir_next(DIR *dir, const char *what, struct dirent **out, struct err *err);
+
 /* dir_remove(dirfd, name, err): remove a tree below ${dirfd} without following links; a missing one
  * is success. */
 int dir_remove(int dirfd, const char *name, struct err *err);
 
-/* time_now(): milliseconds since 1970. clock_ms(): milliseconds of a clock that nobody sets, for how
- * long something took or may take. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */
+/* time_now(): milliseconds since 1970. clock_ms(): milliseconds of a clock that nobody sets, for
+ * how long something took or may take. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */
 int64_t time_now(void);
 int64_t clock_ms(void);
 enum { TIME_TEXT_BYTES = 32 };

@@ -237,6 +237,7 @@ static void each_index(struct fsck *f)
 	int fd = openat(f->st->rag, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
+	int listed;
 
 	if (dir == NULL) {
 		if (fd >= 0)
@@ -244,7 +245,7 @@ static void each_index(struct fsck *f)
 		fsck_tell(f, FSCK_DAMAGED, "rag", "it cannot be listed");
 		return;
 	}
-	while ((d = readdir(dir)) != NULL) {
+	while ((listed = dir_next(dir, "rag/", &d, NULL)) > 0) {
 		char path[300], why[200];
 		struct err err = ERR_NONE;
 		int rc;
@@ -260,6 +261,8 @@ static void each_index(struct fsck *f)
 		else if (rc < 0)
 			fsck_tell(f, FSCK_DAMAGED, path, "%.300s", err.text);
 	}
+	if (listed < 0)
+		fsck_tell(f, FSCK_DAMAGED, "rag", "it cannot be listed");
 	closedir(dir);
 }
 

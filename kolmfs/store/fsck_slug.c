@@ -146,19 +146,19 @@ static void check_revisions(struct fsck *f, const struct tune *tn, const struct 
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	char path[PATH_BYTES];
 	struct dirent *d;
+	int listed = -EIO;
 
-	if (dir == NULL) {
-		if (fd >= 0)
-			close(fd);
-		fsck_tell(f, FSCK_DAMAGED, path_of(tn, "revisions", path), "it cannot be listed");
-		return;
-	}
-	while ((d = readdir(dir)) != NULL)
+	if (dir == NULL && fd >= 0)
+		close(fd);
+	while (dir != NULL && (listed = dir_next(dir, "revisions/", &d, NULL)) > 0)
 		if (rev_number(d->d_name) >= 0)
 			check_revision(f, tn, fd, d->d_name,
 				strcmp(d->d_name, hd->head) == 0 ||
 					strcmp(d->d_name, hd->prev) == 0);
-	closedir(dir);
+	if (listed < 0)
+		fsck_tell(f, FSCK_DAMAGED, path_of(tn, "revisions", path), "it cannot be listed");
+	if (dir != NULL)
+		closedir(dir);
 }
 
 /* ---- HEAD and head.prev ---- */

@@ -91,9 +91,10 @@ static int parts_scan(const struct store *st, const char *stem, bool sweep, stru
 			close(fd);
 		return rc;
 	}
-	for (errno = 0; rc == 0 && (d = readdir(dir)) != NULL; errno = 0) {
+	while (rc == 0 && (rc = dir_next(dir, "logs/", &d, err)) > 0) {
 		struct log_part p;
 
+		rc = 0;
 		if (!part_number(d->d_name, stem, &p.number, &p.is_packed) ||
 			fstatat(st->logs, d->d_name, &sb, AT_SYMLINK_NOFOLLOW) < 0 ||
 			!S_ISREG(sb.st_mode))
@@ -103,8 +104,6 @@ static int parts_scan(const struct store *st, const char *stem, bool sweep, stru
 		if (sb.st_size > 0 && parts_add(out, p) < 0)
 			rc = err_nomem(err);
 	}
-	if (rc == 0 && errno != 0)
-		rc = err_sys(err, "cannot list logs/");
 	closedir(dir);
 	if (rc < 0)
 		parts_release(out);

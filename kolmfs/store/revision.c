@@ -74,7 +74,7 @@ static int folders(const struct tune *tn, bool complete, long **numbers, size_t 
 		close(fd);
 		return err_nomem(err);
 	}
-	while ((d = readdir(dir)) != NULL) {
+	while ((rc = dir_next(dir, "revisions/", &d, err)) > 0) {
 		long number = rev_number(d->d_name);
 
 		if (number < 0)
@@ -286,11 +286,11 @@ static int names_list(int dirfd, char ***names, size_t *n, struct err *err)
 			close(fd);
 		return rc;
 	}
-	while (rc == 0 && (d = readdir(dir)) != NULL) {
+	while (rc == 0 && (rc = dir_next(dir, "the new revision", &d, err)) > 0) {
 		char **grown;
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
-			strcmp(d->d_name, FILES_NAME) == 0 || strncmp(d->d_name, "eval.", 5) == 0 ||
+		rc = 0;
+		if (strcmp(d->d_name, FILES_NAME) == 0 || strncmp(d->d_name, "eval.", 5) == 0 ||
 			strncmp(d->d_name, "eval-", 5) == 0)
 			continue;
 		if (!is_file(dirfd, d->d_name)) {

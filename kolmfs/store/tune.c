@@ -102,9 +102,10 @@ int tune_list(const struct store *st, store_each *each, void *arg, struct err *e
 		close(fd);
 		return err_nomem(err);
 	}
-	while (rc == 0 && (d = readdir(dir)) != NULL) {
+	while (rc == 0 && (rc = dir_next(dir, "tune/", &d, err)) > 0) {
 		int slug;
 
+		rc = 0;
 		if (slug_check(d->d_name, strlen(d->d_name), NULL) < 0)
 			continue;
 		slug = dir_open(fd, d->d_name, NULL);
