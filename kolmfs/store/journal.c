@@ -21,6 +21,8 @@
 
 #define JOURNAL_NAME "jobs.jsonl"
 enum { JOURNAL_LINE_BYTES = 64 * 1024, JOURNAL_BYTES = 4 << 20, JOBS_SHOWN = 64 };
+/* of a job: what JSON carries exactly */
+static const int64_t number_max = 9007199254740991;
 
 static const char *const states[] = {
 	[JOB_QUEUED] = "queued", [JOB_RUNNING] = "running", [JOB_DONE] = "done"};
@@ -120,6 +122,13 @@ static void copy_text(char *out, size_t size, const char *text)
 	(void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+static int count_get(const cJSON *json, const char *key)
+{
+	double x = json_get_number(json, key, 0);
+
+	return x >= 0 && x <= INT32_MAX ? (int)x : 0;
+}
+
 /* 1 a record, 0 none, -ENOMEM: a number that was not read would be given twice */
 static int record_parse(const struct line *ln, struct job_record *jr)
 {
@@ -140,7 +149,7 @@ static int record_parse(const struct line *ln, struct job_record *jr)
 	for (int i = JOB_QUEUED; state != NULL && i <= JOB_DONE; i++)
 		if (strcmp(state, states[i]) == 0) {
 			jr->state = (enum job_state)i;
-			ok = id >= 1 && id <= 9007199254740991.0;
+			ok = id >= 1 && id <= (double)number_max;
 		}
 	jr->id = ok ? (uint64_t)id : 0;
 	outcome = json_get_string(json, "outcome");
@@ -150,8 +159,8 @@ static int record_parse(const struct line *ln, struct job_record *jr)
 	rev = json_get_string(json, "rev");
 	if (rev != NULL && rev_check(rev, strlen(rev), NULL) == 0)
 		copy_text(jr->rev, sizeof(jr->rev), rev);
-	jr->pass = (int)json_get_number(json, "pass", 0);
-	jr->total = (int)json_get_number(json, "total", 0);
+	jr->pass = count_get(json, "pass");
+	jr->total = count_get(json, "total");
 	jr->elapsed = json_get_number(json, "elapsed", 0);
 	copy_text(jr->error, sizeof(jr->error), json_get_string(json, "error"));
 	if (jr->state == JOB_RUNNING)
@@ -403,23 +412,26 @@ static bool id_one(void *arg, const struct job_record *jr)
 }
 
 /* a folder whose line was lost to a power cut still takes its number */
-static void folder_max(int jobs, uint64_t *max)
+static int folder_max(int jobs, uint64_t *max, struct err *err)
 {
 	int fd = openat(jobs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 	int64_t x;
+	int rc;
 
 	if (dir == NULL) {
+		rc = err_sys(err, "cannot list jobs/");
 		if (fd >= 0)
 			close(fd);
-		return;
+		return rc;
 	}
-	while ((d = readdir(dir)) != NULL)
-		if (num_whole(d->d_name, strlen(d->d_name), 1, INT64_MAX / 2, &x) == 0 &&
+	while ((rc = dir_next(dir, "jobs/", &d, err)) > 0)
+		if (num_whole(d->d_name, strlen(d->d_name), 1, number_max, &x) == 0 &&
 			(uint64_t)x > *max)
 			*max = (uint64_t)x;
 	closedir(dir);
+	return rc;
 }
 
 int journal_new(int dirfd, struct job_record *jr, struct err *err)
@@ -435,7 +447,13 @@ int journal_new(int dirfd, struct job_record *jr, struct err *err)
 	rc = journal_scan(dirfd, id_one, &max, err);
 	if (rc < 0)
 		goto out;
-	folder_max(jobs, &max);
+	rc = folder_max(jobs, &max, err);
+	if (rc < 0)
+		goto out;
+	if (max >= (uint64_t)number_max) {
+		rc = err_set(err, EOVERFLOW, "no job numbers left behind %" PRIu64, max);
+		goto out;
+	}
 	jr->id = max + 1;
 	jr->state = JOB_QUEUED;
 	rc = journal_append(dirfd, jr, err);
