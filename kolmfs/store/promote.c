@@ -126,6 +126,7 @@ static int undo(const struct tune *tn, const struct intent *in, struct err *err)
 /* the intent is written: the change itself. ${next}: the name HEAD is exchanged with. */
 static int commit(const struct tune *tn, const struct intent *in, const char *next, struct err *err)
 {
+	struct log_entry entry = entry_of(tn, in);
 	int rc = 0;
 
 	if (strcmp(next, HEAD_NEXT) == 0)
@@ -142,8 +143,9 @@ static int commit(const struct tune *tn, const struct intent *in, const char *ne
 		(void)intent_remove(tn, NULL);
 		return 0;
 	}
-	/* when this fails too, the intent stays and the next recovery decides */
-	if (undo(tn, in, NULL) == 0)
+	/* a line that could not be taken back tells of the change: then that stands, too. Whatever
+	 * fails here, the intent stays and the next recovery decides. */
+	if (log_has(tn->st, in->log_seq, &entry, NULL) == 0 && undo(tn, in, NULL) == 0)
 		(void)intent_remove(tn, NULL);
 	return rc;
 }
@@ -193,6 +195,21 @@ int head_promote(
 	return change(tn, &now, to, HEAD_NEXT, entry, err);
 }
 
+/* ${was}: HEAD and head.prev before an attempt for which there was no room; it may have left its
+ * intent */
+static int rollback_again(const struct tune *tn, const struct head *was,
+	const struct log_entry *entry, struct err *err)
+{
+	struct head now;
+	int rc = head_recover(tn, err);
+
+	if (rc >= 0)
+		rc = head_load(tn, &now, err);
+	if (rc < 0 || strcmp(now.head, was->prev) == 0)
+		return rc;
+	return change(tn, was, was->prev, "head.prev", entry, err);
+}
+
 int head_rollback(
 	const struct tune *tn, const struct log_entry *entry, struct head *now, struct err *err)
 {
@@ -217,7 +234,7 @@ int head_rollback(
 			hd.prev, why.text, hd.head);
 	rc = change(tn, &hd, hd.prev, "head.prev", entry, err);
 	if ((rc == -ENOSPC || rc == -EDQUOT) && reserve_free(tn->st))
-		rc = change(tn, &hd, hd.prev, "head.prev", entry, err);
+		rc = rollback_again(tn, &hd, entry, err);
 	if (rc < 0)
 		return rc;
 	memcpy(now->head, hd.prev, sizeof(now->head));
