@@ -1,6 +1,7 @@
 /*
- * changes - the state changes inject.c makes fail, and what lies in the store before each. Every one
- * opens the store for itself, as a command does. Included by that one program, behind fault_calls.h.
+ * changes - the state changes inject.c makes fail, and what lies in the store before each. Every
+ * one opens the store for itself, as a command does. Included by that one program, behind
+ * fault_calls.h.
  */
 #ifndef KOLM_FAULT_CHANGES_H
 #define KOLM_FAULT_CHANGES_H
@@ -46,6 +47,16 @@ static int with_tune(int (*fn)(struct tune *, struct err *), struct err *err)
 static int k_capture_on(struct kolm *k, struct err *err)
 {
 	return loop_capture(k, "demo", true, &me, err);
+}
+
+static int k_capture_off(struct kolm *k, struct err *err)
+{
+	return loop_capture(k, "demo", false, &me, err);
+}
+
+static int k_watch_on(struct kolm *k, struct err *err)
+{
+	return loop_watch(k, "demo", true, &me, err);
 }
 
 static int k_set(struct kolm *k, struct err *err)
@@ -114,6 +125,38 @@ static int k_status(struct kolm *k, struct err *err)
 
 	buf_release(&out);
 	return rc;
+}
+
+static int k_status_json(struct kolm *k, struct err *err)
+{
+	struct buf out = BUF_INIT;
+	int rc = loop_status_json(k, "demo", &out, err);
+
+	buf_release(&out);
+	return rc;
+}
+
+static int k_fresh(struct kolm *k, struct err *err)
+{
+	uint64_t fresh, rows;
+	int rc = loop_fresh(k, "demo", &fresh, &rows, err);
+
+	return rc == 0 && (fresh != 3 || rows != 3)
+		       ? err_set(err, EBADMSG, "%d of %d rows are fresh, not 3", (int)fresh,
+				 (int)rows)
+		       : rc;
+}
+
+static int k_jobs(struct kolm *k, struct err *err)
+{
+	struct job_record *list;
+	size_t n;
+	int rc = kolm_jobs(k, "demo", &list, &n, err);
+
+	if (rc < 0)
+		return rc;
+	free(list);
+	return n == 1 ? 0 : err_set(err, EBADMSG, "%zu jobs, not 1", n);
 }
 
 static int t_publish(struct tune *tn, struct err *err)
@@ -265,6 +308,35 @@ static void make_attached(struct store *st, struct tune *tn)
 	rig_put(AT_FDCWD, side, "{\"spec\":\"rag-attach-1\",\"index_name\":\"docs\"}");
 }
 
+static void make_on(struct store *st, struct tune *tn)
+{
+	struct config cf;
+
+	(void)st;
+	must(config_load(tn, &cf, &rig_err));
+	must(config_set(&cf, "captures_on", "true", &rig_err));
+	must(config_save(tn, &cf, &rig_err));
+	config_release(&cf);
+}
+
+static void make_rowless(struct store *st, struct tune *tn)
+{
+	(void)st;
+	must(unlinkat(tn->dir, "captures.jsonl", 0));
+}
+
+/* a writer died in the middle of its row */
+static void make_torn(struct store *st, struct tune *tn)
+{
+	static const char half[] = "{\"input\":\"half of a r";
+	int fd = openat(tn->dir, "captures.jsonl", O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	(void)st;
+	must(fd);
+	must(write(fd, half, strlen(half)));
+	close(fd);
+}
+
 /* a promotion, a job and temporary names of processes that died */
 static void make_wreck(struct store *st, struct tune *tn)
 {
@@ -318,15 +390,21 @@ struct change {
 
 static const struct change changes[] = {
 	{"capture on", .kolm = k_capture_on},
+	{"capture off", .kolm = k_capture_off, .before = make_on},
+	{"watch on", .kolm = k_watch_on},
 	{"set", .kolm = k_set},
 	{"config written whole", .kolm = k_config},
 	{"append", .kolm = k_append},
+	{"the first row", .kolm = k_append, .before = make_rowless},
+	{"a row behind half a one", .kolm = k_append, .before = make_torn},
 	{"step publish", .tune = t_publish},
 	{"eval receipt", .tune = t_eval},
 	{"promote", .kolm = k_promote, .has_intent = true},
 	{"rollback", .kolm = k_rollback, .has_intent = true},
 	{"audit line, the log turns over", .tune = t_audit, .before = make_long},
 	{"promote, the log turns over", .kolm = k_promote, .before = make_long, .has_intent = true},
+	{"rollback, the log turns over", .kolm = k_rollback, .before = make_long,
+		.has_intent = true},
 	{"attach", .kolm = k_attach},
 	{"detach", .kolm = k_detach, .before = make_attached},
 	{"job journal", .tune = t_job},
@@ -336,6 +414,9 @@ static const struct change changes[] = {
 	{"remove", .kolm = k_remove},
 	{"index remove", .kolm = k_index_remove},
 	{"status", .kolm = k_status},
+	{"status as JSON", .kolm = k_status_json},
+	{"fresh rows", .kolm = k_fresh},
+	{"jobs", .kolm = k_jobs},
 	{"teach", .tune = t_teach},
 	{"log verify", .bare = verify},
 	{"recovery", .bare = recovery, .before = make_wreck},

@@ -19,35 +19,49 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+/* what fails besides the one named: nothing; the next, so that undoing fails, too; all of its kind
+ * behind it, as on a disk that is full or read-only; everything behind it */
+enum fault_mode { FAULT_ONCE, FAULT_TWICE, FAULT_KIND, FAULT_ON, FAULT_MODES };
+/* what a short write takes */
+enum fault_part { PART_NONE, PART_BYTE, PART_HALF, PART_BUT_ONE, FAULT_PARTS };
 
 struct fault_plan {
 	bool armed;
 	unsigned calls; /* since it was armed */
 	unsigned at;	/* the call that fails; 0 none */
-	bool stays;	/* and every one behind it */
-	bool is_short;	/* a write takes half of it instead */
-	int no;		/* errno */
+	enum fault_mode mode;
+	enum fault_part part; /* instead of a failing call: a write that takes a part of it */
+	int no;		      /* errno */
 	unsigned hits;
 	const char *site; /* what failed first */
 	/* the same of allocations */
 	bool alloc_armed;
-	unsigned allocs, alloc_at;
-	bool alloc_stays;
-	unsigned alloc_hits;
+	unsigned allocs, alloc_at, alloc_hits;
 	long balance; /* allocations minus frees */
 	bool leaky;   /* one that failed was asked for by a library that does not free then */
 };
 static struct fault_plan plan;
 
+/* does the ${n}th fail? ${same}: it is of the kind of the one named */
+static bool falls(unsigned n, unsigned at, bool same)
+{
+	if (at == 0 || n < at)
+		return false;
+	return n == at || plan.mode == FAULT_ON || (plan.mode == FAULT_TWICE && n == at + 1) ||
+	       (plan.mode == FAULT_KIND && same);
+}
+
 static bool fault(const char *site)
 {
-	if (!plan.armed || plan.is_short)
+	if (!plan.armed || plan.part != PART_NONE)
 		return false;
 	plan.calls++;
-	if (plan.at == 0 || plan.calls < plan.at || (plan.calls > plan.at && !plan.stays))
+	if (!falls(plan.calls, plan.at, plan.site != NULL && strcmp(plan.site, site) == 0))
 		return false;
 	/* a signal does not come for ever */
 	if (plan.no == EINTR && plan.hits >= 50)
@@ -61,17 +75,24 @@ static bool fault(const char *site)
 /* how much of ${len} a write may take */
 static size_t fault_short(size_t len)
 {
-	if (!plan.armed || !plan.is_short || len < 2)
+	if (!plan.armed || plan.part == PART_NONE || len < 2)
 		return len;
 	plan.calls++;
 	if (plan.calls != plan.at)
 		return len;
 	plan.hits++;
 	plan.site = "short write";
-	return len / 2;
+	return plan.part == PART_BYTE ? 1 : plan.part == PART_HALF ? len / 2 : len - 1;
 }
 
-#define CALL(name, ...) (fault(#name) ? -1 : syscall(SYS_##name, __VA_ARGS__))
+#define CALL_AS(kind, name, ...) (fault(kind) ? -1 : syscall(SYS_##name, __VA_ARGS__))
+#define CALL(name, ...)		 CALL_AS(#name, name, __VA_ARGS__)
+
+/* to make a file is another kind than to open one: only the first wants room */
+static const char *open_kind(int flags)
+{
+	return (flags & O_CREAT) != 0 ? "openat O_CREAT" : "openat";
+}
 
 int openat(int dirfd, const char *path, int flags, ...)
 {
@@ -82,7 +103,7 @@ int openat(int dirfd, const char *path, int flags, ...)
 	if ((flags & O_CREAT) != 0)
 		mode = va_arg(ap, mode_t);
 	va_end(ap);
-	return (int)CALL(openat, dirfd, path, flags, mode);
+	return (int)CALL_AS(open_kind(flags), openat, dirfd, path, flags, mode);
 }
 
 int open(const char *path, int flags, ...)
@@ -94,7 +115,7 @@ int open(const char *path, int flags, ...)
 	if ((flags & O_CREAT) != 0)
 		mode = va_arg(ap, mode_t);
 	va_end(ap);
-	return (int)CALL(openat, AT_FDCWD, path, flags, mode);
+	return (int)CALL_AS(open_kind(flags), openat, AT_FDCWD, path, flags, mode);
 }
 
 /* the kernel frees the number also when it answers with an error */
@@ -224,13 +245,77 @@ int posix_fallocate(int fd, off_t at, off_t len)
 								 : 0;
 }
 
+int linkat(int a, const char *from, int b, const char *to, int flags)
+{
+	return (int)CALL(linkat, a, from, b, to, flags);
+}
+
+int memfd_create(const char *name, unsigned flags)
+{
+	return (int)CALL(memfd_create, name, flags);
+}
+
+ssize_t readlink(const char *path, char *out, size_t len)
+{
+	return CALL(readlink, path, out, len);
+}
+
+ssize_t getdents64(int fd, void *out, size_t len)
+{
+	return CALL(getdents64, fd, out, len);
+}
+
+int fcntl(int fd, int op, ...)
+{
+	va_list ap;
+	long arg;
+
+	va_start(ap, op);
+	arg = va_arg(ap, long);
+	va_end(ap);
+	return (int)CALL(fcntl, fd, op, arg);
+}
+
+/* what libc does more for than to call the kernel */
+static void *libc_call(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
 DIR *fdopendir(int fd)
 {
 	static DIR *(*real)(int);
 
 	if (real == NULL)
-		*(void **)&real = dlsym(RTLD_NEXT, "fdopendir");
+		*(void **)&real = libc_call("fdopendir");
 	return fault("fdopendir") ? NULL : real(fd);
+}
+
+struct dirent *readdir(DIR *dir)
+{
+	static struct dirent *(*real)(DIR *);
+
+	if (real == NULL)
+		*(void **)&real = libc_call("readdir");
+	return fault("readdir") ? NULL : real(dir);
+}
+
+int fstatvfs(int fd, struct statvfs *out)
+{
+	static int (*real)(int, struct statvfs *);
+
+	if (real == NULL)
+		*(void **)&real = libc_call("fstatvfs");
+	return fault("fstatvfs") ? -1 : real(fd, out);
+}
+
+char *realpath(const char *path, char *out)
+{
+	static char *(*real)(const char *, char *);
+
+	if (real == NULL)
+		*(void **)&real = libc_call("realpath");
+	return fault("realpath") ? NULL : real(path, out);
 }
 
 /* ---- allocations ---- */
@@ -255,8 +340,7 @@ static bool no_memory(void *caller)
 	if (!plan.alloc_armed)
 		return false;
 	plan.allocs++;
-	if (plan.alloc_at == 0 || plan.allocs < plan.alloc_at ||
-		(plan.allocs > plan.alloc_at && !plan.alloc_stays))
+	if (!falls(plan.allocs, plan.alloc_at, false))
 		return false;
 	plan.alloc_hits++;
 	plan.leaky |= is_leaky(caller);

@@ -1,11 +1,13 @@
 /*
  * inject STORE ARTIFACT errno|alloc POINTS SEED - every state change of the store with one of its
- * system calls (or allocations) failing: the first, each one behind it, and from each one on, with
- * sixteen errors and short writes. After every fault the store is what it was before or what it
- * would be after (after, when the change said so), one recovery mends what is left, a second finds
- * nothing, no descriptor and no memory is lost.
+ * system calls (or allocations) failing, from the first to the last: it alone, it and the next, it
+ * and all of its kind behind it, it and everything behind it, with sixteen errors; and writes that
+ * are short by one byte, by half, by all but one. After every fault the store is what it was before
+ * or what it would be after (after, when the change said so), one recovery mends what is left, a
+ * second finds nothing, no descriptor and no memory is lost.
  *
- * POINTS 0: every one of them. Else as many, drawn by SEED.
+ * POINTS 0: every one of them. Else about as many, drawn by SEED. What is printed counts those in
+ * which something failed, and no two alike: "and behind it" only where more than the one was hit.
  */
 #include "tests/fault/fault_calls.h"
 #include "tests/fault/changes.h"
@@ -43,11 +45,13 @@ static int lowest_fd(void)
 
 static void bad(const struct change *c, const char *what, const char *detail)
 {
+	static const char *const behind[] = {"", " and the next", " and its kind", " and on"};
+
 	failures++;
-	printf("FAILED %s: %s\n  fault: %s at call %u%s, errno %s; allocation %u%s\n  %s\n",
-		c->name, what, plan.site != NULL ? plan.site : "-", plan.at,
-		plan.stays ? " and on" : "", plan.is_short ? "short" : err_name(plan.no),
-		plan.alloc_at, plan.alloc_stays ? " and on" : "", detail);
+	printf("FAILED %s: %s\n  fault: %s at call %u, errno %s; allocation %u;%s\n  %s\n", c->name,
+		what, plan.site != NULL ? plan.site : "-", plan.at,
+		plan.part != PART_NONE ? "short" : err_name(plan.no), plan.alloc_at,
+		behind[plan.mode], detail);
 	if (failures > 20)
 		exit(1);
 }
@@ -70,12 +74,17 @@ static void check_repair(const struct change *c)
 	buf_release(&said);
 }
 
-/* when nothing works any more a change cannot be taken back: then it is done, its line apart */
-static bool same_but(const struct change *c, const char *now, const char *after)
+/* when more than one call fails, nothing may be left to take a change back with: then it is done,
+ * or its line stands without it; but what has an intent is one with its line also then */
+static bool is_mixed(const struct change *c, const char *now, const char *before, const char *after)
 {
-	size_t n = c->has_intent ? strlen(after) + 1 : strcspn(after, "|");
+	size_t n = strcspn(now, "|"), b = strcspn(before, "|"), a = strcspn(after, "|");
 
-	return strncmp(now, after, n) == 0;
+	if (c->has_intent)
+		return strcmp(now, after) == 0;
+	return ((n == a && memcmp(now, after, n) == 0) ||
+		       (n == b && memcmp(now, before, n) == 0)) &&
+	       (strcmp(now + n, after + a) == 0 || strcmp(now + n, before + b) == 0);
 }
 
 static void judge(const struct change *c, int rc, const struct err *err, const char *before,
@@ -91,7 +100,7 @@ static void judge(const struct change *c, int rc, const struct err *err, const c
 	if (rc == 0 && strcmp(buf_str(&now), after) != 0)
 		bad(c, "it said done, and it is not", buf_str(&text));
 	else if (rc < 0 && !c->in_parts && strcmp(buf_str(&now), before) != 0 &&
-		 !(plan.stays && same_but(c, buf_str(&now), after)))
+		 !(plan.mode != FAULT_ONCE && is_mixed(c, buf_str(&now), before, after)))
 		bad(c, "it failed, and something changed", buf_str(&text));
 	if (rc < 0 && err->text[0] == '\0')
 		bad(c, "it failed without a sentence", buf_str(&text));
@@ -136,10 +145,16 @@ static bool drawn(struct draw *d)
 	d->seed ^= d->seed << 13;
 	d->seed ^= d->seed >> 7;
 	d->seed ^= d->seed << 17;
-	if ((double)(d->seed >> 11) / (double)(1ULL << 53) >= d->part)
-		return false;
-	d->done++;
-	return true;
+	return (double)(d->seed >> 11) / (double)(1ULL << 53) < d->part;
+}
+
+/* counted when it is none of the others: something failed, and more than once where it should */
+static void one_drawn(size_t i, const char *before, const char *after, struct draw *d)
+{
+	if (!drawn(d))
+		return;
+	one_fault(i, before, after);
+	d->done += plan.hits + plan.alloc_hits > (plan.mode != FAULT_ONCE);
 }
 
 /* how many calls (short writes, allocations) a change makes; its state afterwards in ${after} */
@@ -151,7 +166,7 @@ static void measure(size_t i, unsigned n[3], struct buf *after)
 		put_back(i);
 		plan = (struct fault_plan){.balance = plan.balance,
 			.armed = round < 2,
-			.is_short = round == 1,
+			.part = round == 1 ? PART_HALF : PART_NONE,
 			.alloc_armed = round == 2};
 		if (run(&changes[i], &err) < 0) {
 			plan.armed = plan.alloc_armed = false;
@@ -166,36 +181,43 @@ static void measure(size_t i, unsigned n[3], struct buf *after)
 	rig_state(store_path, artifact, after);
 }
 
+/* of allocations there is one kind: all behind it */
+static const enum fault_mode alloc_modes[] = {FAULT_ONCE, FAULT_TWICE, FAULT_ON};
+enum { ALLOC_MODES = sizeof(alloc_modes) / sizeof(alloc_modes[0]) };
+
 static uint64_t points_of(const unsigned n[3], bool of_calls)
 {
-	return of_calls ? (uint64_t)n[0] * 2 * ERRORS + n[1] : (uint64_t)n[2] * 2;
+	return of_calls ? (uint64_t)n[0] * FAULT_MODES * ERRORS +
+				  (uint64_t)n[1] * (FAULT_PARTS - PART_BYTE)
+			: (uint64_t)n[2] * ALLOC_MODES;
 }
 
-static void faults_of(size_t i, const unsigned n[3], bool of_calls, struct draw *d,
-	const char *before, const char *after)
+static void calls_of(
+	size_t i, const unsigned n[3], struct draw *d, const char *before, const char *after)
 {
 	plan = (struct fault_plan){.balance = plan.balance};
-	for (unsigned at = 1; of_calls && at <= n[0]; at++)
-		for (int k = 0; k < 2 * ERRORS; k++) {
-			plan.at = at;
-			plan.stays = k >= ERRORS;
+	for (plan.at = 1; plan.at <= n[0]; plan.at++)
+		for (int k = 0; k < FAULT_MODES * ERRORS; k++) {
+			plan.mode = (enum fault_mode)(k / ERRORS);
 			plan.no = errors[k % ERRORS];
-			if (drawn(d))
-				one_fault(i, before, after);
+			one_drawn(i, before, after, d);
 		}
-	plan = (struct fault_plan){.balance = plan.balance, .is_short = true, .no = ENOSPC};
-	for (unsigned at = 1; of_calls && at <= n[1]; at++) {
-		plan.at = at;
-		if (drawn(d))
-			one_fault(i, before, after);
-	}
+	plan = (struct fault_plan){.balance = plan.balance, .no = ENOSPC};
+	for (plan.at = 1; plan.at <= n[1]; plan.at++)
+		for (int k = PART_BYTE; k < FAULT_PARTS; k++) {
+			plan.part = (enum fault_part)k;
+			one_drawn(i, before, after, d);
+		}
+}
+
+static void allocs_of(
+	size_t i, const unsigned n[3], struct draw *d, const char *before, const char *after)
+{
 	plan = (struct fault_plan){.balance = plan.balance};
-	for (unsigned at = 1; !of_calls && at <= n[2]; at++)
-		for (int k = 0; k < 2; k++) {
-			plan.alloc_at = at;
-			plan.alloc_stays = plan.stays = k > 0;
-			if (drawn(d))
-				one_fault(i, before, after);
+	for (plan.alloc_at = 1; plan.alloc_at <= n[2]; plan.alloc_at++)
+		for (int k = 0; k < ALLOC_MODES; k++) {
+			plan.mode = alloc_modes[k];
+			one_drawn(i, before, after, d);
 		}
 }
 
@@ -240,8 +262,9 @@ int main(int argc, char **argv)
 	if (wanted > 0 && wanted < all)
 		d.part = (double)wanted / (double)all;
 	for (size_t i = 0; i < CHANGES; i++)
-		faults_of(i, n[i], of_calls, &d, buf_str(&before[i]), buf_str(&after[i]));
-	printf("%s: %llu of %llu points of %d changes, %u failures\n", argv[3],
+		(of_calls ? calls_of : allocs_of)(
+			i, n[i], &d, buf_str(&before[i]), buf_str(&after[i]));
+	printf("%s: %llu points of at most %llu, %d changes, %u failures\n", argv[3],
 		(unsigned long long)d.done, (unsigned long long)all, CHANGES, failures);
 	return failures > 0;
 }

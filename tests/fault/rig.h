@@ -244,7 +244,8 @@ static inline void rig_log(const struct store *st, struct buf *out)
 static inline void rig_state(const char *path, const char *artifact, struct buf *out)
 {
 	static const char *const events[] = {"promoted", "rolled_back", "set", "captures_on",
-		"config_written", "attached", "detached", "removed", "index_removed", "audited"};
+		"captures_off", "config_written", "attached", "detached", "removed",
+		"index_removed", "audited"};
 	struct buf text = BUF_INIT;
 	char sha[HASH_HEX_BYTES], side[300];
 	struct capture_counts n = {0};
