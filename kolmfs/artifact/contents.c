@@ -240,8 +240,7 @@ int contents_evals(struct artifact *af, const struct artifact_keys *keys, struct
 		return rc;
 	if (af->evals_json.len > 0 && json_kind_of(af->evals_json) != JSON_OBJECT)
 		return err_set(err, EBADMSG, "evals.json: object expected");
-	af->comparator = member_text(af->evals_json, "comparator");
-	if (af->comparator == NULL)
+	if (member_take(af->evals_json, "comparator", &af->comparator) == -EBADMSG)
 		af->comparator = strdup("exact");
 	if (af->comparator == NULL)
 		return err_nomem(err);

@@ -46,13 +46,28 @@ char *member_text(struct json_slice object, const char *key)
 	return member_take(object, key, &out) < 0 ? NULL : out;
 }
 
+/* is the JSON string ${v} the text ${text}? 1, 0 or -ENOMEM; one without an escape needs no memory
+ */
+static int string_is(struct json_slice v, const char *text)
+{
+	const size_t n = strlen(text);
+	struct buf have = BUF_INIT;
+	int rc;
+
+	if (memchr(v.text, '\\', v.len) == NULL)
+		return v.len == n + 2 && memcmp(v.text + 1, text, n) == 0;
+	rc = json_string(v, &have);
+	if (rc == 0)
+		rc = have.len == n && memcmp(buf_str(&have), text, n) == 0;
+	buf_release(&have);
+	return rc;
+}
+
 bool member_is(struct json_slice object, const char *key, const char *text)
 {
-	char *have = member_text(object, key);
-	bool same = have != NULL && strcmp(have, text) == 0;
+	struct json_slice v = member_of(object, key);
 
-	free(have);
-	return same;
+	return v.len > 0 && json_kind_of(v) == JSON_STRING && string_is(v, text) == 1;
 }
 
 bool slice_hex(struct json_slice v, char out[HASH_HEX_BYTES])
@@ -101,19 +116,17 @@ int canonical_hmac(const char *secret, struct json_slice value, char out[HASH_HE
 int object_without(struct json_slice object, const char *const *drop, struct buf *out)
 {
 	struct json_slice key, value;
-	struct buf quoted = BUF_INIT;
 	size_t pos = 0;
 	bool first = true;
 
 	(void)buf_putc(out, '{');
 	while (json_next(object, &pos, &key, &value)) {
-		bool dropped = false;
+		int dropped = 0;
 
-		for (size_t i = 0; drop[i] != NULL && !dropped; i++) {
-			buf_reset(&quoted);
-			(void)json_put_text(&quoted, drop[i]);
-			dropped = json_same(key, slice_of(&quoted));
-		}
+		for (size_t i = 0; drop[i] != NULL && dropped == 0; i++)
+			dropped = string_is(key, drop[i]);
+		if (dropped < 0)
+			return dropped;
 		if (dropped)
 			continue;
 		if (!first)
@@ -123,7 +136,6 @@ int object_without(struct json_slice object, const char *const *drop, struct buf
 		(void)buf_putc(out, ':');
 		(void)buf_add(out, value.text, value.len);
 	}
-	buf_release(&quoted);
 	return buf_putc(out, '}');
 }
 

@@ -314,14 +314,18 @@ int ed25519_block(const struct ed25519_key *key, const char *message, size_t len
 int ed25519_check(struct json_slice block, const char *message, size_t len,
 	char fingerprint[FINGERPRINT_BYTES], struct err *err)
 {
-	char *pem = member_text(block, "public_key"), *sig = member_text(block, "signature"),
-	     *print = member_text(block, "key_fingerprint");
 	unsigned char public[RAW_BYTES], raw[crypto_sign_BYTES + 1];
-	char real[FINGERPRINT_BYTES];
+	char real[FINGERPRINT_BYTES], *pem, *sig, *print;
 	size_t n = 0;
+	bool no_memory = member_take(block, "public_key", &pem) == -ENOMEM;
 	int rc = 0;
 
-	if (!member_is(block, "spec", "kolm-ed25519-v1") || !member_is(block, "alg", "ed25519")) {
+	no_memory |= member_take(block, "signature", &sig) == -ENOMEM;
+	no_memory |= member_take(block, "key_fingerprint", &print) == -ENOMEM;
+	if (no_memory) {
+		rc = err_nomem(err);
+	} else if (!member_is(block, "spec", "kolm-ed25519-v1") ||
+		   !member_is(block, "alg", "ed25519")) {
 		rc = err_set(
 			err, EKEYREJECTED, "Ed25519 signature: unknown spec or algorithm name");
 	} else if (pem == NULL || !pem_read(pem, "PUBLIC KEY", spki_head, SPKI_HEAD, public)) {

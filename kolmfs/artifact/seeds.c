@@ -123,8 +123,10 @@ static int row_finish(struct row *row, const struct plan *plan)
 		rc = json_canonical(row->input, &row->canonical);
 	if (rc == 0)
 		rc = json_canonical(row->expected, &row->answer);
+	if (text.failed)
+		rc = -ENOMEM;
 	buf_release(&text);
-	return rc < 0 || text.failed ? -ENOMEM : 0;
+	return rc < 0 ? -ENOMEM : 0;
 }
 
 static int by_text(const void *a, const void *b)

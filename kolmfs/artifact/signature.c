@@ -17,49 +17,61 @@
 struct tally {
 	unsigned good, all;
 	const char *wrong; /* the first that does not match */
+	bool no_memory;	   /* to look at one of them: nothing is known */
 };
 
-static void count(struct tally *t, const char *what, bool good)
+static void count(struct tally *t, const char *what, int good)
 {
 	t->all++;
-	t->good += good;
-	if (!good && t->wrong == NULL)
+	t->good += good > 0;
+	t->no_memory |= good < 0;
+	if (good <= 0 && t->wrong == NULL)
 		t->wrong = what;
 }
 
-/* macs(secret, value, have): is ${have} the HMAC of canonical ${value}? */
-static bool mac_is(const char *secret, struct json_slice value, const char *have)
+/* mac_is(secret, value, have): is ${have} the HMAC of canonical ${value}? 1, 0 or -ENOMEM, as the
+ * two below */
+static int mac_is(const char *secret, struct json_slice value, const char *have)
 {
 	char mac[HASH_HEX_BYTES];
+	int rc = canonical_hmac(secret, value, mac);
 
-	return canonical_hmac(secret, value, mac) == 0 && sodium_memcmp(mac, have, 64) == 0;
+	return rc < 0 ? rc : sodium_memcmp(mac, have, 64) == 0;
 }
 
-static bool part_signed(
+static int part_signed(
 	const char *secret, struct json_slice object, const char *field, const char *const *drop)
 {
 	struct buf text = BUF_INIT;
 	char have[HASH_HEX_BYTES];
-	bool good = member_hex(object, field, have) && object_without(object, drop, &text) == 0 &&
-		    mac_is(secret, slice_of(&text), have);
+	int rc;
 
+	if (!member_hex(object, field, have))
+		return 0;
+	rc = object_without(object, drop, &text);
+	if (rc == 0)
+		rc = mac_is(secret, slice_of(&text), have);
 	buf_release(&text);
-	return good;
+	return rc;
 }
 
-static bool sig_signed(const struct artifact *af, const char *secret)
+static int sig_signed(const struct artifact *af, const char *secret)
 {
 	char have[HASH_HEX_BYTES];
-	bool good = false;
+	int rc = 0;
 
-	for (int legacy = 0; legacy < 2 && !good; legacy++) {
+	if (!member_hex(af->signature, "hmac", have))
+		return 0;
+	for (int legacy = 0; legacy < 2 && rc == 0; legacy++) {
 		struct buf text = BUF_INIT;
-		good = member_hex(af->signature, "hmac", have) &&
-		       signature_payload(af->signature, legacy, &text) &&
-		       mac_is(secret, slice_of(&text), have);
+
+		if (signature_payload(af->signature, legacy, &text))
+			rc = mac_is(secret, slice_of(&text), have);
+		else if (text.failed)
+			rc = -ENOMEM;
 		buf_release(&text);
 	}
-	return good;
+	return rc;
 }
 
 static struct tally try_secret(const struct artifact *af, const char *secret)
@@ -77,8 +89,9 @@ static struct tally try_secret(const struct artifact *af, const char *secret)
 		while (chain.len > 0 && json_kind_of(chain) == JSON_ARRAY &&
 			json_next(chain, &pos, NULL, &step))
 			count(&t, "the receipt's chain",
-				json_kind_of(step) == JSON_OBJECT &&
-					part_signed(secret, step, "hmac", mac));
+				json_kind_of(step) == JSON_OBJECT
+					? part_signed(secret, step, "hmac", mac)
+					: 0);
 		count(&t, "the receipt", part_signed(secret, af->receipt, "signature", body));
 	}
 	if (af->credential.len > 0)
@@ -93,14 +106,16 @@ static int check_ed25519(struct artifact *af, struct err *err)
 	static const char *const drop[] = {"signature_ed25519", "signature_sigstore", NULL};
 	struct json_slice block = member_of(af->receipt, "signature_ed25519");
 	struct buf text = BUF_INIT, message = BUF_INIT;
-	char claim[HASH_HEX_BYTES], *alg = member_text(af->receipt, "signature_alg");
+	char claim[HASH_HEX_BYTES], *alg;
+	int rc = member_take(af->receipt, "signature_alg", &alg);
 	bool announced = alg != NULL && strstr(alg, "ed25519") != NULL;
 	bool known = alg == NULL || strcmp(alg, "hmac-sha256") == 0 ||
 		     strcmp(alg, "ed25519+hmac-sha256") == 0 ||
 		     strcmp(alg, "sigstore+ed25519+hmac-sha256") == 0;
-	int rc;
 
 	free(alg);
+	if (rc == -ENOMEM)
+		return err_nomem(err);
 	if (!known)
 		return err_set(err, EKEYREJECTED,
 			"signature of the receipt: unknown algorithm name in signature_alg");
@@ -148,6 +163,8 @@ int trust_signature(struct artifact *af, const struct artifact_keys *keys, struc
 	for (size_t i = 0; i < secrets.n; i++) {
 		struct tally t = try_secret(af, secrets.text[i]);
 
+		if (t.no_memory)
+			return err_nomem(err);
 		if (t.good == 0)
 			continue;
 		if (t.good < t.all)

@@ -33,20 +33,21 @@ static int mismatch(struct err *err, const char *entry, const char *key)
 static int pointer_sha(
 	struct artifact *af, const struct entry *e, char out[HASH_HEX_BYTES], struct err *err)
 {
-	char *parent = member_text(af->manifest, "parent_cid");
 	struct buf text = BUF_INIT;
+	char *parent;
+	int rc = member_take(af->manifest, "parent_cid", &parent);
 
 	strcpy(out, e != NULL ? e->sha256 : EMPTY_SHA);
-	if (parent != NULL) {
+	if (rc == 0) {
 		if (e != NULL)
 			(void)buf_add(&text, e->face.data, e->face.len);
 		(void)buf_putc(&text, '\0');
-		(void)buf_addf(&text, "parent_cid:%s", parent);
+		rc = buf_addf(&text, "parent_cid:%s", parent);
 		sha256_hex(buf_str(&text), text.len, out);
 	}
 	free(parent);
 	buf_release(&text);
-	return text.failed ? err_nomem(err) : 0;
+	return rc == -ENOMEM ? err_nomem(err) : 0;
 }
 
 static int check_fixed(struct artifact *af, struct err *err)

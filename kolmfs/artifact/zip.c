@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <utf8proc.h>
 #include <zip.h>
+#include <zlib.h>
 
 enum {
 	END_BYTES = 22,
@@ -342,11 +343,21 @@ static int check_structure(struct scan *s, struct err *err)
 	return rc;
 }
 
+/* "no zip" of one whose end record check_structure() has seen: libzip could not read on for want of
+ * memory, and forgot why */
+static bool is_nomem(const zip_error_t *ze)
+{
+	const int code = zip_error_code_zip(ze);
+
+	return code == ZIP_ER_MEMORY || code == ZIP_ER_NOZIP ||
+	       (code == ZIP_ER_ZLIB && zip_error_code_system(ze) == Z_MEM_ERROR);
+}
+
 static int inflate_failed(const struct dirent_zip *e, zip_error_t *ze, size_t got, struct err *err)
 {
-	switch (zip_error_code_zip(ze)) {
-	case ZIP_ER_MEMORY:
+	if (is_nomem(ze))
 		return err_nomem(err);
+	switch (zip_error_code_zip(ze)) {
 	case ZIP_ER_CRC:
 		return bad(err, e,
 			got == e->size ? "checksum does not match" : "damaged deflate data");
@@ -393,14 +404,17 @@ static int expand(
 
 static int expand_all(const struct scan *s, struct artifact *af, struct err *err)
 {
+	zip_source_t *src;
 	zip_error_t ze;
-	zip_source_t *src = zip_source_buffer_create(s->p, s->len, 0, &ze);
-	zip_t *za = src != NULL ? zip_open_from_source(src, ZIP_RDONLY, &ze) : NULL;
+	zip_t *za;
 	int rc = 0;
 
+	zip_error_init(&ze);
+	src = zip_source_buffer_create(s->p, s->len, 0, &ze);
+	za = src != NULL ? zip_open_from_source(src, ZIP_RDONLY, &ze) : NULL;
 	if (za == NULL) {
 		zip_source_free(src);
-		if (zip_error_code_zip(&ze) == ZIP_ER_MEMORY)
+		if (src == NULL || is_nomem(&ze))
 			return err_nomem(err);
 		return err_set(err, EBADMSG, "not a zip: headers disagree");
 	}
