@@ -3,29 +3,24 @@
  *
  * Dynamic import cannot be trapped at run time (the engine refuses it silently, having no loader),
  * so saying it is the attempt. Whether a word stands in the program or inside a text, a comment or
- * a regular expression only a parser knows, and the engine is one: with "@mport" in the word's
- * place a program does not compile, and all else does. `import` cannot be written with escapes.
+ * a regular expression only a parser knows, and the engine is one: a text, the name of a property
+ * (a.import(), { import() {} }) and the name of a group may be `export` as well, but nothing of a
+ * function's body can begin with it. So a program that compiles, and does not with every `import`
+ * exchanged for `export`, has one of its own. `import` cannot be written with escapes.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "runner/js_jsc.h"
 
-enum { LOOKS_MAX = 64 }; /* compilations; who says it more often means it */
-
-static const char word[] = "import";
+static const char word[] = "import", other[] = "export";
 enum { WORD = sizeof(word) - 1 };
-
-static bool is_line_end(JSChar c)
-{
-	return c == '\n' || c == '\r' || c == 0x2028 || c == 0x2029;
-}
 
 static bool is_blank(JSChar c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xa0 || c == 0x1680 ||
-	       (c >= 0x2000 && c <= 0x200a) || is_line_end(c) || c == 0x202f || c == 0x205f ||
-	       c == 0x3000 || c == 0xfeff;
+	       (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+	       c == 0x205f || c == 0x3000 || c == 0xfeff;
 }
 
 static bool is_name(JSChar c)
@@ -34,43 +29,16 @@ static bool is_name(JSChar c)
 	       (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= 0x80 && !is_blank(c));
 }
 
-/* behind blanks and comments */
-static size_t skip(const JSChar *s, size_t n, size_t at)
+/* the word as a whole, and no part of a name */
+static bool is_word(const JSChar *s, size_t n, size_t at)
 {
-	while (at < n) {
-		if (is_blank(s[at])) {
-			at++;
-		} else if (at + 1 < n && s[at] == '/' && s[at + 1] == '/') {
-			while (at < n && !is_line_end(s[at]))
-				at++;
-		} else if (at + 1 < n && s[at] == '/' && s[at + 1] == '*') {
-			for (at += 2; at < n && !(s[at] == '*' && at + 1 < n && s[at + 1] == '/');)
-				at++;
-			at = at + 2 < n ? at + 2 : n;
-		} else {
-			break;
-		}
-	}
-	return at;
-}
-
-/* the word as a whole, and neither a property (a.import, { import: 1 }) nor part of a name */
-static bool may_be_import(const JSChar *s, size_t n, size_t at)
-{
-	static const char no[] = ":=,;)}]?";
-	size_t next;
-
+	if (n - at < WORD || (at > 0 && is_name(s[at - 1])) ||
+		(at + WORD < n && is_name(s[at + WORD])))
+		return false;
 	for (size_t i = 0; i < WORD; i++)
-		if (at + i >= n || s[at + i] != (JSChar)word[i])
+		if (s[at + i] != (JSChar)word[i])
 			return false;
-	if (at > 0 && (is_name(s[at - 1]) || (s[at - 1] == '.' && !(at > 2 && s[at - 2] == '.' &&
-									  s[at - 3] == '.'))))
-		return false;
-	if (at + WORD < n && is_name(s[at + WORD]))
-		return false;
-	next = skip(s, n, at + WORD);
-	return next < n && !is_name(s[next]) &&
-	       (s[next] >= 0x80 || strchr(no, (char)s[next]) == NULL);
+	return true;
 }
 
 static bool compiles(JSContextRef ctx, JSStringRef body)
@@ -82,35 +50,27 @@ static bool compiles(JSContextRef ctx, JSStringRef body)
 	return js_compile(ctx, body, params, 2, &made, &err) == 0;
 }
 
-/* the program with one letter changed */
-static bool compiles_without(JSContextRef ctx, JSChar *s, size_t n, size_t at)
-{
-	JSStringRef text;
-	bool does;
-
-	s[at] = '@';
-	text = JSStringCreateWithCharacters(s, n);
-	s[at] = (JSChar)word[0];
-	does = compiles(ctx, text);
-	JSStringRelease(text);
-	return does;
-}
-
 bool js_imports(JSContextRef ctx, JSStringRef body)
 {
-	size_t n = JSStringGetLength(body), looks = 0;
+	size_t n = JSStringGetLength(body), words = 0;
 	JSChar *s = calloc(n + 1, sizeof(*s));
+	JSStringRef text;
 	bool found = false;
 
 	if (!s)
 		return true; /* not known to be honest */
 	memcpy(s, JSStringGetCharactersPtr(body), n * sizeof(*s));
-	for (size_t at = 0; !found && at < n; at++) {
-		if (!may_be_import(s, n, at))
+	for (size_t at = 0; at < n; at++) {
+		if (!is_word(s, n, at))
 			continue;
-		if (looks == 0 && !compiles(ctx, body))
-			break; /* it will never run */
-		found = ++looks > LOOKS_MAX || !compiles_without(ctx, s, n, at);
+		for (size_t i = 0; i < WORD; i++)
+			s[at + i] = (JSChar)other[i];
+		words++;
+	}
+	if (words > 0 && compiles(ctx, body)) { /* else it will never run */
+		text = JSStringCreateWithCharacters(s, n);
+		found = !compiles(ctx, text);
+		JSStringRelease(text);
 	}
 	free(s);
 	return found;

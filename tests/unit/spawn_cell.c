@@ -336,6 +336,17 @@ Test(cell, d11_language_traps)
 	       "(it)`, "
 	       "/import(x)/.test('importx'), o.import]; } // import (b)",
 		"1", "[\\\"import (it)\\\",true,1]");
+	/* a property may have any name, and so may a group of a pattern */
+	expect("function generate() { const o = { import(x) { return x + 1; } }; class A { static "
+	       "import () { return 5; } }\n"
+	       "return [o.import(1), o . import(2), o?.import(3), o./* x */import (4), "
+	       "A.import(), /(?<import>a)b\\k<import>/.exec('aba').groups.import]; }",
+		"1", "[2,3,4,5,5,\\\"a\\\"]");
+	egress("function generate() { const o = { import(x) {} }; o.import(1); "
+	       "return `${import\n('x').catch(() => 0)}`; }",
+		"import");
+	egress("function generate() { try { import <!-- x\n('http'); } catch (e) {} return 1; }",
+		"import");
 	egress("function generate() { /'/.test(''); import('http').catch(() => 0); return "
 	       "/'/.test('a'); }",
 		"import");
