@@ -95,14 +95,14 @@ static int write_timed(const void *data, size_t len, int64_t *left)
 	return 0;
 }
 
-/* before *left microseconds are used up; a failure but -EMSGSIZE has no sentence yet: silent() */
-static int frame_write(const struct buf *frame, int64_t *left, struct err *err)
+/* before *left microseconds are used up; a failure has no sentence yet: silent() */
+static int frame_write(const struct buf *frame, int64_t *left)
 {
 	unsigned char head[4];
 	int rc;
 
 	if (frame->len > CELL_FRAME_BYTES)
-		return err_set(err, EMSGSIZE, "input larger than 1 MiB");
+		return -EMSGSIZE;
 	for (int i = 0; i < 4; i++)
 		head[i] = (unsigned char)(frame->len >> 8 * i);
 	rc = write_timed(head, 4, left);
@@ -233,7 +233,7 @@ int cell_last(struct runner *rn, struct err *err)
 
 	if (buf_puts(&frame, "{\"op\":\"end\"}") < 0)
 		return err_nomem(err);
-	(void)frame_write(&frame, &left, NULL); /* one that is gone already is told of next */
+	(void)frame_write(&frame, &left); /* one that is gone already is told of next */
 	buf_release(&frame);
 	rc = renew(rn, "last\n", &end, err);
 	if (rc == 0 && end.egress[0] != '\0')
@@ -371,7 +371,7 @@ static int converse(struct runner *rn, const struct host *host, struct buf *repl
 		if (op_is(frame, "rag"))
 			left -= clock_us() - from;
 		if (rc == 0)
-			rc = frame_write(&answer, &left, err);
+			rc = frame_write(&answer, &left);
 		if (rc < 0)
 			break;
 	}
@@ -389,7 +389,8 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 {
 	char line[SPAWNER_LINE_BYTES];
 	struct json_slice text = {frame->data, frame->len};
-	int64_t left = op_is(text, "load") ? LOAD_WALL_US : RECIPE_WALL_US;
+	bool is_load = op_is(text, "load");
+	int64_t left = is_load ? LOAD_WALL_US : RECIPE_WALL_US;
 	int rc = spawner_line("arm\n", line, err);
 
 	if (rc == 0 && strcmp(line, "ok") != 0) { /* it died between two calls */
@@ -399,8 +400,9 @@ int cell_call(struct runner *rn, const struct buf *frame, const struct host *hos
 	}
 	if (rc < 0)
 		return rc;
-	rc = frame_write(frame, &left, err);
+	rc = frame_write(frame, &left);
 	if (rc == -EMSGSIZE) /* nothing of it was written */
-		return rc;
+		return err_set(err, EMSGSIZE, "%s larger than 2 MiB as JSON",
+			is_load ? "recipes, pack and index" : "input and params");
 	return rc < 0 ? silent(rn, rc, err) : converse(rn, host, reply, left, err);
 }

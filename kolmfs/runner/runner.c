@@ -45,6 +45,16 @@ static bool too_large(struct json_slice input, uint64_t max)
 	return over;
 }
 
+static int refuse_size(uint64_t max, struct err *err)
+{
+	if (max == ARTIFACT_INPUT_BYTES)
+		(void)err_set(err, EMSGSIZE, "input larger than 1 MiB");
+	else
+		(void)err_set(err, EMSGSIZE, "input larger than %llu bytes, as the artifact says",
+			(unsigned long long)max);
+	return err_code(err, "KOLM_E_INPUT_TOO_LARGE");
+}
+
 static int op_run(struct runner *rn, struct json_slice request, struct buf *answer, struct err *err)
 {
 	struct json_slice input, params = {"", 0}, rev;
@@ -58,10 +68,8 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 	rc = program_open(rn, err);
 	if (rc < 0)
 		return rc;
-	if (too_large(input, artifact_input_max(rn->af))) {
-		(void)err_set(err, EMSGSIZE, "input larger than 1 MiB");
-		return err_code(err, "KOLM_E_INPUT_TOO_LARGE");
-	}
+	if (too_large(input, artifact_input_max(rn->af)))
+		return refuse_size(artifact_input_max(rn->af), err);
 	if (!json_member(request, "rev", &rev)) {
 		rc = model_head(rn, err);
 	} else {
@@ -95,7 +103,7 @@ static int op_run(struct runner *rn, struct json_slice request, struct buf *answ
 		if (k.len > 0)
 			(void)json_member(k, "composite", &composite);
 		(void)buf_puts(answer, ",\"k_composite\":");
-		(void)buf_add(answer, composite.text, composite.len);
+		(void)json_compact(composite, answer); /* a stranger's: it may have lines */
 	} else if (oc.egress.len > 0) {
 		(void)buf_addf(answer, ",\"egress\":%s", oc.egress.data);
 	} else if (oc.tried.len > 0) {
@@ -156,6 +164,8 @@ static int serve_line(struct runner *rn, const char *text, size_t len)
 		id = member_whole(request, "id", 0);
 		rc = dispatch(rn, request, id, &members, &err);
 	}
+	if (rc >= 0 && members.failed) /* an answer without its output says that there is none */
+		rc = err_nomem(&err);
 	if (rc >= 0) {
 		/* whose recipes these were: the file may have been replaced since who asks read it
 		 */
