@@ -62,7 +62,9 @@ static int record(
 	call_reset(c);
 	c->choose = choose;
 	s->ever_called = true;
-	if (!json_member(frame, "prompt", &v) || buf_add(&c->prompt, v.text, v.len) < 0)
+	if (!json_member(frame, "prompt", &v) || json_kind_of(v) != JSON_STRING)
+		return err_set(err, EINVAL, "lib.lm: prompt: text expected"); /* as served */
+	if (buf_add(&c->prompt, v.text, v.len) < 0)
 		return err_nomem(err);
 	v = (struct json_slice){"null", 4};
 	if (json_member(frame, "options", &options) && json_member(options, "system", &one) &&
@@ -316,6 +318,13 @@ static void put_plain(struct rows *rs, const struct search *s, uint64_t row)
 	buf_release(&output);
 }
 
+/* the last run made the calls that the row is written from: one that was stopped on a busy machine
+ * left those of a run before it */
+static bool is_whole(const struct search *s)
+{
+	return s->fits && s->ncalls == s->nanswers;
+}
+
 static int one_row(struct rows *rs, const struct teach_row *row, struct err *err)
 {
 	struct search s = {.rn = rs->rn,
@@ -335,7 +344,7 @@ static int one_row(struct rows *rs, const struct teach_row *row, struct err *err
 	if (!s.ever_called && rc >= 0) {
 		rs->uncalled++;
 		put_plain(rs, &s, row->number);
-	} else if (rc >= 0 && !found) {
+	} else if (rc >= 0 && (!found || (rc == 0 && !is_whole(&s)))) {
 		rs->unreachable++;
 	} else if (rc == 1) {
 		rs->free++;
