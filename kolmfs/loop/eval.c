@@ -358,46 +358,74 @@ static int keep_receipt(struct eval *ev, int dir, const struct buf *eval, struct
 	return rc;
 }
 
+/* a file as it was before; where that cannot be had back there is none: an eval is made again */
+static void put_back(int dir, const char *name, int was, const struct buf *text)
+{
+	if (was < 0 || replace_file(dir, name, text->data, text->len, 0600, NULL) < 0)
+		(void)unlinkat(dir, name, 0);
+}
+
+/* the receipt, the eval, the line of the log: all of them, or what was there before. An attempt to
+ * reach the network stays recorded whatever fails. */
+static int keep(struct eval *ev, int dir, const struct buf *text, double k, struct err *err)
+{
+	int egress = ev->own.egress + ev->beside.egress;
+	struct buf eval = BUF_INIT, receipt = BUF_INIT;
+	int had_eval = read_file(dir, "eval.json", CASES_BYTES_MAX, &eval, NULL),
+	    had_receipt = read_file(dir, "eval.receipt.json", CASES_BYTES_MAX, &receipt, NULL);
+	char kt[NUM_TEXT_BYTES], accuracy[NUM_TEXT_BYTES];
+	struct job *jb = ev->jb;
+	int rc = keep_receipt(ev, dir, text, err);
+
+	if (rc == 0 || egress > 0) {
+		int rc2 = replace_file(
+			dir, "eval.json", text->data, text->len, 0600, rc == 0 ? err : NULL);
+
+		rc = rc == 0 ? rc2 : rc;
+	}
+	if (rc == 0 && egress > 0)
+		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "egress_blocked",
+			"\"revision\":\"%s\",\"attempts\":%d", ev->rev, egress);
+	else if (rc == 0)
+		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "eval_complete",
+			"\"revision\":\"%s\",\"k\":%s,\"accuracy\":%s", ev->rev, num_text(k, kt),
+			num_text(ev->own.accuracy, accuracy));
+	if (rc < 0 && egress == 0) {
+		put_back(dir, "eval.json", had_eval, &eval);
+		put_back(dir, "eval.receipt.json", had_receipt, &receipt);
+	}
+	buf_release(&eval);
+	buf_release(&receipt);
+	return rc;
+}
+
 static int record(struct eval *ev, struct err *err)
 {
+	int egress = ev->own.egress + ev->beside.egress, dir = -1, rc;
 	struct job *jb = ev->jb;
 	struct buf text = BUF_INIT;
 	struct kscore ks;
-	char k[NUM_TEXT_BYTES], accuracy[NUM_TEXT_BYTES];
-	int dir, rc;
 
 	measured_k(&ev->own, artifact_bytes(ev->af), NAN, &ks);
-	rc = render(ev, &ks, &text);
-	if (rc < 0) {
-		buf_release(&text);
-		return err_nomem(err);
-	}
-	dir = revision_open(&ev->tn, ev->rev, err);
-	rc = dir < 0 ? dir : replace_file(dir, "eval.json", text.data, text.len, 0600, err);
+	rc = render(ev, &ks, &text) < 0 ? err_nomem(err) : 0;
 	if (rc == 0)
-		rc = keep_receipt(ev, dir, &text, err);
-	if (dir >= 0)
+		rc = dir = revision_open(&ev->tn, ev->rev, err);
+	if (dir >= 0) {
+		rc = keep(ev, dir, &text, ks.composite, err);
 		close(dir);
+	}
 	buf_release(&text);
 	if (rc < 0)
 		return rc;
 	jb->rec.k = ks.composite;
 	jb->rec.pass = ev->own.passed;
 	jb->rec.total = (int)ev->own.n;
-	if (ev->own.egress + ev->beside.egress > 0) {
-		rc = log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "egress_blocked",
-			"\"revision\":\"%s\",\"attempts\":%d", ev->rev,
-			ev->own.egress + ev->beside.egress);
-		if (rc == 0)
-			rc = err_set(err, EPERM,
-				"egress attempt: %d cases tried to reach the network; %s cannot be "
-				"promoted",
-				ev->own.egress + ev->beside.egress, ev->rev);
-		return rc;
-	}
-	return log_event(jb->k, jb->slug, jb->rec.id, &jb->by, err, "eval_complete",
-		"\"revision\":\"%s\",\"k\":%s,\"accuracy\":%s", ev->rev, num_text(ks.composite, k),
-		num_text(ev->own.accuracy, accuracy));
+	return egress == 0
+		       ? 0
+		       : err_set(err, EPERM,
+				 "egress attempt: %d cases tried to reach the network; %s cannot "
+				 "be promoted",
+				 egress, ev->rev);
 }
 
 int eval_run(struct job *jb, const char *rev, struct err *err)

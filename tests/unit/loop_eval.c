@@ -222,3 +222,74 @@ Test(loop_eval, cancel_ends_it_and_keeps_the_old_record)
 	buf_release(&many);
 	rig_close(&r);
 }
+
+struct breaks {
+	struct rig *r;
+	bool is_receipt;
+};
+
+/* when the last case was measured, what the record needs is gone */
+static void break_it(void *arg, const char *slug, unsigned what)
+{
+	struct breaks *b = arg;
+	char line[400], progress[96];
+
+	(void)kolm_job_progress(b->r->k, slug, 0, progress);
+	if (!(what & CHANGE_LOG) || strcmp(progress, "2 2 cases") != 0)
+		return;
+	(void)snprintf(line, sizeof(line),
+		b->is_receipt ? "cd %s && mv base.gguf kept"
+			      : "cd %s/store/logs && mv tune.jsonl kept && mkdir tune.jsonl",
+		b->r->path);
+	cr_assert_eq(system(line), 0);
+}
+
+static void mend(const struct breaks *b)
+{
+	char line[400];
+
+	(void)snprintf(line, sizeof(line),
+		b->is_receipt ? "cd %s && mv kept base.gguf"
+			      : "cd %s/store/logs && rmdir tune.jsonl && mv kept tune.jsonl",
+		b->r->path);
+	cr_assert_eq(system(line), 0);
+}
+
+/* an eval counts for the gate: one that has no receipt, or no line in the log, is none, and what
+ * was there before is there again */
+Test(loop_eval, what_cannot_be_recorded_whole_leaves_the_old_record)
+{
+	static const char eval_file[] = "tune/letters/revisions/v1/eval.json",
+			  receipt_file[] = "tune/letters/revisions/v1/eval.receipt.json";
+	char link[100];
+	struct rig r;
+
+	rig_open(&r);
+	(void)snprintf(link, sizeof(link), "%s/base.gguf", r.path);
+	cr_assert_eq(symlink(r.base, link), 0);
+	(void)snprintf(r.base, sizeof(r.base), "%s", link);
+	compile(&r, "letters", "function generate(input) { return input; }", ONE_CASE);
+	works(init(&r, NULL));
+	make_v1(&r, "letters");
+	for (int i = 0; i < 2; i++) { /* without and with an eval before */
+		struct buf was[2] = {store_text(&r, eval_file), store_text(&r, receipt_file)};
+		struct breaks b = {&r, i == 0};
+		struct job_record jr;
+
+		kolm_on_change(r.k, break_it, &b);
+		jr = eval(&r, "letters", "v1");
+		kolm_on_change(r.k, NULL, NULL);
+		mend(&b);
+		cr_expect_eq(jr.outcome, JOB_FAILED, "%d: %s", i, jr.error);
+		struct buf is[2] = {store_text(&r, eval_file), store_text(&r, receipt_file)};
+		for (int f = 0; f < 2; f++) {
+			cr_expect_str_eq(buf_str(&was[f]), buf_str(&is[f]), "%d %d", i, f);
+			buf_release(&was[f]);
+			buf_release(&is[f]);
+		}
+		cr_expect_eq(store_has(&r, eval_file), i == 1);
+		if (i == 0)
+			cr_expect_eq(eval(&r, "letters", "v1").outcome, JOB_OK);
+	}
+	rig_close(&r);
+}
