@@ -3,6 +3,7 @@
  * the file server.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,12 +90,26 @@ static int no_verb(const struct cli *c)
 	return c->help ? EXIT_OK : EXIT_USAGE;
 }
 
+/* descriptors 0-2 exist, whatever we were started with: nothing of ours may land there. What was
+ * closed reads as empty and cannot be written to. */
+static void fill_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli c = {0};
 	struct err err = ERR_NONE;
 	int rc;
 
+	fill_descriptors();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(
 		SIGXFSZ, SIG_IGN); /* K02: a write that fails is told, and what it made undone */

@@ -53,6 +53,16 @@ HOME= fails 3 'set HOME or give --store' rag list
 # standard output that cannot be written
 "$BUILD/bin/kolm" --help >/dev/full 2>"$T/.err"; RC=$?; OUT=; ERR=$(cat "$T/.err"); LAST='kolm --help >/dev/full'
 ends 4; errs 'cannot write to standard output'
+# or none at all, or no standard input: nothing of ours may land on its number
+make_shout
+for how in '>&-' '<&-' '<&- >&-' '2>&-' '<&- >&- 2>&-'; do
+	OUT=$(eval "timeout 60 '$BUILD/bin/kolm' run shout.kolm hi --force $how" 2>"$T/.err"); RC=$?; ERR=$(cat "$T/.err"); LAST="kolm run $how"
+	case $how in
+	*'2>&-') ends $([ "$how" = '2>&-' ] && echo 0 || echo 4) ;;
+	*'>&-') ends 4; errs 'cannot write to standard output' ;;
+	*) ends 0; says_line HI ;;
+	esac
+done
 # another store
 run --store "$T/other" rag list; ends 0; [ -d "$T/other/rag" ] || bad "--store was not used"
 run rag list --store "$T/other2"; ends 0; [ -d "$T/other2/rag" ] || bad "--store behind the verb was not used"
