@@ -67,8 +67,12 @@ static int open_locked(int dirfd, const char *name, struct stat *st, struct err 
 			rc = err_sys(err, "cannot stat '%s'", name);
 		if (rc == 0 && !S_ISREG(st->st_mode))
 			rc = err_set(err, EUCLEAN, "'%s' is not a regular file", name);
-		if (rc == 0 && fstatat(dirfd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-			now.st_ino == st->st_ino && now.st_dev == st->st_dev)
+		if (rc == 0 && fstatat(dirfd, name, &now, AT_SYMLINK_NOFOLLOW) < 0) {
+			now = (struct stat){0};
+			if (errno != ENOENT)
+				rc = err_sys(err, "cannot stat '%s'", name);
+		}
+		if (rc == 0 && now.st_ino == st->st_ino && now.st_dev == st->st_dev)
 			return fd;
 		close(fd);
 		if (rc < 0)
@@ -77,7 +81,18 @@ static int open_locked(int dirfd, const char *name, struct stat *st, struct err 
 	return err_set(err, ESTALE, "'%s' is being replaced by somebody", name);
 }
 
-static int write_line(int fd, off_t size, const char *line, size_t len, struct err *err)
+/* cut off the ${len} bytes written at ${size}, unless they are not the last: who knows no lock (the
+ * reference, a shell) may have appended since, and a line too many is better than one too few */
+static bool take_back(int fd, off_t size, size_t len)
+{
+	struct stat now;
+
+	return fstat(fd, &now) == 0 && now.st_size == size + (off_t)len && ftruncate(fd, size) == 0;
+}
+
+/* *${written}: the bytes of it that are there afterwards */
+static int write_line(
+	int fd, off_t size, const char *line, size_t len, size_t *written, struct err *err)
 {
 	struct iovec iov[3];
 	char last = '\n';
@@ -93,14 +108,16 @@ static int write_line(int fd, off_t size, const char *line, size_t len, struct e
 	do {
 		n = writev(fd, iov, 3);
 	} while (n < 0 && errno == EINTR);
+	*written = n > 0 ? (size_t)n : 0;
 	if (n == (ssize_t)want)
 		return 0;
 	if (n >= 0)
 		errno = ENOSPC;
 	int no = errno;
 	/* if this fails too, the line feed of the next append still sets the piece apart */
-	if (n > 0 && ftruncate(fd, size) < 0)
+	if (n > 0 && !take_back(fd, size, *written))
 		return err_set(err, no, "no space left; half a line was left behind");
+	*written = 0;
 	errno = no;
 	no = err_full(err);
 	return no < 0 ? no : err_sys(err, "cannot write");
@@ -116,20 +133,21 @@ int append_open(int dirfd, const char *name, struct err *err)
 int append_line(
 	int dirfd, const char *name, const char *line, size_t len, bool sync, struct err *err)
 {
+	size_t written = 0;
 	struct stat st;
 	int fd, rc;
 
 	fd = open_locked(dirfd, name, &st, err);
 	if (fd < 0)
 		return fd;
-	rc = write_line(fd, st.st_size, line, len, err);
+	rc = write_line(fd, st.st_size, line, len, &written, err);
 	if (rc == 0 && sync && fdatasync(fd) < 0)
 		rc = err_sys(err, "could not make it durable; not counted as done");
 	/* the first line of a file is there when its name is */
 	if (rc == 0 && st.st_size == 0)
 		rc = dir_sync(dirfd, err);
-	if (rc < 0) /* what did not become durable is taken back */
-		(void)ftruncate(fd, st.st_size);
+	if (rc < 0 && written > 0) /* what did not become durable is taken back */
+		(void)take_back(fd, st.st_size, written);
 	close(fd);
 	return rc;
 }
