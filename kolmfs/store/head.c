@@ -95,6 +95,8 @@ int head_logged(const struct tune *tn, struct head *out, struct err *err)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+enum { LOOKS_MAX = 8 };
+
 /* H04: what the audit log knows */
 static int head_missing(const struct tune *tn, struct err *err)
 {
@@ -112,6 +114,9 @@ static int head_missing(const struct tune *tn, struct err *err)
 /*
  * The two files are not read at one instant. While a change is open (its intent is there) HEAD
  * alone says on which side of the one atomic step we are, and the intent knows the other file.
+ *
+ * HEAD may have gone and come back while we looked (two rollbacks). Between the two head.prev was
+ * what HEAD was before: then both are read as the same revision, which no state has.
  */
 static int read_pair(const struct tune *tn, struct head *out, struct err *err)
 {
@@ -131,7 +136,11 @@ static int read_pair(const struct tune *tn, struct head *out, struct err *err)
 			if (after || strcmp(out->head, in.from) == 0) {
 				memcpy(out->prev, after ? in.from : in.prev, REV_BYTES);
 				intent_release(&in);
-				return 0;
+				/* it may be of a change that began after we read HEAD */
+				rc = rev_file(tn->dir, "HEAD", again.head, err);
+				if (rc < 0 || strcmp(again.head, out->head) == 0 || i == LOOKS_MAX)
+					return rc;
+				continue;
 			}
 			intent_release(&in);
 		}
@@ -142,11 +151,12 @@ static int read_pair(const struct tune *tn, struct head *out, struct err *err)
 		rc = rev_file(tn->dir, "HEAD", again.head, err);
 		if (rc < 0)
 			return rc;
-		bool settled =
-			strcmp(again.head, out->head) == 0 && intent_read(tn, &in, NULL) == open;
+		bool settled = strcmp(again.head, out->head) == 0 &&
+			       intent_read(tn, &in, NULL) == open &&
+			       strcmp(out->head, out->prev) != 0;
 
 		intent_release(&in);
-		if (settled || i == 8)
+		if (settled || i == LOOKS_MAX)
 			return 0;
 	}
 }
