@@ -10,7 +10,8 @@
 #include "base/replace.h"
 #include "store/fsck_private.h"
 
-enum { LOST_TRIES = 1000, LOST_PATH_BYTES = 200, COPY_BYTES = 256 << 20 };
+/* more names than a second has room for: each is made durable */
+enum { LOST_TRIES = 100000, LOST_PATH_BYTES = 200, COPY_BYTES = 256 << 20 };
 
 /* the ${i}th name for ${path} */
 static void lost_name(const char *path, int i, char out[300])
@@ -51,25 +52,41 @@ int lost_move(const struct store *st, int dirfd, const char *name, const char *p
 	return rc;
 }
 
+/* a new file of the ${path}'s name */
+static int lost_create(int lost, const char *path, char out[300], struct err *err)
+{
+	int fd = -1;
+
+	errno = EEXIST;
+	for (int i = 0; fd < 0 && errno == EEXIST && i < LOST_TRIES; i++) {
+		lost_name(path, i, out);
+		fd = openat(lost, out, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	}
+	return fd < 0 ? err_sys(err, "cannot copy it to .lost/") : fd;
+}
+
 int lost_copy(const struct store *st, int dirfd, const char *name, const char *path, char out[300],
 	struct err *err)
 {
 	struct buf text = BUF_INIT;
-	int lost, rc = read_file(dirfd, name, COPY_BYTES, &text, err);
+	int lost = -1, fd = -1, rc = read_file(dirfd, name, COPY_BYTES, &text, err);
 
-	if (rc < 0)
-		goto out;
-	rc = lost = dir_make(st->dir, ".lost", err);
-	if (lost < 0)
-		goto out;
-	for (int i = 0; i < LOST_TRIES; i++) {
-		lost_name(path, i, out);
-		if (faccessat(lost, out, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-			break;
-	}
-	rc = replace_file(lost, out, buf_str(&text), text.len, 0600, err);
-	close(lost);
-out:
+	if (rc == 0)
+		rc = lost = dir_make(st->dir, ".lost", err);
+	if (rc >= 0)
+		rc = fd = lost_create(lost, path, out, err);
+	if (rc >= 0)
+		rc = write_all(fd, buf_str(&text), text.len, err);
+	if (rc == 0 && fsync(fd) < 0)
+		rc = err_sys(err, "could not make it durable; not counted as done");
+	if (fd >= 0 && close(fd) < 0 && rc == 0)
+		rc = err_sys(err, "cannot close it in .lost/");
+	if (rc == 0)
+		rc = dir_sync(lost, err);
+	if (rc < 0 && fd >= 0)
+		(void)unlinkat(lost, out, 0);
+	if (lost >= 0)
+		close(lost);
 	buf_release(&text);
 	return rc;
 }
