@@ -114,8 +114,8 @@ int log_lock(const struct store *st, int *fd, struct err *err);
 int log_open(const struct store *st, struct err *err);
 /* log_back(st, i, fd, err): the log's file ${i} back from tune.jsonl (0); -ENOENT: no more. */
 int log_back(const struct store *st, size_t i, int *fd, struct err *err);
-/* line_chain(ln, seq, prev): 1: a chained line has both; 0: the lines of the reference and torn ones
- * have neither; -ENOMEM: not known */
+/* line_chain(ln, seq, prev): 1: a chained line has both; 0: the lines of the reference and torn
+ * ones have neither; -ENOMEM: not known */
 int line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES]);
 /* log_put_head(out, entry, recovered): the line up to ,"slug":"x" and its comma */
 void log_put_head(struct buf *out, const struct log_entry *entry, bool recovered);
@@ -199,8 +199,11 @@ void store_recover_every(const struct store *st);
 /* store_stale(st, found, arg): tell what store_recover_every() would do, and do nothing */
 void store_stale(const struct store *st, stale_found *found, void *arg);
 
-/* name_is_temporary(name): a file or folder being made (".NAME.tmp.PID", ".NAME.tmp.PID.N") or
- * being removed (".NAME.removed", ".NAME.removed.PID") */
+/* ---- temporary.c ---- */
+/* name_is_temporary(name): a file or folder being made (".NAME.tmp.PID", ".NAME.tmp.PID.N" and the
+ * few other ends we write) or being removed (".NAME.removed.PID", ".NAME.removed.PID.N",
+ * ".vN.removed"); nothing else, NAME may be anything. name_owner(): PID, 0 none. */
 bool name_is_temporary(const char *name);
+pid_t name_owner(const char *name);
 
 #endif

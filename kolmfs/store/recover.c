@@ -58,25 +58,11 @@ static void for_names(int dirfd, const char *sub, each_name *each, void *arg)
 	close(fd);
 }
 
-/* the process a temporary name tells of, 0 none */
-static pid_t owner(const char *name)
-{
-	const char *pid = strstr(name, ".tmp.");
-	int64_t x;
-
-	if (pid == NULL)
-		pid = strstr(name, ".removed.");
-	if (pid == NULL)
-		return 0;
-	pid = strchr(pid + 1, '.') + 1;
-	return num_whole(pid, strspn(pid, "0123456789"), 1, INT32_MAX, &x) == 0 ? (pid_t)x : 0;
-}
-
 /* what a process that lives is making or removing is not ours to touch; our own cannot be in use,
  * we are only starting */
 static bool owner_lives(const char *name)
 {
-	pid_t pid = owner(name);
+	pid_t pid = name_owner(name);
 
 	return pid != 0 && pid != getpid() && kill(pid, 0) == 0;
 }
@@ -107,7 +93,7 @@ static void take_temporary(void *arg, int dirfd, const char *name)
 /* in a folder people put files of their own into: only what has a process's number in its name */
 static void take_numbered(void *arg, int dirfd, const char *name)
 {
-	if (owner(name) != 0)
+	if (name_owner(name) != 0)
 		take_temporary(arg, dirfd, name);
 }
 
@@ -271,11 +257,13 @@ out:
 static void take_half_index(void *arg, int dirfd, const char *name)
 {
 	const char *dot = name[0] == '.' ? strrchr(name, '.') : NULL;
+	struct stat sb;
 	int64_t job;
 
 	if (name_is_temporary(name))
 		take_temporary(arg, dirfd, name);
-	else if (dot > name && num_whole(dot + 1, strlen(dot + 1), 1, INT64_MAX / 2, &job) == 0)
+	else if (dot > name && num_whole(dot + 1, strlen(dot + 1), 1, INT64_MAX / 2, &job) == 0 &&
+		 fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(sb.st_mode))
 		take(arg, dirfd, name, "an index whose builder died");
 }
 

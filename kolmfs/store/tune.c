@@ -141,9 +141,3 @@ bool tune_foreign(const struct tune *tn)
 	buf_release(&text);
 	return foreign;
 }
-
-bool name_is_temporary(const char *name)
-{
-	return name[0] == '.' &&
-	       (strstr(name, ".tmp.") != NULL || strstr(name, ".removed") != NULL);
-}

@@ -9,6 +9,11 @@
 #include "store/private.h"
 #include "store_rig.h"
 
+/* what people may call their own files beside ours */
+static const char *const owned[] = {"artifacts/.a.tmp.mine", "artifacts/.a.tmp.5.kolm",
+	".notes.tmp.old", ".rows.removed.before", ".rows.removed", "tune/.x.tmp.7.bak",
+	"tune/demo/.mine.tmp.", "rag/.docs.12", "logs/.tune.tmp.3x", ".tmp.999999.0"};
+
 /* what a process that died leaves behind, in a store where another one lives */
 static void leave_behind(struct rig *r, char mine[80])
 {
@@ -29,7 +34,8 @@ static void leave_behind(struct rig *r, char mine[80])
 	cr_assert_eq(mkdirat(r->st.dir, "artifacts", 0700), 0);
 	put_text(r->st.dir, "artifacts/.a.kolm.tmp.999999", "PK");
 	put_text(r->st.dir, "artifacts/.a.kolm.tmp.999999.probe.kolm", "PK");
-	put_text(r->st.dir, "artifacts/.a.tmp.mine", "a file of somebody's own");
+	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+		put_text(r->st.dir, owned[i], "a file of somebody's own");
 	put_text(r->tn.dir, "notes", "mine");
 	cr_assert_eq(mkdirat(r->st.tune, ".half.tmp.999999", 0700), 0);
 	put_text(r->st.tune, ".half.tmp.999999/HEAD", "v0\n");
@@ -77,7 +83,8 @@ Test(recover, jobs_and_temporary_names)
 	cr_assert_not(is_there(r.st.dir, "receipts/.run-x.json.tmp.999999.0") ||
 		      is_there(r.st.dir, "artifacts/.a.kolm.tmp.999999") ||
 		      is_there(r.st.dir, "artifacts/.a.kolm.tmp.999999.probe.kolm"));
-	cr_assert(is_there(r.st.dir, "artifacts/.a.tmp.mine"));
+	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+		cr_assert(is_there(r.st.dir, owned[i]), "%s", owned[i]);
 	cr_assert(is_there(r.tn.dir, "notes") && is_there(r.st.rag, "docs") &&
 		  is_there(r.st.dir, mine));
 	cr_assert_eq(in_log(&r, "job_interrupted"), 2);
