@@ -441,10 +441,10 @@ int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, co
 
 int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *by, struct err *err)
 {
+	bool was_cancelled = false;
 	struct job *jb;
 	pid_t worker = 0;
 
-	(void)by;
 	pthread_mutex_lock(&k->lock);
 	for (jb = k->jobs; jb != NULL; jb = jb->next)
 		/* one that is over may be seen a little longer than its slug is taken */
@@ -452,13 +452,21 @@ int loop_cancel(struct kolm *k, const char *slug, uint64_t id, const struct by *
 			(id == 0 || jb->rec.id == id) && jb->rec.state != JOB_DONE)
 			break;
 	if (jb != NULL) {
+		was_cancelled = jb->cancel;
 		jb->cancel = true;
 		worker = jb->worker;
-		pthread_cond_broadcast(&k->wake);
+		id = jb->rec.id;
 	}
 	pthread_mutex_unlock(&k->lock);
 	if (jb == NULL)
 		return err_set(err, ESRCH, "no job is running");
+	/* what the job did is its own line's to say; that it did not end by itself is said here, as
+	 * well as a full disk lets it: the job must end also there */
+	if (!was_cancelled)
+		(void)log_event(k, slug, id, by, NULL, "cancelled", "%s", "");
+	pthread_mutex_lock(&k->lock);
+	pthread_cond_broadcast(&k->wake);
+	pthread_mutex_unlock(&k->lock);
 	if (worker > 0)
 		(void)spawner_kill(k->sp, worker, SIGTERM, NULL);
 	return 0;

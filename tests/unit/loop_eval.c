@@ -202,10 +202,13 @@ Test(loop_eval, cancel_ends_it_and_keeps_the_old_record)
 {
 	struct buf many = BUF_INIT;
 	struct job_record jr;
+	char want[120];
+	struct by other;
 	struct rig r;
 	uint64_t job;
 
 	rig_open(&r);
+	other = r.by;
 	for (int i = 0; i < 400; i++)
 		(void)buf_addf(&many,
 			"{\"id\":\"c%d\",\"input\":{\"text\":\"letter "
@@ -215,10 +218,18 @@ Test(loop_eval, cancel_ends_it_and_keeps_the_old_record)
 	works(init(&r, NULL));
 	works(loop_eval(r.k, "letters", NULL, 0, &r.by, &job, &r.err));
 	nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-	works(loop_cancel(r.k, "letters", 0, &r.by, &r.err));
+	other.pid = 4711;
+	works(loop_cancel(r.k, "letters", 0, &other, &r.err));
 	jr = job_end(&r, "letters", job);
 	cr_expect_eq(jr.outcome, JOB_CANCELLED, "%s", jr.error);
 	cr_expect_not(store_has(&r, "tune/letters/revisions/v0/eval.json"));
+	/* it changed nothing, and says nothing; who ended it is in the log */
+	(void)snprintf(want, sizeof(want), "{\"event\":\"cancelled\",\"slug\":\"letters\",\"ts\":");
+	cr_expect_eq(in_log(&r, want), 1);
+	(void)snprintf(want, sizeof(want), "\"job\":%llu,\"by\":{\"uid\":%d,\"pid\":4711,",
+		(unsigned long long)job, (int)r.by.uid);
+	cr_expect_eq(in_log(&r, want), 1);
+	cr_expect_eq(in_log(&r, "eval_complete"), 0);
 	buf_release(&many);
 	rig_close(&r);
 }
