@@ -253,6 +253,21 @@ static int take_verb(struct cli *c, int argc, char **argv, int i, struct err *er
 		group != NULL ? group : "", group != NULL ? " " : "");
 }
 
+/* the first word is the artifact, unless the verb's words say something else; --artifact says it
+ * once more */
+static int check_twice(const struct cli *c, struct err *err)
+{
+	char quoted[ERR_QUOTE_BYTES + 8];
+	const char *named = c->verb->words, *word;
+
+	if (flag_value(c, "--artifact") == NULL || c->words < c->verb->words_max ||
+		(named[0] != '\0' && strncmp(named, "ARTIFACT", 8) != 0))
+		return 0;
+	word = c->word[c->words - 1];
+	return usage_error(err, "too many arguments: \"%s\"; --artifact names the artifact",
+		err_quote(quoted, word, strlen(word)));
+}
+
 int args_parse(struct cli *c, int argc, char **argv, struct err *err)
 {
 	char title[40];
@@ -292,5 +307,5 @@ int args_parse(struct cli *c, int argc, char **argv, struct err *err)
 		return usage_error(
 			err, "needs %s; usage: kolm %s %s", c->verb->words, title, c->verb->words);
 	}
-	return 0;
+	return c->verb != NULL && !c->help ? check_twice(c, err) : 0;
 }

@@ -74,7 +74,8 @@ int args_parse(struct cli *c, int argc, char **argv, struct err *err);
  */
 const char *flag_value(const struct cli *c, const char *name);
 bool flag_on(const struct cli *c, const char *name);
-/* flag_timeout(c, out, err): --timeout, seconds of one call of the model; 0 when it was not given */
+/* flag_timeout(c, out, err): --timeout, seconds of one call of the model; 0 when it was not given
+ */
 int flag_timeout(const struct cli *c, int64_t *out, struct err *err);
 /* usage_error(err, fmt): -EINVAL that ends with exit code 1; usage_mark(err): make a failure one.
  */
@@ -98,9 +99,10 @@ int path_artifact(const struct cli *c, char out[STORE_PATH_BYTES], struct err *e
 /* path_slug(c, slug, err): --slug, or the slug of the artifact named. A file of that name which is
  * not the slug's artifact is -EEXIST. It need not be initialised. */
 int path_slug(const struct cli *c, char slug[SLUG_BYTES + 1], struct err *err);
-/* path_same_slug(c, artifact, sha256, slug, err): the initialised slug this artifact has, or "" */
-void path_same_slug(
-	const struct cli *c, const char *artifact, const char *sha256, char slug[SLUG_BYTES + 1]);
+/* path_same_slug(c, artifact, sha256, slug, err): the initialised slug this artifact has, or "";
+ * -ENOENT when --slug names one that has it not. */
+int path_same_slug(const struct cli *c, const char *artifact, const char *sha256,
+	char slug[SLUG_BYTES + 1], struct err *err);
 /* path_base(given, out, err): absolute; what looks like an address or a model's name stays as it
  * is, for loop_init() to refuse. */
 int path_base(const char *given, char out[STORE_PATH_BYTES], struct err *err);

@@ -426,6 +426,8 @@ static int read_output(struct looking *lk, struct err *err)
 	if (from == NULL && lk->c->words < 2)
 		return usage_error(err,
 			"what should the output have been? give it as a word, or --output FILE");
+	if (from != NULL && lk->c->words > 1)
+		return usage_error(err, "the output is given twice: as a word and by --output");
 	if (from != NULL)
 		rc = path_read(from[0] == '@' ? from + 1 : from, OUTPUT_BYTES_MAX, &text, err);
 	else

@@ -330,8 +330,9 @@ int cmd_eval(struct cli *c, struct err *err)
 		rc = artifact_open(AT_FDCWD, ev.path, &keys, &ev.af, err);
 	if (rc < 0)
 		return rc;
-	path_same_slug(c, ev.path, artifact_sha256(ev.af), ev.slug);
-	rc = examples != NULL ? from_file(&ev, examples, err) : embedded(&ev, err);
+	rc = path_same_slug(c, ev.path, artifact_sha256(ev.af), ev.slug, err);
+	if (rc == 0)
+		rc = examples != NULL ? from_file(&ev, examples, err) : embedded(&ev, err);
 	if (rc == 0 && ev.n == 0)
 		rc = err_set(err, EINVAL, "no eval cases: nothing to measure");
 	if (rc == 0)

@@ -84,9 +84,12 @@ int cmd_rag_verify(struct cli *c, struct err *err)
 	rc = rag_check(ix, err);
 	if (rc == 0)
 		rc = run_job(c, &o, err);
-	if (rc == 0)
-		printf("ok  %s is what %s makes: %llu docs, id %.16s...\n", info.name, info.root,
-			(unsigned long long)info.n_docs, info.generation);
+	if (rc == 0) {
+		printf("ok  %s is what ", info.name);
+		say_text(stdout, info.root);
+		printf(" makes: %llu docs, id %.16s...\n", (unsigned long long)info.n_docs,
+			info.generation);
+	}
 	rag_close(ix);
 	return rc;
 }

@@ -89,11 +89,8 @@ static int open_artifact(struct running *r, struct err *err)
 		rc = artifact_open(AT_FDCWD, r->path, &r->keys, &r->af, err);
 	if (rc < 0)
 		return rc;
-	path_same_slug(r->c, r->path, artifact_sha256(r->af), r->slug);
-	if (r->slug[0] == '\0' && flag_value(r->c, "--slug") != NULL)
-		return err_set(err, ENOENT, "slug \"%.64s\" is not initialised with this artifact",
-			flag_value(r->c, "--slug"));
-	return artifact_verify(AT_FDCWD, r->path, &r->keys, false, on_check, r, err);
+	rc = path_same_slug(r->c, r->path, artifact_sha256(r->af), r->slug, err);
+	return rc < 0 ? rc : artifact_verify(AT_FDCWD, r->path, &r->keys, false, on_check, r, err);
 }
 
 /* what an artifact that is not production ready gets: a line, or with --strict the end */

@@ -278,8 +278,11 @@ int cmd_export(struct cli *c, struct err *err)
 	rc = path_absolute(out != NULL ? out : name, path, err);
 	if (rc == 0)
 		rc = loop_export(c->k, slug, rev, (enum export_form)form, path, err);
-	if (rc == 0)
-		printf("ok wrote %s\n", out != NULL ? out : name);
+	if (rc == 0) {
+		printf("ok wrote ");
+		say_text(stdout, out != NULL ? out : name);
+		putchar('\n');
+	}
 	return rc;
 }
 

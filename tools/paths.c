@@ -153,8 +153,8 @@ int path_slug(const struct cli *c, char slug[SLUG_BYTES + 1], struct err *err)
 	return rc;
 }
 
-void path_same_slug(
-	const struct cli *c, const char *artifact, const char *sha256, char slug[SLUG_BYTES + 1])
+int path_same_slug(const struct cli *c, const char *artifact, const char *sha256,
+	char slug[SLUG_BYTES + 1], struct err *err)
 {
 	const char *given = flag_value(c, "--slug");
 	struct config cf;
@@ -170,6 +170,10 @@ void path_same_slug(
 	}
 	if (!same)
 		slug[0] = '\0';
+	return same || given == NULL
+		       ? 0
+		       : err_set(err, ENOENT,
+				 "slug \"%.64s\" is not initialised with this artifact", given);
 }
 
 /* "org/model": one slash, no ending, and no such folder here */

@@ -41,6 +41,9 @@ END
 run eval shout.kolm --examples other.jsonl; ends 0; says_line '  passed:    1 / 3  (33.3%)'; says_line '  failures:  2'; says 'user_3  expected no  got Q'; says 'dies  error: recipe threw'
 run eval shout.kolm --examples other.jsonl --json; ends 0; says '"passed": 1'; says '"accuracy": 0.3333'; says '"source": "other.jsonl"'
 [ "$(wc -l <"$S/logs/runs.jsonl")" -eq "$runs" ] || bad "eval was logged as a run"
+# a slug that is not this artifact's: nothing is measured in its place
+fails 5 'slug "other" is not initialised with this artifact' eval shout.kolm --slug other
+fails 5 'slug "other" is not initialised with this artifact' run shout.kolm hi --slug other
 
 # the default place, and artifacts found by name there
 works "built:      $S/artifacts/job_shout.kolm" compile --spec shout.spec.json

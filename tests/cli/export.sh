@@ -18,6 +18,7 @@ sum=$(sha256sum <out.gguf)
 run tune export --artifact kind.kolm --slug folder --rev v1 --to gguf --out out.gguf; [ "$RC" -ne 0 ] || bad "an existing file was written over"
 errs "is there already"
 works 'ok wrote folder-v1.gguf' tune export --artifact kind.kolm --slug folder --rev v1 --to gguf
+works 'ok wrote a\x0ab' tune export --artifact kind.kolm --slug folder --rev v1 --to gguf --out $'a\nb'
 cmp -s out.gguf folder-v1.gguf || bad "two exports differ"
 [ "$(sha256sum <out.gguf)" = "$sum" ] || bad "the first export changed"
 run tune export --artifact kind.kolm --slug folder --rev v1 --to merged --out m.gguf; [ "$RC" -ne 0 ] || bad "merged from a folder"

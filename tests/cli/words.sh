@@ -29,6 +29,13 @@ fails 1 'gate: number from 0 to 1' compile --spec x --gate 1.1
 fails 1 'which row?' captures confirm --artifact x
 fails 1 'top-k: 1 to 1000' rag query x y --top-k 0
 fails 1 '--store: needs a folder' --store
+# nothing that was typed is left out in silence
+for words in 'verify a --artifact b' 'tune status a --artifact b' 'run in out --artifact b' 'captures list a --artifact b' 'rag attach a --artifact b --index i'; do
+	# shellcheck disable=SC2086
+	fails 1 '--artifact names the artifact' $words
+done
+fails 5 'no such artifact "b"' run in --artifact b
+fails 1 'the output is given twice' captures fix abcd out --output file --artifact x
 # text from outside is never written raw
 run tune "$(printf 'a\033[2Jb')"; ends 1; errs 'a\x1b[2Jb'
 # a value that begins with '-' is no value: the default applies
