@@ -41,6 +41,7 @@ static int open_own_store(struct bench *b, const char *artifact_path, struct err
 	if (tmp == NULL || tmp[0] != '/')
 		tmp = "/tmp";
 	n = snprintf(b->dir, sizeof(b->dir), "%s/kolm-bench.XXXXXX", tmp);
+	errno = ENAMETOOLONG;
 	if (n >= (int)sizeof(b->dir) || mkdtemp(b->dir) == NULL) {
 		b->dir[0] = '\0';
 		return err_sys(err, "cannot make a folder below %.200s", tmp);
@@ -71,12 +72,13 @@ int bench_measure(void *arg, const char *artifact_path, size_t case_index, struc
 {
 	struct bench *b = arg;
 	const struct artifact_case *one;
+	struct err why = ERR_NONE;
 	struct run_result r;
 	int rc;
 
-	if (b->probe == NULL && (rc = open_bench(b, artifact_path, err)) < 0) {
+	if (b->probe == NULL && (rc = open_bench(b, artifact_path, &why)) < 0) {
 		/* not the recipe's fault: end the build with it */
-		return rc == -EPERM ? rc : err_set(err, EOPNOTSUPP, "%s", err->text);
+		return err_set(err, rc == -EPERM ? EPERM : EOPNOTSUPP, "%s", why.text);
 	}
 	one = artifact_case(b->probe, case_index);
 	for (int i = b->is_warm ? 1 : 0; i < 2; i++) {

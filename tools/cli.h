@@ -143,7 +143,7 @@ struct bench {
 	struct json_slice params; /* of recipe 0, when a case has none */
 	/* with a base: a store of its own */
 	struct kolm *k;
-	char dir[64];
+	char dir[STORE_PATH_BYTES];
 	bool is_warm;
 	struct artifact *probe;
 };

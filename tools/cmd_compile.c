@@ -141,13 +141,16 @@ static int build(struct compile *cm, struct compile_result *res, struct err *err
 		.measure = bench_measure};
 	struct bench bench = {.c = cm->c, .params = recipe_params(&cm->spec)};
 	const char *given = flag_value(cm->c, "--base");
-	char base[STORE_PATH_BYTES];
+	char base[STORE_PATH_BYTES], quoted[ERR_QUOTE_BYTES + 8];
 	int rc;
 
 	o.arg = &bench;
 	rc = read_rows(cm, &o, err);
 	if (rc == 0 && given != NULL) {
 		rc = path_base(given, base, err);
+		if (rc == 0 && base[0] == '/' && access(base, F_OK) < 0)
+			rc = err_set(err, errno, "base model not found: \"%s\"",
+				err_quote(quoted, given, strlen(given)));
 		bench.base = base;
 	}
 	if (rc == 0)
