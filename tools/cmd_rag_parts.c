@@ -130,10 +130,11 @@ int cmd_rag_diff(struct cli *c, struct err *err)
 
 /* ---- export ---- */
 
+/* the bulk lines, under a name of their own until all is there */
 static int export_bulk(const struct rag_index *ix, int dir, const char *name, struct err *err)
 {
 	uint64_t left_out;
-	int rc, fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int rc, fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
 	if (fd < 0)
 		return err_sys(err, "cannot create '%s'", name);
@@ -148,11 +149,35 @@ static int export_bulk(const struct rag_index *ix, int dir, const char *name, st
 	return rc;
 }
 
+/* both files or none: what stood there stays when one cannot be written */
+static int export_both(const struct rag_index *ix, int dir, const char *name, struct err *err)
+{
+	char bulk[RAG_NAME_BYTES + 16], mapping[RAG_NAME_BYTES + 16], part[RAG_NAME_BYTES + 32];
+	struct buf text = BUF_INIT;
+	int rc;
+
+	(void)snprintf(bulk, sizeof(bulk), "%s.bulk.ndjson", name);
+	(void)snprintf(mapping, sizeof(mapping), "%s.mapping.json", name);
+	(void)snprintf(part, sizeof(part), ".%s.tmp.%d", bulk, (int)getpid());
+	rc = export_bulk(ix, dir, part, err);
+	if (rc < 0)
+		return rc;
+	rc = rag_export_mapping(ix, &text) < 0
+		     ? err_nomem(err)
+		     : replace_file(dir, mapping, text.data, text.len, 0644, err);
+	if (rc == 0 && renameat(dir, part, dir, bulk) < 0)
+		rc = err_sys(err, "cannot replace '%s'", bulk);
+	if (rc == 0)
+		printf("ok wrote %s and %s\n", mapping, bulk);
+	else
+		(void)unlinkat(dir, part, 0);
+	buf_release(&text);
+	return rc;
+}
+
 int cmd_rag_export(struct cli *c, struct err *err)
 {
 	const char *format = flag_value(c, "--format"), *out = flag_value(c, "--out");
-	char bulk[RAG_NAME_BYTES + 16], mapping[RAG_NAME_BYTES + 16];
-	struct buf text = BUF_INIT;
 	struct rag_index *ix = NULL;
 	int dir, rc;
 
@@ -167,17 +192,8 @@ int cmd_rag_export(struct cli *c, struct err *err)
 		rag_close(ix);
 		return rc;
 	}
-	(void)snprintf(bulk, sizeof(bulk), "%s.bulk.ndjson", c->word[0]);
-	(void)snprintf(mapping, sizeof(mapping), "%s.mapping.json", c->word[0]);
-	rc = export_bulk(ix, dir, bulk, err);
-	if (rc == 0)
-		rc = rag_export_mapping(ix, &text) < 0
-			     ? err_nomem(err)
-			     : replace_file(dir, mapping, text.data, text.len, 0644, err);
-	if (rc == 0)
-		printf("ok wrote %s and %s\n", mapping, bulk);
+	rc = export_both(ix, dir, c->word[0], err);
 	close(dir);
 	rag_close(ix);
-	buf_release(&text);
 	return rc;
 }
