@@ -341,7 +341,13 @@ static void list_one(void *arg, const char *name)
 
 	li->n++;
 	if (rag_open(kolm_store(li->c->k)->rag, name, &ix, &err) < 0) {
-		if (!li->json) {
+		if (li->json) {
+			(void)buf_puts(&li->out, li->out.len > 0 ? ",{\"name\":" : "{\"name\":");
+			(void)json_put_text(&li->out, name);
+			(void)buf_puts(&li->out, ",\"error\":");
+			(void)json_put_text(&li->out, err.text);
+			(void)buf_putc(&li->out, '}');
+		} else {
 			printf("%-24s  ", name);
 			say_text(stdout, err.text);
 			putchar('\n');

@@ -41,10 +41,20 @@ works 'docs: 0 changed, 0 new, 0 gone; terms: 0 changed, 0 new, 0 gone' rag diff
 works 'ok  now is what' rag verify now
 printf 'X' | dd of="$S/rag/now/index.bin" bs=1 seek=4200 conv=notrunc status=none
 fails 4 'section STORE of index.bin does not match its checksum' rag verify now
+# an index that cannot be opened is listed as that
+mkdir "$S/rag/broken" && for f in index.bin index.json manifest.json; do echo damaged >"$S/rag/broken/$f"; done
+run rag list; ends 0; says_like '^broken +index "broken" is damaged: '
+run rag list --json; ends 0; [ "$(jq -r '.[] | select(.error) | .name' <<<"$OUT")" = broken ] || bad "rag list --json"
+[ "$(jq 'map(select(.n_docs)) | length' <<<"$OUT")" -ge 4 ] || bad "rag list --json: the good ones"
+rm -r "$S/rag/broken"
 
 # for a cluster
 mkdir out
 works 'ok wrote whole.mapping.json and whole.bulk.ndjson' rag export whole --format opensearch --out out
+sum=$(cat out/* | sha256sum)
+OUT=$(ulimit -f 4; "$BUILD/bin/kolm" rag export whole --format opensearch --out out 2>"$T/.err"); RC=$?; ERR=$(cat "$T/.err"); LAST='rag export, 4 KiB a file at most'
+ends 4; errs 'nothing was changed'
+[ "$(cat out/* | sha256sum)" = "$sum" ] && [ "$(ls -A out | wc -l)" = 2 ] || bad "a failed export left $(ls -A out)"
 [ "$(wc -l <out/whole.bulk.ndjson)" = 120 ] || bad "bulk lines: $(wc -l <out/whole.bulk.ndjson)"
 jq -e '.settings.index.similarity.default == {"type":"BM25","k1":1.5,"b":0.75} and (.settings.analysis.filter.kolm_stop.stopwords | length) == 38' out/whole.mapping.json >/dev/null || bad "mapping"
 [ "$(sed -n 2p out/whole.bulk.ndjson | jq -r .path)" = a/f12.md ] || bad "bulk: $(sed -n 2p out/whole.bulk.ndjson)"
