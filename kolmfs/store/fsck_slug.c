@@ -238,7 +238,8 @@ static void check_intent(struct fsck *f, const struct tune *tn, const struct hea
 	(void)rev_file(tn->dir, "HEAD", head, NULL);
 	(void)path_of(tn, ".intent", path);
 	(void)snprintf(text, sizeof(text), "%.390s", why.text);
-	if (f->chain_holds && head[0] != '\0' && strcmp(head, logged->head) == 0)
+	/* what could not be read for now may be a good one */
+	if (rc == -EUCLEAN && f->chain_holds && head[0] != '\0' && strcmp(head, logged->head) == 0)
 		fsck_lose(f, tn->slug, tn->dir, ".intent", path, text);
 	else
 		fsck_tell(f, FSCK_DAMAGED, path, "%s", text);

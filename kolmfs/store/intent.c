@@ -59,7 +59,8 @@ static bool rev_get(const cJSON *json, const char *key, bool needed, char out[RE
 	return true;
 }
 
-static bool intent_parse(const cJSON *json, struct intent *in)
+/* -EBADMSG, -ENOMEM */
+static int intent_parse(const cJSON *json, struct intent *in)
 {
 	const cJSON *by = cJSON_GetObjectItemCaseSensitive(json, "by");
 	const char *event = json_get_string(json, "event"),
@@ -67,7 +68,7 @@ static bool intent_parse(const cJSON *json, struct intent *in)
 
 	if (event == NULL || !rev_get(json, "from", true, in->from) ||
 		!rev_get(json, "to", true, in->to) || !rev_get(json, "prev", false, in->prev))
-		return false;
+		return -EBADMSG;
 	(void)snprintf(in->event, sizeof(in->event), "%s", event);
 	in->log_seq = (uint64_t)json_get_number(json, "seq", 9e15);
 	in->job = (uint64_t)json_get_number(json, "job", 0);
@@ -80,7 +81,7 @@ static bool intent_parse(const cJSON *json, struct intent *in)
 		(void)snprintf(in->by.comm, sizeof(in->by.comm), "%s", comm != NULL ? comm : "");
 	}
 	in->fields = fields != NULL ? strdup(fields) : NULL;
-	return fields == NULL || in->fields != NULL;
+	return fields != NULL && in->fields == NULL ? -ENOMEM : 0;
 }
 
 int intent_read(const struct tune *tn, struct intent *out, struct err *err)
@@ -94,9 +95,20 @@ int intent_read(const struct tune *tn, struct intent *out, struct err *err)
 	rc = read_file(tn->dir, INTENT_NAME, 64 * 1024, &text, &why);
 	if (rc == -ENOENT)
 		goto out;
-	if (rc < 0 || !crc_holds(buf_str(&text), text.len) ||
-		json_parse(buf_str(&text), text.len, &json, NULL) < 0 || !intent_parse(json, &in)) {
-		intent_release(&in);
+	if (rc < 0 && rc != -EINVAL && rc != -ELOOP && rc != -EFBIG) {
+		/* nothing is known of it: no reason to have it removed */
+		rc = err_set(err, -rc, "%.300s", why.text);
+		goto out;
+	}
+	if (rc == 0 && crc_holds(buf_str(&text), text.len))
+		rc = json_parse(buf_str(&text), text.len, &json, NULL);
+	if (rc == 0 && json != NULL)
+		rc = intent_parse(json, &in);
+	if (rc == -ENOMEM) {
+		rc = err_nomem(err);
+		goto out;
+	}
+	if (rc < 0 || json == NULL) {
 		rc = err_set(err, EUCLEAN,
 			"the open promotion in tune/%s/" INTENT_NAME
 			" cannot be read; look at HEAD and head.prev, then remove it",

@@ -227,7 +227,7 @@ int head_rollback(
 		return err_set(err, ENOENT, "no prior head to roll back to");
 	rc = revision_verify(tn, hd.prev, sha, &why);
 	/* what could not be looked at is not known to be damaged */
-	if (rc == -ENOMEM || rc == -EIO || rc == -EMFILE || rc == -ENFILE)
+	if (rc < 0 && rc != -EKEYREJECTED && rc != -ENOENT && rc != -EINVAL && rc != -ELOOP)
 		return err_set(err, -rc, "%.300s; HEAD stays %s", why.text, hd.head);
 	if (rc < 0)
 		return err_set(err, EUCLEAN, "%s is damaged: files.json: %.300s; HEAD stays %s",

@@ -277,6 +277,7 @@ static int names_list(int dirfd, char ***names, size_t *n, struct err *err)
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
+	struct stat st;
 
 	*names = NULL;
 	*n = 0;
@@ -293,7 +294,11 @@ static int names_list(int dirfd, char ***names, size_t *n, struct err *err)
 		if (strcmp(d->d_name, FILES_NAME) == 0 || strncmp(d->d_name, "eval.", 5) == 0 ||
 			strncmp(d->d_name, "eval-", 5) == 0)
 			continue;
-		if (!is_file(dirfd, d->d_name)) {
+		if (fstatat(dirfd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			rc = err_sys(err, "cannot stat '%.200s'", d->d_name);
+			break;
+		}
+		if (!S_ISREG(st.st_mode)) {
 			char quoted[ERR_QUOTE_BYTES + 8];
 
 			rc = err_set(err, EBADMSG,

@@ -86,7 +86,10 @@ static int check_format(int fd, struct err *err)
 	} else if (rc == -ENOENT) {
 		rc = 0;
 	} else {
-		rc = err_set(err, EUCLEAN, "file 'format' of the store: %.200s", why.text);
+		bool is_bad = rc == -EINVAL || rc == -ELOOP || rc == -EFBIG;
+
+		rc = err_set(err, is_bad ? EUCLEAN : -rc, "file 'format' of the store: %.200s",
+			why.text);
 	}
 	buf_release(&text);
 	return rc;

@@ -14,13 +14,20 @@
 #include "base/replace.h"
 #include "store/config.h"
 
-/* a folder is a slug from the moment it has a configuration */
-static bool is_initialised(int dir)
+/* a folder is a slug from the moment it has a configuration: 1 or 0; what cannot be looked at is an
+ * error, and not a slug that was never made */
+static int is_initialised(int dir, struct err *err)
 {
+	static const char *const names[] = {"tune-config.json", "tune-config.json.prev"};
 	struct stat st;
 
-	return fstatat(dir, "tune-config.json", &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-	       fstatat(dir, "tune-config.json.prev", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	for (size_t i = 0; i < 2; i++) {
+		if (fstatat(dir, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			return 1;
+		if (errno != ENOENT)
+			return err_sys(err, "cannot stat '%s'", names[i]);
+	}
+	return 0;
 }
 
 int tune_open(const struct store *st, const char *slug, struct tune *out, struct err *err)
@@ -32,10 +39,13 @@ int tune_open(const struct store *st, const char *slug, struct tune *out, struct
 	dir = dir_open(st->tune, slug, err);
 	if (dir < 0 && dir != -ENOENT && dir != -ENOTDIR)
 		return dir;
-	if (dir < 0 || !is_initialised(dir)) {
+	rc = dir < 0 ? 0 : is_initialised(dir, err);
+	if (rc <= 0) {
 		if (dir >= 0)
 			close(dir);
-		return err_set(err, ENOENT, "no such artifact \"%s\"; make it with init", slug);
+		return rc < 0 ? rc
+			      : err_set(err, ENOENT, "no such artifact \"%s\"; make it with init",
+					slug);
 	}
 	out->st = st;
 	out->dir = dir;
@@ -109,11 +119,14 @@ int tune_list(const struct store *st, store_each *each, void *arg, struct err *e
 		if (slug_check(d->d_name, strlen(d->d_name), NULL) < 0)
 			continue;
 		slug = dir_open(fd, d->d_name, NULL);
-		if (slug < 0)
+		if (slug == -ENOENT || slug == -ENOTDIR || slug == -ELOOP)
 			continue;
-		if (is_initialised(slug) && names_add(&names, &n, d->d_name) < 0)
+		/* one that cannot be looked at is there: who opens it is told why */
+		if ((slug < 0 || is_initialised(slug, NULL) != 0) &&
+			names_add(&names, &n, d->d_name) < 0)
 			rc = err_nomem(err);
-		close(slug);
+		if (slug >= 0)
+			close(slug);
 	}
 	closedir(dir);
 	if (n > 0)
