@@ -415,7 +415,10 @@ int loop_attach(struct kolm *k, const char *slug, const char *artifact, const ch
 		return rc;
 	(void)snprintf(manifest, sizeof(manifest), "%s/manifest.json", index);
 	if (faccessat(k->st.rag, manifest, F_OK, 0) < 0)
-		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", index);
+		return errno == ENOENT || errno == ENOTDIR
+			       ? err_set(err, ENOENT,
+					 "index \"%s\" not found; index a folder first", index)
+			       : err_sys(err, "cannot look at index \"%s\"", index);
 	rc = sidecar_place(k, slug, artifact, &dir, name, folder, err);
 	if (rc < 0)
 		return rc;

@@ -189,7 +189,10 @@ static int index_get(struct kolm *k, const char *name, struct index_ref **out, s
 	if (rc < 0)
 		return rc;
 	if (fstatat(k->st.rag, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_set(err, ENOENT, "index \"%s\" not found; index a folder first", name);
+		return errno == ENOENT
+			       ? err_set(err, ENOENT,
+					 "index \"%s\" not found; index a folder first", name)
+			       : err_sys(err, "cannot look at index \"%s\"", name);
 	pthread_mutex_lock(&k->lock);
 	ref = index_find(k, name, &st);
 	if (ref != NULL)
