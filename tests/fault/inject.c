@@ -87,6 +87,21 @@ static bool is_mixed(const struct change *c, const char *now, const char *before
 	       (strcmp(now + n, after + a) == 0 || strcmp(now + n, before + b) == 0);
 }
 
+/* a machine that fails for once says nothing about what lies there: that is neither damaged nor
+ * missing. A repair counts what it could not look at. */
+static bool blames_data(const struct change *c, int rc)
+{
+	static const int blames[] = {EKEYREJECTED, EBADMSG, EUCLEAN, ENOENT, ESTALE, EINVAL};
+	int no = plan.alloc_hits > 0 ? ENOMEM : plan.no;
+
+	if (c->bare == repair || plan.mode != FAULT_ONCE || rc == -no)
+		return false;
+	for (size_t i = 0; i < sizeof(blames) / sizeof(blames[0]); i++)
+		if (rc == -blames[i])
+			return true;
+	return false;
+}
+
 static void judge(const struct change *c, int rc, const struct err *err, const char *before,
 	const char *after)
 {
@@ -102,6 +117,8 @@ static void judge(const struct change *c, int rc, const struct err *err, const c
 	else if (rc < 0 && !c->in_parts && strcmp(buf_str(&now), before) != 0 &&
 		 !(plan.mode != FAULT_ONCE && is_mixed(c, buf_str(&now), before, after)))
 		bad(c, "it failed, and something changed", buf_str(&text));
+	if (blames_data(c, rc))
+		bad(c, "it blames what lies there", buf_str(&text));
 	if (rc < 0 && err->text[0] == '\0')
 		bad(c, "it failed without a sentence", buf_str(&text));
 	buf_release(&now);
