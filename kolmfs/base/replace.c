@@ -74,9 +74,13 @@ int replace_file(
 	int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err)
 {
 	static atomic_uint counter;
+	struct stat st;
 	char tmp[300];
 	int fd, rc;
 
+	/* a folder would be exchanged like a file, and go as a temporary name with all in it */
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+		return err_set(err, EISDIR, "cannot replace '%s': it is a folder", name);
 	rc = snprintf(tmp, sizeof(tmp), ".%s.tmp.%d.%u", name, (int)getpid(),
 		atomic_fetch_add(&counter, 1));
 	if (rc < 0 || (size_t)rc >= sizeof(tmp))

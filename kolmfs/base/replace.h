@@ -19,7 +19,7 @@
 /*
  * replace_file(dirfd, name, data, len, mode, err): write ".name.tmp.<pid>.<n>", fsync, close,
  * rename, fsync the directory. An answer of 0 means it is durable. On failure the old file is as it
- * was and no temporary name is left.
+ * was and no temporary name is left. A folder of that name is not replaced: -EISDIR.
  */
 int replace_file(
 	int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *err);

@@ -76,3 +76,24 @@ Test(replace, a_failure_takes_no_file_away)
 	close(dir);
 	cr_assert_eq(rmdir(path), 0, "something was left behind");
 }
+
+/* a folder somebody made under our name is his: it is not exchanged and then taken away */
+Test(replace, a_folder_stays)
+{
+	char path[] = "/tmp/kolm-replace-XXXXXX";
+	int dir;
+
+	cr_assert_not_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(mkdirat(dir, "HEAD", 0700), 0);
+	cr_assert_eq(mkdirat(dir, "HEAD/notes", 0700), 0);
+	for (int i = 0; i < 2; i++) {
+		no_exchange = i == 1;
+		cr_expect_eq(replace(dir, "v0\n"), -EISDIR);
+		cr_expect_eq(faccessat(dir, "HEAD/notes", F_OK, 0), 0);
+	}
+	cr_assert_eq(unlinkat(dir, "HEAD/notes", AT_REMOVEDIR), 0);
+	cr_assert_eq(unlinkat(dir, "HEAD", AT_REMOVEDIR), 0);
+	close(dir);
+	cr_assert_eq(rmdir(path), 0, "something was left behind");
+}
