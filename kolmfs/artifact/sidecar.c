@@ -88,12 +88,10 @@ const char *sidecar_check(const struct artifact *af, const char *name)
 		return "damaged";
 	}
 	list = member_of(slice_of(&statement), "subject");
-	while (list.len > 0 && json_kind_of(list) == JSON_ARRAY &&
-		json_next(list, &pos, NULL, &subject)) {
-		n++;
-		if (!subject_fits(af, subject))
+	while (wrong == NULL && list.len > 0 && json_kind_of(list) == JSON_ARRAY &&
+		json_next(list, &pos, NULL, &subject))
+		if (++n > af->n || !subject_fits(af, subject))
 			wrong = "lists other bytes than the members have";
-	}
 	if (n == 0)
 		wrong = "lists no member";
 	else if (wrong == NULL && !envelope_signed(af, envelope, &statement))

@@ -2,7 +2,9 @@
  */
 #include "artifact_craft.h"
 
+#include <sodium.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define M                                                                                          \
 	{                                                                                          \
@@ -165,6 +167,48 @@ Test(open, tampered_copies)
 		cr_expect(rc == 0 || err.text[0] != '\0');
 		artifact_free(af);
 	}
+}
+
+/* a statement of a million subjects beside a thousand entries: the first that is wrong is enough,
+ * and there are no more good ones than entries */
+Test(verify, a_long_statement_is_no_work)
+{
+	enum { ENTRIES = 1000, SUBJECTS = 1000000 };
+	static const char *const subjects[] = {"{\"name\":\"none\"}",
+		"{\"name\":\"e999\",\"digest\":{\"sha256\":\"" EMPTY_SHA "\"}}"};
+	struct artifact af = {.n = ENTRIES, .entries = calloc(ENTRIES, sizeof(*af.entries))};
+	char names[ENTRIES][8];
+
+	for (size_t i = 0; i < ENTRIES; i++) {
+		snprintf(names[i], sizeof(names[i]), "e%zu", i);
+		af.entries[i] = (struct entry){.face = {.name = names[i]}, .sha256 = EMPTY_SHA};
+	}
+	for (size_t k = 0; k < 2; k++) {
+		const size_t n = SUBJECTS / (k == 0 ? 1 : 4);
+		struct buf text = BUF_INIT, envelope = BUF_INIT;
+		clock_t from;
+		char *b64;
+
+		(void)buf_puts(&text, "{\"subject\":[");
+		for (size_t i = 0; i < n; i++)
+			(void)buf_addf(&text, "%s%s", i > 0 ? "," : "", subjects[k]);
+		(void)buf_puts(&text, "]}");
+		b64 = malloc(sodium_base64_ENCODED_LEN(text.len, sodium_base64_VARIANT_ORIGINAL));
+		sodium_bin2base64(b64,
+			sodium_base64_ENCODED_LEN(text.len, sodium_base64_VARIANT_ORIGINAL),
+			(const unsigned char *)text.data, text.len, sodium_base64_VARIANT_ORIGINAL);
+		(void)buf_addf(&envelope, "{\"payload\":\"%s\"}", b64);
+		af.entries[0].face = (struct artifact_entry){
+			"provenance.intoto.dsse.json", envelope.data, envelope.len};
+		from = clock();
+		cr_expect_str_eq(sidecar_check(&af, "provenance.intoto.dsse.json"),
+			"lists other bytes than the members have");
+		cr_expect_lt(clock() - from, 2 * CLOCKS_PER_SEC, "%zu", k);
+		free(b64);
+		buf_release(&text);
+		buf_release(&envelope);
+	}
+	free(af.entries);
 }
 
 struct lines {
