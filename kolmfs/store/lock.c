@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 /*
- * In pauses of 20 ms: five seconds for a dead server's spawner to end what it started; fifteen for
- * a server that said it is ending, whose step may be writing its checkpoint; a moment for one whose
- * mount was just taken away and who does not know it yet.
+ * In pauses of 20 ms: thirty seconds for a dead server's spawner to end what it started (a tenth of
+ * one, but five were not enough on a machine with twelve times the work it has processors for) and
+ * for a server that said it is ending, whose step may be writing its checkpoint; a moment for one
+ * whose mount was just taken away and who does not know it yet.
  */
-enum { CLEANUP_TRIES = 250, ENDING_TRIES = 750, MOMENT_TRIES = 10 };
+enum { OVER_TRIES = 1500, MOMENT_TRIES = 10 };
 #define ENDING_MARK " ending\n"
 
 static int lock_take(int dirfd, const char *name, int op, int *fd, struct err *err)
@@ -84,7 +85,7 @@ int store_lock_server(const struct store *st, int *fd, struct err *err)
 	rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
 	for (int i = 0; rc == -EWOULDBLOCK; i++) {
 		is_ending = read_holder(lock, who);
-		if (i >= (is_over(who) ? CLEANUP_TRIES : is_ending ? ENDING_TRIES : MOMENT_TRIES))
+		if (i >= (is_over(who) || is_ending ? OVER_TRIES : MOMENT_TRIES))
 			break;
 		nanosleep(&pause, NULL);
 		rc = flock_wait(lock, LOCK_EX | LOCK_NB, err);
