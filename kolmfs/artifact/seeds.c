@@ -136,27 +136,49 @@ static int by_text(const void *a, const void *b)
 	return utf16_compare(buf_str(x), x->len, buf_str(y), y->len);
 }
 
-/* tags, sorted; canonical text of each */
+struct tag {
+	struct buf text; /* what it says */
+	struct json_slice v;
+	size_t order;
+};
+
+static int by_tag(const void *a, const void *b)
+{
+	const struct tag *x = a, *y = b;
+	int order = by_text(&x->text, &y->text);
+
+	return order != 0 ? order : x->order < y->order ? -1 : 1;
+}
+
+/* tags, sorted as texts; canonical text of each */
 static int put_tags(struct json_slice tags, struct buf *out)
 {
-	struct buf list[64];
 	struct json_slice v;
+	struct tag *list;
 	size_t n = 0, pos = 0;
 
 	(void)buf_puts(out, "\"tags\":[");
-	while (tags.len > 0 && json_kind_of(tags) == JSON_ARRAY && n < 64 &&
-		json_next(tags, &pos, NULL, &v)) {
-		list[n] = BUF_INIT;
-		if (json_canonical(v, &list[n++]) < 0)
+	while (json_next(tags, &pos, NULL, &v))
+		n++;
+	list = calloc(n + 1, sizeof(*list));
+	if (list == NULL || json_kind_of(tags) != JSON_ARRAY)
+		n = 0;
+	pos = 0;
+	for (size_t i = 0; i < n && json_next(tags, &pos, NULL, &v); i++) {
+		list[i] = (struct tag){.v = v, .order = i};
+		if ((json_kind_of(v) == JSON_STRING ? json_string(v, &list[i].text)
+						    : json_canonical(v, &list[i].text)) < 0)
 			out->failed = true;
 	}
 	if (n > 1)
-		qsort(list, n, sizeof(list[0]), by_text);
+		qsort(list, n, sizeof(*list), by_tag);
 	for (size_t i = 0; i < n; i++) {
 		(void)buf_puts(out, i > 0 ? "," : "");
-		(void)buf_add(out, buf_str(&list[i]), list[i].len);
-		buf_release(&list[i]);
+		(void)json_canonical(list[i].v, out);
+		buf_release(&list[i].text);
 	}
+	out->failed |= list == NULL;
+	free(list);
 	return buf_putc(out, ']');
 }
 

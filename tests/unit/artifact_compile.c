@@ -313,6 +313,39 @@ Test(compile, seeds_as_the_reference_splits_them)
 	buf_release(&spec);
 }
 
+/* tags stand in code unit order of what they say, not of how JSON spells it; all of them count */
+Test(compile, tags_of_seeds_are_sorted_as_texts)
+{
+	struct buf seeds = BUF_INIT, sorted = BUF_INIT;
+	struct artifact_keys keys = make_keys();
+	struct compile_options opt = {.seeds_name = "s.jsonl", .allow_below_gate = true};
+	char want[HASH_HEX_BYTES];
+	struct compile_result res;
+	struct artifact *af = NULL;
+	struct err err;
+
+	(void)buf_puts(&seeds, "{\"input\":\"q1\",\"expected\":\"A\",\"tags\":[\"b\\\"\",\"a b\","
+			       "\"b]\",\"a\"");
+	(void)buf_puts(&sorted,
+		"[{\"expected\":\"A\",\"input\":\"q1\",\"tags\":[\"a\",\"a b\",\"b\\\"\",\"b]\"");
+	for (int i = 100; i < 200; i++) {
+		(void)buf_addf(&seeds, ",\"t%d\"", 299 - i);
+		(void)buf_addf(&sorted, ",\"t%d\"", i);
+	}
+	(void)buf_puts(&seeds, "]}\n");
+	(void)buf_puts(&sorted, "]}]");
+	sha256_hex(sorted.data, sorted.len, want);
+	opt.seeds = seeds.data;
+	opt.seeds_len = seeds.len;
+	cr_assert_eq(build(SPEC(",\"holdout_ratio\":0.999"), "a.kolm", &opt, &res, &err), 0, "%s",
+		err.text);
+	cr_assert_eq(artifact_open(AT_FDCWD, in_dir("a.kolm"), &keys, &af, &err), 0);
+	cr_expect(member_is(member_of(af->manifest, "seed_provenance"), "seeds_hash", want));
+	artifact_free(af);
+	buf_release(&seeds);
+	buf_release(&sorted);
+}
+
 /* every spec of the reference's builds gives the members of its artifact, byte for byte: the cids
  * are equal */
 Test(compile, cids_of_the_reference)
