@@ -30,6 +30,18 @@ static int document(const struct artifact *af, const char *name, bool required,
 	return 0;
 }
 
+/* document() for what is signed as canonical JSON: its size is time */
+static int signed_document(const struct artifact *af, const char *name, bool required,
+	struct json_slice *out, struct err *err)
+{
+	const struct artifact_entry *e = artifact_entry_named(af, name);
+
+	if (e != NULL && e->len > ARTIFACT_DOCUMENT_BYTES)
+		return err_set(err, EFBIG, "%s is larger than %d MiB", name,
+			ARTIFACT_DOCUMENT_BYTES >> 20);
+	return document(af, name, required, out, err);
+}
+
 static int input_max(struct artifact *af, struct err *err)
 {
 	static const char *const places[] = {"policy", "runtime_policy"};
@@ -55,7 +67,7 @@ static int input_max(struct artifact *af, struct err *err)
 int contents_manifest(struct artifact *af, const struct artifact_keys *keys, struct err *err)
 {
 	char *spec, q[ERR_QUOTE_BYTES + 8];
-	int rc = document(af, "manifest.json", true, &af->manifest, err);
+	int rc = signed_document(af, "manifest.json", true, &af->manifest, err);
 
 	(void)keys;
 	if (rc < 0)
@@ -312,11 +324,11 @@ int trust_documents(struct artifact *af, const struct artifact_keys *keys, struc
 	(void)keys;
 	if (artifact_entry_named(af, "signature.sig") == NULL)
 		return err_set(err, EKEYREJECTED, "signature missing: no signature.sig");
-	rc = document(af, "signature.sig", true, &af->signature, err);
+	rc = signed_document(af, "signature.sig", true, &af->signature, err);
 	if (rc == 0)
-		rc = document(af, "receipt.json", false, &af->receipt, err);
+		rc = signed_document(af, "receipt.json", false, &af->receipt, err);
 	if (rc == 0)
-		rc = document(af, "credential.json", false, &af->credential, err);
+		rc = signed_document(af, "credential.json", false, &af->credential, err);
 	if (rc < 0)
 		return rc;
 	if (!member_is(af->signature, "spec", "kolm-1"))

@@ -11,6 +11,9 @@ enum {
 	ARTIFACT_BYTES_MAX = 256 * 1024 * 1024,
 	/* ten are usual, a workflow has dozens; names are compared each with each */
 	ARTIFACT_ENTRIES_MAX = 1024,
+	/* of manifest, signature, receipt and credential: ten kilobytes are usual, and each is put
+	 * in order once a level, of which JSON_DEPTH_MAX are allowed; half a second */
+	ARTIFACT_DOCUMENT_BYTES = 2 * 1024 * 1024,
 	/* as file systems have it: entries are shown as files in the mount */
 	ZIP_NAME_BYTES_MAX = 255,
 	/* what deflate can reach is 1032 to 1; more is a lie about the size */

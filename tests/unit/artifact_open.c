@@ -487,6 +487,37 @@ Test(hostile, c11_c12_c13_sizes)
 	buf_release(&list);
 }
 
+/* a small file whose manifest is a deep block of zeros: two seconds, or refused (contract 4) */
+Test(hostile, a_large_manifest_is_no_work)
+{
+	for (size_t mib = 1; mib <= 8; mib *= 8) {
+		struct buf more = BUF_INIT, zip = BUF_INIT;
+		struct err err = ERR_NONE;
+		struct artifact *af = NULL;
+		clock_t from;
+		int rc;
+
+		(void)buf_puts(&more, ",\"moe\":");
+		for (int i = 0; i < 250; i++)
+			(void)buf_putc(&more, '[');
+		(void)buf_putc(&more, '0');
+		while (more.len < mib << 20)
+			(void)buf_puts(&more, ",0");
+		for (int i = 0; i < 250; i++)
+			(void)buf_putc(&more, ']');
+		craft_signed(&(struct signed_parts){.manifest_more = more.data}, &zip);
+		from = clock();
+		rc = artifact_read(zip.data, zip.len, NULL, &af, &err);
+		cr_expect_lt(clock() - from, 2 * CLOCKS_PER_SEC, "%zu MiB", mib);
+		cr_expect_eq(rc, mib == 1 ? 0 : -EFBIG, "%zu MiB: %s", mib, err.text);
+		if (rc < 0)
+			cr_expect_str_eq(err.text, "manifest.json is larger than 2 MiB");
+		artifact_free(af);
+		buf_release(&more);
+		buf_release(&zip);
+	}
+}
+
 Test(hostile, c14_c15_c16_streams)
 {
 	static char text[2000];
