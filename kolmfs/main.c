@@ -79,7 +79,7 @@ static void unmount(struct server *sv)
 		spawner_unmount(sv->sp, sv->mountpoint, NULL);
 }
 
-/* whoever is first: no command is taken any more */
+/* no command is taken any more. With sv->ending. */
 static void begin_end(struct server *sv)
 {
 	if (atomic_exchange(&sv->closing, true))
@@ -89,7 +89,7 @@ static void begin_end(struct server *sv)
 	notify_stop(sv);
 }
 
-/* what may be inside the mount must stop while it still answers */
+/* what may be inside the mount must stop while it still answers. With sv->ending. */
 static void stop_serving(struct server *sv)
 {
 	struct timespec until;
@@ -116,7 +116,10 @@ static void *signal_thread(void *arg)
 	ending_signals(&set);
 	while (sigwait(&set, &sig) != 0 || (sig == SIGHUP && !isatty(2)))
 		; /* a hang-up is for who has a terminal */
-	stop_serving(sv);
+	pthread_mutex_lock(&sv->ending);
+	if (!sv->is_over)
+		stop_serving(sv);
+	pthread_mutex_unlock(&sv->ending);
 	/* asked again: the jobs are not waited for; what they had is repaired at the next start */
 	while (sigwait(&set, &sig) != 0)
 		;
@@ -251,7 +254,12 @@ static int serve(struct server *sv, const struct options *op, struct err *err)
 		if (rc < 0)
 			err_set(err, -rc, "the FUSE session ended: %s", strerror(-rc));
 	}
-	begin_end(sv); /* an unmount from outside came without a signal */
+	/* an unmount from outside came without a signal, or at the same time as one: then that
+	 * thread is done with all of this first */
+	pthread_mutex_lock(&sv->ending);
+	begin_end(sv);
+	sv->is_over = true;
+	pthread_mutex_unlock(&sv->ending);
 	return rc;
 }
 
@@ -307,6 +315,7 @@ static int server_main(const struct options *op)
 	mallopt(M_TRIM_THRESHOLD, BIG_BLOCK_BYTES);
 	sv.manager = manager_open();
 	sem_init(&sv.served, 0, 0);
+	pthread_mutex_init(&sv.ending, NULL);
 	prepare_signals();
 	raise_limits();
 	rc = mount_resolve(op->store, op->mountpoint, op->over, sv.mountpoint, &err);

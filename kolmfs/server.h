@@ -8,6 +8,7 @@
 #ifndef KOLM_SERVER_H
 #define KOLM_SERVER_H
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -41,8 +42,10 @@ struct server {
 	bool has_group;	     /* -o group=G: not everybody but ${group}, and all that is listed */
 	atomic_bool closing; /* no command is taken any more */
 	atomic_bool is_mounted;
-	sem_t served; /* posted when the session is over */
-	int manager;  /* socket to the service manager until it was told, or -1 */
+	sem_t served;		/* posted when the session is over */
+	pthread_mutex_t ending; /* held by who stops serving; before all other locks */
+	bool is_over;		/* under it: nothing of this may be touched any more */
+	int manager;		/* socket to the service manager until it was told, or -1 */
 	struct nodes *nodes;
 	struct opens *opens;
 	struct park *park;

@@ -142,6 +142,34 @@ for pause in 0.01 0.05 0.15; do
 	has "HEAD and head.prev after SIGTERM" "v0 v1 v0" "$(cat "$S/tune/one/HEAD") $(cat "$S/tune/one/head.prev")"
 	same "what lies about after SIGTERM" "" "$(cd "$S/tune/one" && ls -A | grep -E 'next|tmp')"
 done
+# SIGTERM, and an unmount from outside while the thread that tells the kernel of changes is in the middle of it: nothing is freed before it has ended
+if command -v strace >/dev/null; then
+	start
+	pid=$(server_pid)
+	python3 -c 'import select, sys
+f = open(sys.argv[1])
+f.read()
+p = select.poll()
+p.register(f, select.POLLPRI)
+while True: p.poll(); f.seek(0); f.read()' "$M/one/status" &
+	reader=$!
+	soon holds $reader /one/status
+	teller=$(ls "/proc/$pid/task" | sort -n | sed -n 3p) # the third: main, watch, notify
+	strace -p "$teller" -o "$T/told" -e trace=writev -e inject=writev:delay_enter=1500000 2>"$T/strace" &
+	soon grep -q attached "$T/strace"
+	echo "capture on" >"$M/one/ctl" || fail "capture on"
+	sleep 0.3
+	kill -TERM "$pid"
+	sleep 0.1
+	kill -KILL $reader
+	umount -l "$M" 2>/dev/null
+	gone "$pid" || fail "SIGTERM and umount do not end it"
+	wait 2>/dev/null
+	has "the last word to the kernel" "$(cat "$T/told")" "(DELAYED)"
+	grep -q '= ?' "$T/told" && fail "its end did not wait for: $(cat "$T/told")"
+else
+	echo "ran: no unmount while the kernel is told: strace is not installed"
+fi
 [ "$(grep -c '"event":"rolled_back"' "$S/logs/tune.jsonl")" -ge "$(wc -l <"$T/acked")" ] || fail "fewer rollbacks in the log than were acknowledged"
 [ -z "$(pgrep -f "$T/store" | grep -v $$)" ] || fail "a process is left: $(pgrep -af "$T/store")"
 finish
