@@ -22,7 +22,7 @@ PACKAGES := build-essential pkg-config fuse3 libfuse3-dev libcjson-dev libxxhash
 	libsodium-dev libzip-dev libjavascriptcoregtk-4.1-dev libseccomp-dev libutf8proc-dev libpcre2-dev libstemmer-dev libxml2-dev python3 python3-pip \
 	jq rsync busybox cpio zip less file curl zsh strace iproute2 e2fsprogs mandoc procps
 # tools of the matrix that make check tries only where they are
-PACKAGES_FAULT := fish ripgrep vim xfsprogs btrfs-progs
+PACKAGES_FAULT = fish ripgrep vim git xxd xfsprogs btrfs-progs $(if $(shell command -v node),,nodejs) $(if $(shell command -v go),,golang-go)
 
 PKGS    := fuse3 libcjson libxxhash libzstd libsodium libzip libseccomp libutf8proc libpcre2-8 libxml-2.0
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion

@@ -1,3 +1,3 @@
 #!/bin/bash
 # Every way to write a command, with the shells that only check-fault installs.
-exec bash "$(dirname "$0")/../mount/writers.sh"
+ALL=1 exec bash "$(dirname "$0")/../mount/writers.sh"

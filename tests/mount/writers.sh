@@ -90,5 +90,7 @@ row "printf '{\"input\":4,\"output\":1}' | dd of=\$R bs=5 status=none"
 row "echo '{\"input\":5,\"output\":1}' >\$1/row && cp \$1/row \$R"
 row "python3 -c \"import os; open(os.environ['R'], 'a').write('{\\\"input\\\":6,\\\"output\\\":1}')\""
 ok jq -es 'map(.input) == [1, 2, 3, 4, 5, 6]' "$R" >/dev/null
+# check-fault has installed them all
+[ -z "${ALL:-}" ] || same "what is not installed" "" "${missing[*]}"
 echo "ran: ${#ran[@]} ways to write${missing:+; not installed: ${missing[*]}}"
 finish
