@@ -38,7 +38,8 @@ int err_code(struct err *err, const char *code)
 
 int err_sys(struct err *err, const char *fmt, ...)
 {
-	int no = errno;
+	/* a call that did less than it was asked to leaves none: that is no success */
+	int no = errno != 0 ? errno : EIO;
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -27,7 +27,8 @@ int err_set(struct err *err, int no, const char *fmt, ...) __attribute__((format
 /* err_code(err, code): give the failure in ${err} a code of FORMATS 15.5; returns -err->no. */
 int err_code(struct err *err, const char *code);
 
-/* err_sys(err, fmt): as err_set() with errno; ": " and strerror are put behind the text. */
+/* err_sys(err, fmt): as err_set() with errno (0: EIO, never success); ": " and strerror are put
+ * behind the text. */
 int err_sys(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* err_full(err): as err_sys(), when errno says that a disk, a quota or a file takes no more

@@ -99,8 +99,11 @@ static int write_line(
 	size_t want;
 	ssize_t n;
 
-	if (size > 0 && pread(fd, &last, 1, size - 1) != 1)
+	n = size > 0 ? pread(fd, &last, 1, size - 1) : 1;
+	if (n < 0)
 		return err_sys(err, "cannot read at offset %lld", (long long)size - 1);
+	if (n == 0) /* somebody cut it meanwhile: what it ends with now is not known */
+		last = '\0';
 	iov[0] = (struct iovec){(void *)"\n", last != '\n'};
 	iov[1] = (struct iovec){(void *)(uintptr_t)line, len};
 	iov[2] = (struct iovec){(void *)"\n", 1};
