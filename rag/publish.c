@@ -154,9 +154,10 @@ int rag_list(int ragdir, rag_each *each, void *arg, struct err *err)
 		close(fd);
 		return err_nomem(err);
 	}
-	while (rc == 0 && (de = readdir(dir))) {
+	while (rc == 0 && (rc = dir_next(dir, "the folder of indexes", &de, err)) > 0) {
 		char *name = is_index(ragdir, de->d_name) ? strdup(de->d_name) : NULL;
 
+		rc = 0;
 		if (name && buf_add(&names, &name, sizeof(name)) < 0) {
 			free(name);
 			rc = err_nomem(err);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/replace.h"
 #include "text.h"
 
 enum { OPEN_TRIES = 16, FIRST_FILES = 256 };
@@ -223,9 +224,9 @@ static int folder_read(DIR *dir, const char *folder, const struct rag_walk *opt,
 {
 	struct buf low = BUF_INIT;
 	struct dirent *de;
-	int rc = 0;
+	int rc = 0, listed = 0;
 
-	while (rc == 0 && (de = readdir(dir))) {
+	while (rc == 0 && (listed = dir_next(dir, "the folder", &de, *folder ? NULL : err)) > 0) {
 		const char *name = de->d_name;
 		unsigned char type = entry_type(dir, de);
 
@@ -248,6 +249,10 @@ static int folder_read(DIR *dir, const char *folder, const struct rag_walk *opt,
 				opt->max_files);
 	}
 	buf_release(&low);
+	if (rc == 0 && listed < 0 && *folder)
+		out->unreadable++;
+	else if (rc == 0 && listed < 0)
+		rc = listed;
 	return rc;
 }
 

@@ -36,8 +36,9 @@ struct rag_walk {
 	void *arg;
 };
 
-/* rag_walk(rootfd, opt, out, err): -EACCES the root cannot be read, -EFBIG "more than ... files".
- * Release ${out} in any case. */
+/* rag_walk(rootfd, opt, out, err): -EACCES, -EIO the root cannot be read (a folder below it is
+ * counted as unreadable, what was read of it stays), -EFBIG "more than ... files". Release ${out}
+ * in any case. */
 int rag_walk(int rootfd, const struct rag_walk *opt, struct rag_files *out, struct err *err);
 void rag_files_release(struct rag_files *files);
 
