@@ -33,6 +33,8 @@ struct runner {
 	pid_t pid;
 	int in, out, exit_fd;
 	struct buf line; /* what was read past the last answer */
+	struct job *job; /* it works for, borrowed; NULL none */
+	int64_t kill_at; /* of job_press() */
 };
 
 /*
@@ -171,6 +173,7 @@ int runner_start(
 	if (rn == NULL)
 		return err_nomem(err);
 	rn->k = k;
+	rn->job = rs->job;
 	rn->artifact = rs->artifact != NULL ? strdup(rs->artifact) : NULL;
 	if (rs->slug != NULL)
 		(void)snprintf(rn->slug, sizeof(rn->slug), "%s", rs->slug);
@@ -228,6 +231,8 @@ static int next_line(struct runner *rn, struct buf *out, struct err *err)
 				ANSWER_BYTES_MAX);
 		if (buf_reserve(&rn->line, 65536) < 0)
 			return err_nomem(err);
+		if (rn->job != NULL)
+			job_listen(rn->job, rn->out, rn->pid, &rn->kill_at);
 		n = read(rn->out, rn->line.data + rn->line.len, 65536);
 		if (n < 0 && errno == EINTR)
 			continue;

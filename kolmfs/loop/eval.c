@@ -164,7 +164,8 @@ static int measure(struct eval *ev, struct err *err)
 		.base = ev->cf.base_path,
 		.fds = &ev->out,
 		.nfds = 1,
-		.log = ev->log};
+		.log = ev->log,
+		.job = jb};
 	struct runner *rn;
 	int rc;
 

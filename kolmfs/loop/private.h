@@ -129,9 +129,11 @@ int job_log_open(struct job *jb, struct err *err); /* jobs/N/log, append */
  * job_lines(jb, fd, pid, each, arg, err): what a worker says on ${fd}, line by line, until it
  * closes it; a line of more than a megabyte is lost. job_reap(): waits for its end. In both, one
  * that does not stop within ten seconds when the job is cancelled is killed: by job_press(), called
- * every half a second with a *${kill_at} that was 0 first.
+ * every half a second with a *${kill_at} that was 0 first. job_listen() does that until there is
+ * something to read.
  */
 void job_press(struct job *jb, pid_t pid, int64_t *kill_at);
+void job_listen(struct job *jb, int fd, pid_t pid, int64_t *kill_at);
 typedef void job_line(void *arg, const char *text, size_t len);
 int job_lines(struct job *jb, int fd, pid_t pid, job_line *each, void *arg, struct err *err);
 int job_reap(struct job *jb, pid_t pid, int exit_fd, struct spawn_exit *out, struct err *err);
@@ -159,7 +161,9 @@ struct runner_start {
 	const char *base;     /* absolute path it may read, NULL none */
 	const int *fds;	      /* become 10, 11, ... */
 	size_t nfds;
-	int log; /* its standard error; -1 none */
+	int log;	 /* its standard error; -1 none */
+	struct job *job; /* when it is cancelled, one that does not stop within ten seconds is
+				killed; NULL none */
 };
 int runner_start(
 	struct kolm *k, const struct runner_start *rs, struct runner **out, struct err *err);

@@ -23,8 +23,7 @@ void job_press(struct job *jb, pid_t pid, int64_t *kill_at)
 	}
 }
 
-/* until there is something to read */
-static void wait_for(struct job *jb, int fd, pid_t pid, int64_t *kill_at)
+void job_listen(struct job *jb, int fd, pid_t pid, int64_t *kill_at)
 {
 	struct pollfd pf = {.fd = fd, .events = POLLIN};
 
@@ -37,7 +36,7 @@ int job_reap(struct job *jb, pid_t pid, int exit_fd, struct spawn_exit *out, str
 {
 	int64_t kill_at = 0;
 
-	wait_for(jb, exit_fd, pid, &kill_at);
+	job_listen(jb, exit_fd, pid, &kill_at);
 	return spawner_wait(exit_fd, out, err);
 }
 
@@ -51,7 +50,7 @@ int job_lines(struct job *jb, int fd, pid_t pid, job_line *each, void *arg, stru
 		ssize_t n;
 		char *lf;
 
-		wait_for(jb, fd, pid, &kill_at);
+		job_listen(jb, fd, pid, &kill_at);
 		if (buf_reserve(&in, 65536) < 0) {
 			rc = err_nomem(err);
 			break;

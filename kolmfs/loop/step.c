@@ -289,7 +289,8 @@ static int make_rows(struct train *t, struct err *err)
 		.base = t->cf.base_path != NULL ? t->cf.base_path : t->cf.base_model,
 		.fds = fds,
 		.nfds = 2,
-		.log = t->log};
+		.log = t->log,
+		.job = jb};
 	struct json_slice line, v;
 	struct runner *rn;
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # deaf.sh - workers that do not listen end all the same: an indexer that says megabytes without a line feed, a trainer that closes its output, ignores SIGTERM and is
-# cancelled. And of a runner that was not heard to the end nothing is taken for the answer to the next question. All are deaf.c under another's name.
+# cancelled, a runner that is stopped in an eval. And of a runner that was not heard to the end nothing is taken for the answer to the next question. All are deaf.c under another's name.
 . "$(dirname "$0")/lib.sh"
 MODEL=${MODEL:-${KOLM_MODELS:-$HOME/.cache/kolm-models}/SmolLM2-135M-Instruct-Q4_1.gguf}
 [ -f "$MODEL" ] || { echo "no base model at $MODEL: make model"; exit 77; }
@@ -31,10 +31,21 @@ kill -0 $job 2>/dev/null && { wrong "the trainer lives 20 s after it was cancell
 wait $job
 grep -q "cancelled" "$D/out" || wrong "the step does not say that it was cancelled"
 
+# no signal but SIGKILL reaches a runner that is stopped
+"$kolm" tune eval "$D/shout.kolm" >"$D/out" 2>&1 &
+job=$!
+for _ in {1..300}; do runner=$(pgrep -n -f "^$D/bin/kolm-runner .*--slug shout") && break; sleep 0.02; done
+kill -STOP $runner || wrong "there is no runner to be stopped"
+kill -INT $job
+for _ in {1..250}; do kill -0 $job 2>/dev/null || break; sleep 0.1; done
+kill -0 $job 2>/dev/null && { wrong "an eval lives 25 s after it was cancelled"; kill -KILL $runner $job; }
+wait $job
+grep -q "cancelled" "$D/out" || wrong "the eval does not say that it was cancelled"
+
 sha=$(sha256sum "$D/shout.kolm" | cut -d' ' -f1)
 sed "s/0123456789abcdefghijklmnopqrstuvwxyz------sha256-of-the-artifact/$sha/" "$BUILD/fault/deaf" >"$D/bin/kolm-runner"
 printf '%s\n' '{"id":"a","input":"flood","expected":"OK"}' '{"id":"b","input":"x","expected":"OK"}' '{"id":"c","input":"y","expected":"OK"}' >"$D/cases.jsonl"
 timeout -k 1 60 "$kolm" eval "$D/shout.kolm" --examples "$D/cases.jsonl" >"$D/out" 2>&1
 grep -q "passed:  *2 / 3" "$D/out" || wrong "after an answer without end the runner is asked again"
-[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer that only SIGKILL ends, both ended; an answer without end is one failure"
+[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer and a runner that only SIGKILL ends, all ended; an answer without end is one failure"
 exit $failed
