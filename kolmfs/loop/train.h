@@ -31,7 +31,8 @@ struct train {
 	struct buf skipped; /* JSON object of the runner */
 	struct curve loss, heldout;
 	double last_step, last_heldout; /* steps of the last of each */
-	struct buf result; /* the worker's last line */
+	double told_step, told_heldout; /* up to these an earlier try has told; 0 none */
+	struct buf result;		/* the worker's last line */
 	/* worker.c: of its log, how much stands in it, what came after that and may be its end, and
 	 * how much is neither */
 	uint64_t log_bytes, log_lost;

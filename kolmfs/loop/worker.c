@@ -21,8 +21,9 @@ enum {
 	CANCEL_GRACE_MS = 10000,
 	WORKER_NO_LIBRARY = 64,
 	CURVE_POINTS = 16384,
-	LOG_BYTES = 8 << 20,	 /* of what it says first */
-	LOG_END_BYTES = 64 << 10 /* and of what it says last, at least */
+	LOG_BYTES = 8 << 20,	  /* of what it says first */
+	EARLIER_BYTES = 64 << 20, /* of what earlier tries said */
+	LOG_END_BYTES = 64 << 10  /* and of what it says last, at least */
 };
 
 /* every second point goes */
@@ -71,21 +72,63 @@ static void curve_add(struct curve *cv, double step, struct json_slice value)
 		cv->n++;
 }
 
-static void worker_progress(struct train *t, struct json_slice line)
+/* a point of each curve, where the line has one that is behind what an earlier try has told */
+static double curves_add(struct train *t, struct json_slice line)
 {
 	struct json_slice v;
-	double step = json_member(line, "step", &v) ? json_double(v) : 0,
-	       of = json_member(line, "of", &v) ? json_double(v) : 0;
+	double step = json_member(line, "step", &v) ? json_double(v) : 0;
 
-	if (step != t->last_step && json_member(line, "loss", &v) && json_kind_of(v) == JSON_NUMBER)
+	if (step != t->last_step && step > t->told_step && json_member(line, "loss", &v) &&
+		json_kind_of(v) == JSON_NUMBER)
 		curve_add(&t->loss, step, v);
 	if (json_member(line, "heldout", &v) && json_kind_of(v) == JSON_NUMBER &&
-		step != t->last_heldout) {
+		step != t->last_heldout && step > t->told_heldout) {
 		t->last_heldout = step;
 		curve_add(&t->heldout, step, v);
 	}
 	t->last_step = step;
+	return step;
+}
+
+static bool is_progress(struct json_slice line)
+{
+	struct json_slice event;
+
+	return json_member(line, "event", &event) && event.len == 10 &&
+	       memcmp(event.text, "\"progress\"", 10) == 0;
+}
+
+static void worker_progress(struct train *t, struct json_slice line)
+{
+	struct json_slice v;
+	double of = json_member(line, "of", &v) ? json_double(v) : 0, step = curves_add(t, line);
+
 	job_progress(t->jb, "%.0f %.0f steps", step, of);
+}
+
+/*
+ * What an earlier try of this step told stands in its log: the curves go on from there. The native
+ * trainer says the same of the same step; another's beginning may be another.
+ */
+static void hear_again(struct train *t)
+{
+	struct buf log = BUF_INIT;
+	char *p, *lf;
+
+	if (t->jb->resumed && strcmp(t->worker, "native") == 0)
+		(void)read_file(t->jb->dir, "log", EARLIER_BYTES, &log, NULL);
+	for (p = log.data; p != NULL && (lf = memchr(p, '\n', (size_t)(log.data + log.len - p)));
+		p = lf + 1) {
+		struct json_slice line = {p, (size_t)(lf - p)};
+
+		if (json_check(line.text, line.len, NULL) < 0 ||
+			json_kind_of(line) != JSON_OBJECT || !is_progress(line))
+			continue;
+		(void)curves_add(t, line);
+		t->told_step = fmax(t->told_step, t->last_step);
+		t->told_heldout = fmax(t->told_heldout, t->last_heldout);
+	}
+	buf_release(&log);
 }
 
 static void worker_line(struct train *t, const char *text, size_t len)
@@ -97,7 +140,7 @@ static void worker_line(struct train *t, const char *text, size_t len)
 	if (!json_member(line, "event", &event)) {
 		buf_reset(&t->result);
 		(void)buf_add(&t->result, text, len);
-	} else if (event.len == 10 && memcmp(event.text, "\"progress\"", 10) == 0) {
+	} else if (is_progress(line)) {
 		worker_progress(t, line);
 	}
 }
@@ -270,6 +313,7 @@ int train_work(struct train *t, struct err *err)
 	close(say[1]);
 	if (rc == 0) {
 		(void)job_worker_set(jb, pid, NULL);
+		hear_again(t);
 		rc = worker_read(t, out[0], say[0], pid, err);
 		if (rc < 0)
 			(void)spawner_kill(jb->k->sp, pid, SIGKILL, NULL);

@@ -282,6 +282,8 @@ Test(loop_step, cancelled_and_killed_ones_leave_nothing)
 
 Test(loop_step, a_server_that_stops_goes_on_with_the_same_step_and_the_same_bytes)
 {
+	struct buf curve[2] = {BUF_INIT, BUF_INIT};
+	struct json_slice v;
 	char sha[2][65];
 	struct job_record jr;
 	struct rig r;
@@ -310,6 +312,18 @@ Test(loop_step, a_server_that_stops_goes_on_with_the_same_step_and_the_same_byte
 	adapter_sha(&r, "v1", sha[0]);
 	adapter_sha(&r, "v2", sha[1]);
 	cr_expect_str_eq(sha[0], sha[1]);
+	/* and the same curve, from its first step */
+	for (int i = 0; i < 2; i++) {
+		struct buf train = store_text(&r, i == 0 ? "tune/redactor/revisions/v1/train.json"
+							 : "tune/redactor/revisions/v2/train.json");
+
+		cr_assert(json_member((struct json_slice){train.data, train.len}, "loss", &v));
+		cr_expect_eq(buf_add(&curve[i], v.text, v.len), 0);
+		buf_release(&train);
+	}
+	cr_expect_str_eq(buf_str(&curve[0]), buf_str(&curve[1]));
+	buf_release(&curve[0]);
+	buf_release(&curve[1]);
 	rig_close(&r);
 }
 
