@@ -198,6 +198,22 @@ def artifact_other(d):
     return undo
 
 
+def artifact_folder(d):
+    undo = artifact_gone(d)
+    os.mkdir(art)
+
+    def mend():
+        os.rmdir(art)
+        undo()
+    return mend
+
+
+def artifact_link(d):
+    undo = artifact_gone(d)
+    os.symlink(WORK + '/other.kolm', art)
+    return undo
+
+
 def edit(name, **changes):
     """members of a JSON file, `a__b` is b of a; of the configuration no good copy is left"""
     def damage(d):
@@ -308,6 +324,8 @@ STATES = [
     ('H07', 'two', flip, (two, 'promote v1 force'), 'EKEYREJECTED', 'does not match its digest'),
     ('H07', 'two', flip, (two, 'eval v1'), 'EKEYREJECTED', 'does not match its digest'),
     ('E12', 'one', lambda d: shutil.rmtree(d + '/revisions/v0'), (one, 'rollback'), 'EUCLEAN', 'v0 is damaged'),
+    ('B06', 'two', artifact_folder, (two, 'eval'), 'EISDIR', 'is a folder, not a regular file'),
+    ('B07', 'two', artifact_link, (two, 'promote v1'), 'ELOOP', 'symbolic link'),
     ('B10', 'two', artifact_gone, (two, 'eval'), 'ENOENT', 'artifact is gone: '),
     ('B10', 'two', artifact_gone, (two, 'promote v1'), 'ENOENT', ' was '),
     ('B11', 'two', artifact_other, (two, 'eval'), 'ESTALE', 'artifact changed since init'),

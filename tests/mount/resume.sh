@@ -21,7 +21,17 @@ start
 # the second worker has made a step
 again() { awk '/"event":"plan"/ { n++ } /"event":"progress"/ && n > 1 { there = 1 } END { exit !there }' "$M/mood/log"; }
 within 120 again
+# who waits is answered when the server ends
+cat "$M/mood/wait" 2>"$T/why" &
+waiter=$!
+cat "$M/mood/follow" >/dev/null &
+follower=$!
+soon holds $waiter mood/wait
+soon holds $follower mood/follow
 stop
+wait $waiter && fail "wait ended well"
+has "wait, at the end" "$(cat "$T/why")" "No data available"
+wait $follower || fail "follow: exit $?"
 start
 line=$(timeout 300 cat "$M/mood/wait")
 has "it went on" "$line" "1 step ok rev=v1 "
