@@ -74,4 +74,33 @@ done
 run --store "$T/other" rag list; ends 0; [ -d "$T/other/rag" ] || bad "--store was not used"
 run rag list --store "$T/other2"; ends 0; [ -d "$T/other2/rag" ] || bad "--store behind the verb was not used"
 KOLM_HOME=$T/third run rag list; ends 0; [ -d "$T/third/rag" ] || bad "KOLM_HOME was not used"
+
+# what help tells, kolm(1) tells too: each verb in the synopsis and with an entry, each flag in that entry or for all verbs
+python3 - "$BUILD/bin/kolm" "$ROOT/man/kolm.1" <<-'END' || bad "kolm(1) lacks something"
+import re, subprocess, sys
+kolm, page = sys.argv[1], open(sys.argv[2]).read()
+ask = lambda *w: subprocess.run([kolm, *w, '--help'], capture_output=True, text=True).stdout
+bare = lambda t: re.sub(r'^\.(?:It |Xo\n)?', '', re.sub(r'\b(?:Cm|Fl|Ar|Oo|Oc|Op|Pq|No|Ns|Xo|Xc|Li)\b ?', '', t), flags=re.M)
+synopsis, rest = page.split('.Sh SYNOPSIS')[1].split('.Sh DESCRIPTION')
+rest = rest.split('.Sh ENVIRONMENT')[0]
+common = bare(rest.split('.Ss Artifacts')[0])
+entries = re.split(r'(?m)^\.It (?=Cm|Xo\n\.Cm)', rest)[1:]
+lacks = []
+for line in ask().splitlines():
+    m = re.match(r'  (?:(%s) )?([a-z-]+)(?= |$)' % '|'.join(re.findall(r'tune|trust|rag|captures|log', ask())), line)
+    if not m:
+        continue
+    group, name = m.groups()
+    title = ' '.join(filter(None, m.groups()))
+    if not re.search(r'\b%s\b' % re.escape(name), synopsis):
+        lacks.append('%s: not in the synopsis' % title)
+    own = [bare(e) for e in entries if re.search(r'(?:^|, )%s(?![-\w])' % re.escape(title), bare(e).split('\n\n')[0].lstrip(), re.M)]
+    if not own:
+        lacks.append('%s: no entry' % title)
+    for flag in re.findall(r'(?m)^  (?:-a, )?-(-?[a-z-]+)', ask(*title.split())):
+        if not any(re.search(r'(?<![\w-])%s(?![\w-])' % re.escape(flag), t) for t in own + [common]):
+            lacks.append('%s: -%s' % (title, flag))
+print('\n'.join(lacks), end='')
+sys.exit(bool(lacks))
+END
 finish
