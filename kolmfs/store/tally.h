@@ -7,9 +7,9 @@
 
 #include "store/captures.h"
 
-/* inputs whose counts are kept, 16 MiB of them; of a file with more all is counted anew each time
- */
-enum { TALLY_INPUTS_MAX = 1 << 19 };
+/* inputs whose counts are kept: about 25 bytes each, 128 MiB at most; of a file with more all is
+ * counted anew each time, for seconds, and each row that comes asks */
+enum { TALLY_INPUTS_MAX = 1 << 22 };
 #define TALLY_ANY UINT64_MAX /* a ${from} that is nobody's business */
 
 struct tally_counts {
