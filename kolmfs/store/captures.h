@@ -94,8 +94,8 @@ int captures_sync(const struct tune *tn, struct err *err);
 /*
  * Which rows teach. Reads the rows before ${end}; those at or after ${from} are new, of the earlier
  * ones ${replay} are taken again (lowest XXH3 of seed and canonical input). For each input the last
- * row without rev decides; rows with rev teach only under ${all}; inputs equal to one of ${cases}
- * never do.
+ * row without rev decides; rows with rev teach only under ${all}, of those with equal output the
+ * last; inputs equal to one of ${cases} never do.
  */
 struct teach_options {
 	uint64_t from, end;

@@ -19,7 +19,7 @@
 enum mark { MARK_SKIP, MARK_FRESH, MARK_OLD };
 
 struct entry {
-	XXH128_hash_t input;
+	XXH128_hash_t input, output;	/* output: only where the model's own rows teach, else 0 */
 	uint64_t number, offset, order; /* order: for the choice of what is replayed */
 	uint32_t len;
 	bool model, drop, fresh;
@@ -35,10 +35,10 @@ struct gather {
 	uint64_t broken_old; /* unreadable lines before the first fresh row */
 };
 
-static int input_key(struct json_slice input, struct buf *key, XXH128_hash_t *out)
+static int value_key(struct json_slice value, struct buf *key, XXH128_hash_t *out)
 {
 	buf_reset(key);
-	if (json_canonical(input, key) < 0)
+	if (json_canonical(value, key) < 0)
 		return -ENOMEM;
 	*out = XXH3_128bits(key->data, key->len);
 	return 0;
@@ -70,9 +70,11 @@ static int gather_row(void *arg, const struct capture_row *row, struct err *err)
 		.model = row->rev.len > 0,
 		.drop = row->drop,
 		.fresh = row->offset >= g->opt->from};
-	if (input_key(row->input, &g->key, &en->input) < 0)
+	if (value_key(row->input, &g->key, &en->input) < 0)
 		return err_nomem(err);
 	en->order = XXH3_64bits_withSeed(g->key.data, g->key.len, g->opt->seed);
+	if (g->opt->all && !row->drop && value_key(row->output, &g->key, &en->output) < 0)
+		return err_nomem(err);
 	if (!en->fresh)
 		g->broken_old = unreadable(g->counts);
 	g->n++;
@@ -84,6 +86,8 @@ static int by_input(const void *a, const void *b)
 	const struct entry *x = a, *y = b;
 	int c = XXH128_cmp(&x->input, &y->input);
 
+	if (c == 0)
+		c = XXH128_cmp(&x->output, &y->output);
 	return c != 0 ? c : (x->number > y->number) - (x->number < y->number);
 }
 
@@ -108,14 +112,21 @@ static int by_hash(const void *a, const void *b)
 	return XXH128_cmp(a, b);
 }
 
-/* the rows of one input, in file order */
+/* the model said the same again, right behind in by_input() */
+static bool is_said_again(const struct entry *en, const struct entry *end)
+{
+	return en + 1 < end && en->model && !en->drop && en[1].model && !en[1].drop &&
+	       XXH128_isEqual(en[0].output, en[1].output);
+}
+
+/* the rows of one input, in the order of by_input() */
 static void decide(const struct teach_options *opt, struct entry *list, size_t n, bool is_case,
 	struct teach *out)
 {
 	struct entry *last = NULL;
 
 	for (size_t i = 0; i < n; i++)
-		if (!list[i].model)
+		if (!list[i].model && (last == NULL || list[i].number > last->number))
 			last = &list[i];
 	for (size_t i = 0; i < n; i++) {
 		struct entry *en = &list[i];
@@ -127,7 +138,7 @@ static void decide(const struct teach_options *opt, struct entry *list, size_t n
 			why = &out->dropped;
 		else if (en->model && !opt->all)
 			why = &out->model;
-		else if (last != NULL && en != last)
+		else if ((last != NULL && en != last) || (opt->all && is_said_again(en, list + n)))
 			why = &out->superseded;
 		else if (en->drop) /* with a rev: no person's word, and nothing to learn */
 			why = &out->dropped;
@@ -243,7 +254,7 @@ static int case_keys(
 	if (keys == NULL)
 		return err_nomem(err);
 	for (size_t i = 0; i < opt->ncases; i++)
-		if (input_key(opt->cases[i], key, &keys[i]) < 0) {
+		if (value_key(opt->cases[i], key, &keys[i]) < 0) {
 			free(keys);
 			return err_nomem(err);
 		}

@@ -102,6 +102,29 @@ Test(teach, table)
 	rig_close(&r);
 }
 
+/* all: what the model said of an input twice it teaches once, by the last; two answers are two
+ * rows, and where a person spoke the last of the persons decides */
+Test(teach, equal_rows_of_the_model_are_one)
+{
+	struct teach_options opt = {.end = UINT64_MAX, .all = true};
+	struct want want = {"2:20 3:10 4:40 8:31 ", 4, .superseded = 5};
+	struct rig r;
+
+	rig_open(&r);
+	put_text(r.tn.dir, "captures.jsonl",
+		"{\"input\":1,\"output\":1e1,\"rev\":\"v1\"}\n"
+		"{\"input\":1,\"output\":10,\"rev\":\"v1\"}\n"
+		"{\"input\":1,\"output\":20,\"rev\":\"v1\"}\n"
+		"{\"input\":1.0,\"output\":10,\"rev\":\"v2\"}\n"
+		"{\"input\":4,\"output\":40,\"rev\":\"v1\"}\n"
+		"{\"input\":3,\"output\":39}\n"
+		"{\"input\":3,\"output\":30,\"rev\":\"v1\"}\n"
+		"{\"input\":3,\"output\":30,\"rev\":\"v1\"}\n"
+		"{\"input\":3,\"output\":31}\n");
+	check("all", &r, &opt, &want);
+	rig_close(&r);
+}
+
 /* a row that drops and says the model answered decides nothing, and has no output to teach */
 Test(teach, drop_with_a_rev_teaches_nothing)
 {
