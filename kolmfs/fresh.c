@@ -98,6 +98,14 @@ static uint64_t look_at(struct server *sv, const struct place *at, const char *c
 	return look_in(sv, at->slug, names, notify_generation(sv, at->slug, ~0u));
 }
 
+uint64_t fresh_files(const struct server *sv, const char *slug)
+{
+	static const char *const names[] = {
+		"", "HEAD", "head.prev", "tune-config.json", "jobs.jsonl", "revisions", NULL};
+
+	return look_in(sv, slug, names, 1) | 1;
+}
+
 static int done(uint64_t sum, char out[STAMP_BYTES])
 {
 	char *p = out;

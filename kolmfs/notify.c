@@ -2,7 +2,7 @@
  * notify - see notify.h. One thread and one lock. Changes are counted at once, by folder and kind,
  * and told as soon as the thread comes round to it; touches for inotify are put together, at most
  * twenty-five a second for a folder. Once a second it looks at the files that parked reads wait
- * for: another process may have brought what they want.
+ * for, another process may have brought what they want, and for what others did at all (others.c).
  */
 #include "notify.h"
 
@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "base/replace.h"
+#include "fresh.h"
 #include "opens.h"
+#include "others.h"
 #include "park.h"
 #include "reply.h"
 
@@ -30,6 +32,7 @@ struct channel {
 	unsigned told;	  /* to be told to polls and waits */
 	unsigned touched; /* to be touched */
 	int64_t touch_at; /* not before, monotonic ms */
+	uint64_t files;	  /* fresh_files() when a change of ours was told last; 0 never */
 	struct channel *next;
 };
 
@@ -102,6 +105,22 @@ void notify_change(struct server *sv, const char *key, unsigned what)
 		pthread_cond_signal(&nt->more);
 	}
 	pthread_mutex_unlock(&nt->lock);
+}
+
+void notify_other(struct server *sv, const char *slug)
+{
+	struct notify *nt = sv->notify;
+	uint64_t files = fresh_files(sv, slug);
+	const struct channel *ch;
+	bool is_ours;
+
+	pthread_mutex_lock(&nt->lock);
+	ch = channel_of(nt, slug, false);
+	is_ours = ch && (ch->told || ch->files == files);
+	pthread_mutex_unlock(&nt->lock);
+	if (!is_ours)
+		notify_change(sv, slug,
+			CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB | CHANGE_SLUGS);
 }
 
 uint64_t notify_generation(struct server *sv, const char *key, unsigned what)
@@ -279,6 +298,9 @@ static bool work_off(struct notify *nt)
 		ch->told = 0;
 		was_told = true;
 		pthread_mutex_unlock(&nt->lock);
+		ch->files = slug_check(ch->key, strlen(ch->key), NULL) < 0
+				    ? 0
+				    : fresh_files(nt->sv, ch->key);
 		tell_change(nt->sv, &cg);
 		pthread_mutex_lock(&nt->lock);
 	}
@@ -335,9 +357,11 @@ static void *notify_thread(void *arg)
 {
 	struct notify *nt = arg;
 	int64_t looked = clock_ms();
+	struct others ot = {0};
 
 	atomic_store(&nt->tid, gettid());
 	learn_device(nt->sv);
+	others_begin(nt->sv, &ot);
 	pthread_mutex_lock(&nt->lock);
 	while (!nt->ending) {
 		bool is_due;
@@ -347,6 +371,7 @@ static void *notify_thread(void *arg)
 		if (is_due) {
 			looked = clock_ms();
 			pthread_mutex_unlock(&nt->lock);
+			others_look(nt->sv, &ot);
 			park_look(nt->sv);
 			opens_each(nt->sv, is_polled_stream, tell_if_ready, NULL);
 			pthread_mutex_lock(&nt->lock);

@@ -99,6 +99,35 @@ for x in ths: x.join(5)
 assert len(got) == 200 and all(b'rolled_back' in g or b'rollback' in g for g in got), len(got)
 END
 
+# what another process did to the store is told within a second or two, to polls and to inotify; what was told of our own is not told again
+python3 - "$M" "$S" "$BUILD/bin/kolm" <<'END' || fail "changes of another process"
+import ctypes, os, select, struct, subprocess, sys, time
+m, s, kolm = sys.argv[1:]
+libc = ctypes.CDLL(None)
+other = lambda *w: subprocess.run([kolm, '--store', s, 'tune', *w, '--slug', 'one'], check=True, stdout=subprocess.DEVNULL)
+for name, words in (('HEAD', ['rollback']), ('status', ['rollback']), ('events', ['capture-on']), ('tune-config.json', ['capture-off'])):
+    path = os.path.join(m, 'one', name)
+    fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
+    assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0
+    po = select.poll()
+    po.register(fd, select.POLLPRI)
+    assert po.poll(50) == [], name
+    other(*words)
+    got = po.poll(4000)
+    assert got and got[0][1] & select.POLLPRI, (name, got)
+    assert select.select([ino], [], [], 2)[0], 'no inotify event on ' + name
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.read(fd, 4096)
+    if name == 'HEAD':  # ours: once
+        open(os.path.join(m, 'one/ctl'), 'w').write('rollback')
+        assert po.poll(2000), name
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.read(fd, 4096)
+        assert po.poll(1500) == [], name + ' was told twice'
+    os.close(fd)
+    os.close(ino)
+END
+
 # follow misses nothing when the log turns over: by another process at that, while nobody reads
 stop
 { cat "$S/config.json" 2>/dev/null || echo '{}'; } | jq '.log_max_bytes = 65536' >"$T/c.json" && cp "$T/c.json" "$S/config.json"

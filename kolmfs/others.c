@@ -1,0 +1,74 @@
+/*
+ * others - see others.h.
+ */
+#include "others.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "notify.h"
+
+#define LOG_NAME "tune.jsonl"
+
+enum { CHUNK_BYTES = 64 << 10 };
+
+void others_begin(const struct server *sv, struct others *ot)
+{
+	struct stat st;
+
+	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		*ot = (struct others){st.st_ino, st.st_size};
+}
+
+static void tell_line(struct server *sv, const char *line, size_t len)
+{
+	struct json_slice value, whole = {line, len};
+	char slug[SLUG_BYTES + 1];
+
+	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value) ||
+		json_kind_of(value) != JSON_STRING || value.len - 2 > SLUG_BYTES)
+		return;
+	memcpy(slug, value.text + 1, value.len - 2);
+	slug[value.len - 2] = '\0';
+	if (slug_check(slug, strlen(slug), NULL) == 0)
+		notify_other(sv, slug);
+}
+
+/* the whole lines of a chunk; false: there are none */
+static bool read_chunk(struct server *sv, int fd, char *chunk, struct others *ot)
+{
+	ssize_t n = pread(fd, chunk, CHUNK_BYTES, ot->at);
+	size_t pos = 0;
+
+	for (const char *lf; n > 0 && (lf = memchr(chunk + pos, '\n', (size_t)n - pos));
+		pos = (size_t)(lf - chunk) + 1)
+		tell_line(sv, chunk + pos, (size_t)(lf - (chunk + pos)));
+	if (pos == 0 && n == CHUNK_BYTES)
+		pos = (size_t)n; /* no line of ours is as long */
+	ot->at += (off_t)pos;
+	return pos > 0;
+}
+
+void others_look(struct server *sv, struct others *ot)
+{
+	struct stat st;
+	char *chunk;
+	int fd;
+
+	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+		(st.st_ino == ot->ino && st.st_size == ot->at))
+		return;
+	if (st.st_ino != ot->ino || st.st_size < ot->at) /* it turned over, or was cut */
+		*ot = (struct others){st.st_ino, st.st_ino != ot->ino ? 0 : st.st_size};
+	fd = openat(sv->st->logs, LOG_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	chunk = fd < 0 ? NULL : malloc(CHUNK_BYTES);
+	while (chunk && read_chunk(sv, fd, chunk, ot))
+		;
+	free(chunk);
+	if (fd >= 0)
+		close(fd);
+}
