@@ -3,7 +3,14 @@
 . "$(dirname "$0")/lib.sh"
 slug one
 slug two
+for n in $(seq 70); do
+	echo '{"job":'$n',"state":"running","ts":"2026-01-01T00:00:00.000Z","verb":"step"}'
+	echo '{"job":'$n',"state":"done","ts":"2026-01-01T00:00:01.000Z","verb":"step","outcome":"ok","rev":"v1","elapsed":1}'
+done >"$S/tune/two/jobs.jsonl"
 start
+same "the newest 64 of 70 jobs" "$(seq 7 70)" "$(ls "$M/two/jobs" | sort -n)"
+same "files of a job" "elapsed error exit log progress started state verb" "$(ls "$M/two/jobs/70" | tr '\n' ' ' | sed 's/ $//')"
+same "one of before, by its name" "step ok" "$(cat "$M/two/jobs/1/verb" "$M/two/jobs/1/exit" | tr '\n' ' ' | sed 's/ $//')"
 
 same root "README ctl error logs one rag status two version" "$(ls "$M" | LC_ALL=C sort | tr '\n' ' ' | sed 's/ $//')"
 same slug "HEAD artifact captures.jsonl ctl error events head.prev jobs log revisions run status tune-config.json" \
