@@ -62,16 +62,13 @@ static int real_path(const char *path, char out[STORE_PATH_BYTES], struct err *e
 	return n < STORE_PATH_BYTES ? 0 : err_set(err, ENAMETOOLONG, "path too long");
 }
 
-/* is the store's path the root of a mount of ours? It would serve itself. */
-static bool is_served(const char *store)
+/* is the folder the root of a mount of ours? */
+static bool is_ours(const char *folder)
 {
 	char path[STORE_PATH_BYTES + 16], text[8] = "";
-	struct statfs fs;
 	int fd;
 
-	if (statfs(store, &fs) < 0 || fs.f_type != FUSE_MAGIC)
-		return false;
-	snprintf(path, sizeof(path), "%s/version", store);
+	snprintf(path, sizeof(path), "%s/version", folder);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return false;
@@ -81,10 +78,28 @@ static bool is_served(const char *store)
 	return strcmp(text, "kolmfs ") == 0;
 }
 
+/* the folder of ${store}'s path, itself perhaps, that is a mount of ours: a server would serve what
+ * it is served. "" none. */
+static void find_served(const char *store, char out[STORE_PATH_BYTES])
+{
+	struct statfs fs;
+
+	snprintf(out, STORE_PATH_BYTES, "%s", store);
+	while (*out) {
+		bool is_there = statfs(out, &fs) == 0;
+
+		if (is_there && fs.f_type == FUSE_MAGIC && is_ours(out))
+			return;
+		*strrchr(out, '/') = '\0';
+		if (is_there && fs.f_type != FUSE_MAGIC)
+			*out = '\0';
+	}
+}
+
 int mount_resolve(const char *store, const char *mountpoint, bool over, char out[STORE_PATH_BYTES],
 	struct err *err)
 {
-	char real_store[STORE_PATH_BYTES];
+	char real_store[STORE_PATH_BYTES], served[STORE_PATH_BYTES];
 	bool is_same;
 	int rc = real_path(store, real_store, err);
 
@@ -92,10 +107,12 @@ int mount_resolve(const char *store, const char *mountpoint, bool over, char out
 		rc = real_path(mountpoint, out, err);
 	if (rc < 0)
 		return rc;
-	if (is_served(real_store))
+	find_served(real_store, served);
+	if (*served)
 		return err_set(err, EBUSY,
-			"store \"%s\" is a mount of kolmfs already; use it, or unmount it first",
-			real_store);
+			"store \"%s\": \"%s\" is a mount of kolmfs already; use it, or unmount it "
+			"first",
+			real_store, served);
 	is_same = strcmp(real_store, out) == 0;
 	if (over)
 		return is_same ? 0

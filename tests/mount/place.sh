@@ -51,7 +51,9 @@ touch "$T/outer/x"
 refused 4 "not empty; give an empty folder" "$T/store2" "$T/outer"
 # a store below another server's mount
 start
-refused 4 "$M/store" "$M/store" "$T/mnt2"
+for below in "$M/store" "$M/one" "$M/one/revisions"; do
+	refused 4 "\"$M\" is a mount of kolmfs already; use it, or unmount it first" "$below" "$T/mnt2"
+done
 no mountpoint -q "$T/mnt2"
 stop
 
