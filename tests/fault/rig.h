@@ -239,13 +239,31 @@ static inline void rig_log(const struct store *st, struct buf *out)
 	}
 }
 
-/* everything a command may change, in one line, the audit log's part behind a bar; what is random
- * (times, ids) left out */
-static inline void rig_state(const char *path, const char *artifact, struct buf *out)
+/* how often the audit log tells of each kind of change */
+static inline void rig_events(const struct store *st, struct buf *out)
 {
 	static const char *const events[] = {"promoted", "rolled_back", "set", "captures_on",
 		"captures_off", "config_written", "attached", "detached", "removed",
 		"index_removed", "audited"};
+	struct buf text = BUF_INIT;
+
+	rig_log(st, &text);
+	for (size_t i = 0; text.len > 0 && i < sizeof(events) / sizeof(events[0]); i++) {
+		char what[60];
+		size_t n;
+
+		(void)snprintf(what, sizeof(what), "{\"event\":\"%s\"", events[i]);
+		n = rig_count(buf_str(&text), what);
+		if (n > 0)
+			(void)buf_addf(out, " %s:%zu", events[i], n);
+	}
+	buf_release(&text);
+}
+
+/* everything a command may change, in one line, the audit log's part behind a bar; what is random
+ * (times, ids) left out */
+static inline void rig_state(const char *path, const char *artifact, struct buf *out)
+{
 	struct buf text = BUF_INIT;
 	char sha[HASH_HEX_BYTES], side[300];
 	struct capture_counts n = {0};
@@ -293,16 +311,7 @@ static inline void rig_state(const char *path, const char *artifact, struct buf 
 	must(sha256_fd(fd, 0, UINT64_MAX, sha, &rig_err));
 	close(fd);
 	(void)buf_addf(out, " artifact %.8s | log", sha);
-	rig_log(&st, &text);
-	if (text.len > 0)
-		for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-			char what[60];
-
-			(void)snprintf(what, sizeof(what), "{\"event\":\"%s\"", events[i]);
-			if (rig_count(buf_str(&text), what) > 0)
-				(void)buf_addf(
-					out, " %s:%zu", events[i], rig_count(buf_str(&text), what));
-		}
+	rig_events(&st, out);
 	buf_release(&text);
 	store_close(&st);
 }
