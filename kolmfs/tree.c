@@ -255,7 +255,7 @@ static int each_revision(
 
 EACH(revision_each)
 {
-	const struct dirent *de;
+	struct dirent *de;
 	int fd, rc = 0;
 	DIR *dir;
 
@@ -270,9 +270,10 @@ EACH(revision_each)
 		close(fd);
 		return rc;
 	}
-	while (rc == 0 && (de = readdir(dir))) {
+	while (rc == 0 && (rc = dir_next(dir, "the revision", &de, err)) > 0) {
 		struct stat st;
 
+		rc = 0;
 		if (de->d_name[0] == '.' ||
 			fstatat(dirfd(dir), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;

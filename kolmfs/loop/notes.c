@@ -2,6 +2,7 @@
  * notes - what this process remembers of each slug's captures: whether rows were appended that are
  * not on the disk yet, and how many of them teach.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,10 +97,12 @@ void captures_settle(struct kolm *k)
 		pthread_mutex_unlock(&k->lock);
 		if (slug[0] == '\0')
 			return;
-		if (tune_open(&k->st, slug, &tn, NULL) == 0) {
+		if (tune_open(&k->st, slug, &tn, &err) == 0) {
 			if (captures_sync(&tn, &err) < 0)
 				note_failed(k, slug, err.no);
 			tune_close(&tn);
+		} else if (err.no != ENOENT) { /* what is there is not known to be durable */
+			note_failed(k, slug, err.no);
 		}
 	}
 }

@@ -93,17 +93,17 @@ static int check_files(int out, struct err *err)
 
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (dir == NULL) {
+		rc = err_sys(err, "cannot list what the trainer left");
 		if (fd >= 0)
 			close(fd);
-		return err_nomem(err);
+		return rc;
 	}
 	rewinddir(dir);
-	while (rc == 0 && (d = readdir(dir)) != NULL) {
+	while (rc == 0 && (rc = dir_next(dir, "what the trainer left", &d, err)) > 0) {
 		char quoted[ERR_QUOTE_BYTES + 8];
 		struct stat st;
 
-		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
-			continue;
+		rc = 0;
 		if (fstatat(out, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
 			st.st_nlink != 1)
 			rc = err_set(err, EBADMSG,
