@@ -8,19 +8,32 @@ SEED, ALL = sys.argv[4], 'all' in sys.argv[5:]
 bad, tried = [], 0
 
 
+def content(path):
+    if '/revisions/' in path:
+        st = os.lstat(path)
+        return str((st.st_size, st.st_mtime_ns))
+    text = open(path, 'rb').read()
+    if path == S + '/logs/tune.jsonl':  # F08: that we put a slug's rows back is written down by the server itself within five seconds
+        text = b''.join(line for line in text.splitlines(True) if b'"captures_replaced"' not in line)
+    return hashlib.sha256(text).hexdigest()
+
+
 def digest(gate=False, job=False):
-    """of the store; with `gate` without the audit log, where the gate's refusals stand; with `job` without what a job leaves of itself"""
-    h = hashlib.sha256()
-    for at, folders, names in os.walk(S):
-        folders.sort()
-        for n in sorted(names):
+    """of each file of the store; with `gate` without the audit log, where the gate's refusals stand; with `job` without what a job leaves of itself"""
+    files = {}
+    for at, _, names in os.walk(S):
+        for n in names:
             path = os.path.join(at, n)
-            st = os.lstat(path)
-            if 'lock' in n or ((gate or job) and at.endswith('/logs')) or (job and '/jobs' in path) or not stat.S_ISREG(st.st_mode):
+            if 'lock' in n or n == '.tune.tip' or ((gate or job) and at.endswith('/logs')) or (job and '/jobs' in path) or not stat.S_ISREG(os.lstat(path).st_mode):
                 continue
-            h.update(path.encode() + b'\0')
-            h.update(str((st.st_size, st.st_mtime_ns)).encode() if '/revisions/' in path else open(path, 'rb').read())
-    return h.hexdigest()
+            files[path] = content(path)
+    return files
+
+
+def expect_same(row, before, now):
+    changed = sorted(p[len(S) + 1:] for p in before.keys() | now.keys() if before.get(p) != now.get(p))
+    if changed:
+        bad.append('%s: the store has changed: %s' % (row, ' '.join(changed)))
 
 
 def write(fd, data):
@@ -110,8 +123,7 @@ def writes():
             many(row, lambda: one_write(row, path, data + b'\n', '32 clients'), want, part)
         alive(row)
         is_gate = part.startswith('K_GATE')
-        if digest(is_gate) != (gate_digest if is_gate else base_digest):
-            bad.append('%s: the store has changed' % row)
+        expect_same(row, gate_digest if is_gate else base_digest, digest(is_gate))
         base_digest, gate_digest = digest(), digest(True)
 
 
@@ -147,8 +159,7 @@ def one_state(row, slug, damage, probe, want, part, in_sample):
     if part and os.path.isdir(d) and part.split(':')[0] not in open(os.path.join(M, slug, 'status')).read() and row in ('H01', 'H02', 'H03', 'H04', 'G01'):
         bad.append('%s: status does not say it' % row)
     alive(row)
-    if digest(is_gate, is_job) != before:
-        bad.append('%s %s: the store has changed' % (row, probe))
+    expect_same('%s %s' % (row, probe), before, digest(is_gate, is_job))
     if callable(undo):
         undo()
     shutil.rmtree(d, ignore_errors=True)
@@ -200,8 +211,7 @@ def calls():
     expect('F11', 'on an open ctl', got, 'ENOENT', sentence, 'not initialised')
     os.rename(S + '/tune/.bare', S + '/tune/bare')
     os.close(fd)
-    if digest() != before:
-        bad.append('calls: the store has changed')
+    expect_same('calls', before, digest())
     # G04: what means nothing here is kept, by a whole new text and by `set`
     text = json.dumps(dict(json.load(open(M + '/bare/tune-config.json')), later={'a': [1, None]}))
     with open(M + '/bare/tune-config.json', 'w') as f:
