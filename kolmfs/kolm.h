@@ -47,6 +47,7 @@ enum kolm_change {
 	CHANGE_JOB = 8,	   /* a job changed its state */
 	CHANGE_LOG = 16,   /* the job's log grew */
 	CHANGE_SLUGS = 32, /* a slug or an index came or went */
+	CHANGE_FOUND = 64, /* beside another: found on the disk, done here or by another process */
 };
 /* kolm_on_change(k, fn, arg): called from any thread, without locks held, after the change is on
  * disk. ${slug} NULL: the rag side. */

@@ -130,7 +130,10 @@ static void *signal_thread(void *arg)
 
 static void on_change(void *arg, const char *slug, unsigned what)
 {
-	notify_change(arg, slug ? slug : "rag", what);
+	if (what & CHANGE_FOUND)
+		notify_other(arg, slug, what & ~(unsigned)CHANGE_FOUND);
+	else
+		notify_change(arg, slug ? slug : "rag", what);
 }
 
 /* as much as the system allows: every client's open of a file of the store is one of ours */

@@ -32,7 +32,7 @@ struct channel {
 	unsigned told;	  /* to be told to polls and waits */
 	unsigned touched; /* to be touched */
 	int64_t touch_at; /* not before, monotonic ms */
-	uint64_t files;	  /* fresh_files() when a change of ours was told last; 0 never */
+	uint64_t files;	  /* fresh_files() when a change was told last; 0 never */
 	struct channel *next;
 };
 
@@ -107,7 +107,7 @@ void notify_change(struct server *sv, const char *key, unsigned what)
 	pthread_mutex_unlock(&nt->lock);
 }
 
-void notify_other(struct server *sv, const char *slug)
+void notify_other(struct server *sv, const char *slug, unsigned what)
 {
 	struct notify *nt = sv->notify;
 	uint64_t files = fresh_files(sv, slug);
@@ -119,8 +119,7 @@ void notify_other(struct server *sv, const char *slug)
 	is_ours = ch && (ch->told || ch->files == files);
 	pthread_mutex_unlock(&nt->lock);
 	if (!is_ours)
-		notify_change(sv, slug,
-			CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB | CHANGE_SLUGS);
+		notify_change(sv, slug, what);
 }
 
 uint64_t notify_generation(struct server *sv, const char *key, unsigned what)
@@ -292,17 +291,19 @@ static bool work_off(struct notify *nt)
 	for (struct channel *ch = nt->first; ch;
 		ch = ch->next) { /* channels are only ever put in front */
 		struct change cg = {ch->key, ch->told};
+		uint64_t files;
 
 		if (!cg.what)
 			continue;
 		ch->told = 0;
 		was_told = true;
 		pthread_mutex_unlock(&nt->lock);
-		ch->files = slug_check(ch->key, strlen(ch->key), NULL) < 0
-				    ? 0
-				    : fresh_files(nt->sv, ch->key);
+		files = slug_check(ch->key, strlen(ch->key), NULL) < 0
+				? 0
+				: fresh_files(nt->sv, ch->key);
 		tell_change(nt->sv, &cg);
 		pthread_mutex_lock(&nt->lock);
+		ch->files = files;
 	}
 	fg = nt->forgets;
 	nt->forgets = NULL;

@@ -21,9 +21,9 @@ void notify_free(struct notify *nt);
  * root; may be called from any thread, does not block. */
 void notify_change(struct server *sv, const char *key, unsigned what);
 
-/* notify_other(sv, slug): the log has a line of it; told like a change of ours, unless its files
- * are as they were when one was told last. Of the thread. */
-void notify_other(struct server *sv, const char *slug);
+/* notify_other(sv, slug, what): its files were found changed; told like a change of ours, unless
+ * they are as they were when one was told last. */
+void notify_other(struct server *sv, const char *slug, unsigned what);
 
 /* notify_generation(sv, key, what): counts such changes; ${key} NULL: of all. */
 uint64_t notify_generation(struct server *sv, const char *key, unsigned what);

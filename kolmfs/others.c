@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "notify.h"
+#include "store/log.h"
 
 #define LOG_NAME "tune.jsonl"
 
@@ -19,7 +20,10 @@ enum { CHUNK_BYTES = 64 << 10 };
 void others_begin(const struct server *sv, struct others *ot)
 {
 	struct stat st;
+	uint64_t seq;
 
+	if (log_ready(sv->st, &seq, NULL) == 0)
+		log_know(sv->st, 0, seq);
 	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		*ot = (struct others){st.st_ino, st.st_size};
 }
@@ -28,14 +32,27 @@ static void tell_line(struct server *sv, const char *line, size_t len)
 {
 	struct json_slice value, whole = {line, len};
 	char slug[SLUG_BYTES + 1];
+	uint64_t seq = 0;
 
-	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value) ||
-		json_kind_of(value) != JSON_STRING || value.len - 2 > SLUG_BYTES)
+	if (json_check(line, len, NULL) < 0)
+		return;
+	if (json_member(whole, "seq", &value) && json_kind_of(value) == JSON_NUMBER) {
+		double x = json_double(value);
+
+		seq = x >= 1 && x < 9007199254740992.0 ? (uint64_t)x : 0;
+	}
+	if (seq > 0 && seq <= log_known(sv->st))
+		return;
+	if (seq > 0)
+		log_know(sv->st, seq - 1, seq);
+	if (!json_member(whole, "slug", &value) || json_kind_of(value) != JSON_STRING ||
+		value.len - 2 > SLUG_BYTES)
 		return;
 	memcpy(slug, value.text + 1, value.len - 2);
 	slug[value.len - 2] = '\0';
 	if (slug_check(slug, strlen(slug), NULL) == 0)
-		notify_other(sv, slug);
+		notify_change(sv, slug,
+			CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB | CHANGE_SLUGS);
 }
 
 /* the whole lines of a chunk; false: there are none */

@@ -294,6 +294,7 @@ static void one_slug(void *arg, const char *slug)
 {
 	struct round *r = arg;
 	struct watched *w = watched_get(r, slug);
+	bool is_known = w != NULL && w->was_seen, same;
 	struct config cf;
 	struct tune tn;
 
@@ -301,8 +302,11 @@ static void one_slug(void *arg, const char *slug)
 		return;
 	if (w != NULL)
 		w->was_seen = true;
+	same = w != NULL && is_still(r->k, w);
+	if (is_known && !same)
+		change(r->k, slug, CHANGE_FOUND | CHANGE_STATUS);
 	/* one that is wanted and has not begun waits for a job to end, or to be tried again */
-	if (w != NULL && is_still(r->k, w) && !w->is_wanted)
+	if (same && !w->is_wanted)
 		return;
 	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
 		return;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +259,16 @@ int log_ready(const struct store *st, uint64_t *seq, struct err *err)
 	return rc;
 }
 
+uint64_t log_known(const struct store *st)
+{
+	return atomic_load(st->known);
+}
+
+void log_know(const struct store *st, uint64_t from, uint64_t to)
+{
+	atomic_compare_exchange_strong(st->known, &from, to);
+}
+
 static uint64_t log_size(const struct store *st, const char *name)
 {
 	struct stat sb;
@@ -352,6 +363,7 @@ static int append(
 	/* a torn line before was given its line feed just now, so the place is counted from the end
 	 */
 	tip.seq++;
+	log_know(st, tip.seq - 1, tip.seq);
 	tip.end = log_size(st, LOG_NAME);
 	tip.start = tip.end - line.len - 1;
 	sha256_hex(line.data, line.len, tip.sha);

@@ -27,6 +27,15 @@ struct log_entry {
  * -EUCLEAN when the log was cut or is no file. */
 int log_append(const struct store *st, const struct log_entry *entry, struct err *err);
 
+/* log_ready(st, seq, err): whether a line could be appended (K15), and the seq of the last. */
+int log_ready(const struct store *st, uint64_t *seq, struct err *err);
+
+/* log_known(st): the seq up to which every line is one that this process appended, or was given to
+ * log_know(): who looks for lines of others begins behind it. log_know(st, from, to): those up to
+ * ${to} are, when all up to ${from} were. */
+uint64_t log_known(const struct store *st);
+void log_know(const struct store *st, uint64_t from, uint64_t to);
+
 /* log_slug(st, slug, out, err): the lines of one slug in tune.jsonl. log_slug_back(): in the ${i}th
  * file back: 0 tune.jsonl, 1 the newest of its older parts, ...; -ENOENT: there are no more. */
 int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err);

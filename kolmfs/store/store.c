@@ -155,6 +155,11 @@ int store_open(const char *path, struct store *out, struct err *err)
 		store_close(&st);
 		return rc;
 	}
+	st.known = calloc(1, sizeof(*st.known));
+	if (st.known == NULL) {
+		store_close(&st);
+		return err_nomem(err);
+	}
 	st.log_bytes = log_limit(st.dir);
 	reserve_make(&st);
 	st.digests = digests_new();
@@ -173,6 +178,8 @@ void store_close(struct store *st)
 	}
 	digests_free(st->digests);
 	st->digests = NULL;
+	free(st->known);
+	st->known = NULL;
 }
 
 static bool add_reads(const cJSON *list, struct store_worker *out)

@@ -27,6 +27,7 @@ struct store {
 	int logs;
 	uint64_t log_bytes;	 /* a log longer than this turns over */
 	struct digests *digests; /* owned; see digests.h */
+	_Atomic uint64_t *known; /* owned; log.h: log_known() */
 };
 
 /* a slug's folder */

@@ -101,18 +101,21 @@ END
 
 # what another process did to the store is told within a second or two, to polls and to inotify; what was told of our own is not told again
 python3 - "$M" "$S" "$BUILD/bin/kolm" <<'END' || fail "changes of another process"
-import ctypes, os, select, struct, subprocess, sys, time
+import ctypes, os, select, subprocess, sys, threading, time
 m, s, kolm = sys.argv[1:]
 libc = ctypes.CDLL(None)
-other = lambda *w: subprocess.run([kolm, '--store', s, 'tune', *w, '--slug', 'one'], check=True, stdout=subprocess.DEVNULL)
-for name, words in (('HEAD', ['rollback']), ('status', ['rollback']), ('events', ['capture-on']), ('tune-config.json', ['capture-off'])):
+by_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, 'tune', *w, '--slug', 'one'], check=True, stdout=subprocess.DEVNULL)
+by_shell = lambda text: lambda: subprocess.run(['sh', '-c', text], check=True, cwd=os.path.join(s, 'tune/one'))
+row = by_shell("""echo '{"input":"another","output":"row"}' >>captures.jsonl""")
+for name, other in (('HEAD', by_kolm('rollback')), ('status', by_kolm('rollback')), ('events', by_kolm('capture-on')), ('tune-config.json', by_kolm('capture-off')),
+                    ('status', row), ('tune-config.json', by_shell('sed s/false/true/ tune-config.json >new && mv new tune-config.json'))):
     path = os.path.join(m, 'one', name)
     fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
     assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0
     po = select.poll()
     po.register(fd, select.POLLPRI)
     assert po.poll(50) == [], name
-    other(*words)
+    other()
     got = po.poll(4000)
     assert got and got[0][1] & select.POLLPRI, (name, got)
     assert select.select([ino], [], [], 2)[0], 'no inotify event on ' + name
@@ -126,6 +129,23 @@ for name, words in (('HEAD', ['rollback']), ('status', ['rollback']), ('events',
         assert po.poll(1500) == [], name + ' was told twice'
     os.close(fd)
     os.close(ino)
+# rows of ours, told all the time, do not cover it
+over = threading.Event()
+def rows():
+    with open(os.path.join(m, 'one/captures.jsonl'), 'wb', buffering=0) as f:
+        while not over.wait(0.02):
+            f.write(b'{"input":"a","output":"b"}\n')
+writer = threading.Thread(target=rows)
+writer.start()
+fd, po = os.open(os.path.join(m, 'one/HEAD'), os.O_RDONLY), select.poll()
+os.read(fd, 4096)
+po.register(fd, select.POLLPRI)
+time.sleep(0.2)
+by_kolm('rollback')()
+got = po.poll(4000)
+over.set()
+writer.join()
+assert got, 'rows of ours covered the change of another'
 END
 
 # follow misses nothing when the log turns over: by another process at that, while nobody reads
