@@ -173,6 +173,10 @@ struct rag_built {
 	uint64_t skipped_big, skipped_unreadable, skipped_empty, skipped_special, skipped_mounts;
 };
 
+/* rag_mode_check(name, lang, err): is there that mode, and its language? ${name} NULL or
+ * "rag-bm25-1", or "kolm-2"; ${lang} NULL: the mode's default. -EINVAL names those there are. */
+int rag_mode_check(const char *name, const char *lang, struct err *err);
+
 /* rag_shard_parse(text, shard, shards, err): "2/4". -EINVAL. */
 int rag_shard_parse(const char *text, unsigned *shard, unsigned *shards, struct err *err);
 

@@ -3,19 +3,17 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kolmrag.h"
 #include "mode_kolm2.h"
 
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err)
 {
-	char quoted[ERR_QUOTE_BYTES + 8];
+	int rc = rag_mode_check(name, lang, err);
 
+	if (rc < 0)
+		return rc;
 	if (name && strcmp(name, RAG_KOLM2) == 0)
 		return rag_mode_kolm2(lang, out, err);
-	if (name && strcmp(name, "rag-bm25-1") != 0)
-		return err_set(err, EINVAL, "mode %s is not known; there are rag-bm25-1 and kolm-2",
-			err_quote(quoted, name, strlen(name)));
-	if (lang)
-		return err_set(err, EINVAL, "mode rag-bm25-1 has no languages");
 	rag_mode_bm25(out);
 	return 0;
 }

@@ -62,8 +62,7 @@ struct rag_mode {
  * documents. */
 void rag_mode_bm25(struct rag_mode *out);
 
-/* rag_mode_find(name, lang, out, err): ${name} NULL or "rag-bm25-1", or "kolm-2"; ${lang} NULL:
- * the mode's default. -EINVAL names the modes or languages there are. */
+/* rag_mode_find(name, lang, out, err): what rag_mode_check() knows (kolmrag.h) */
 int rag_mode_find(const char *name, const char *lang, struct rag_mode *out, struct err *err);
 
 /* rag_mode_of(analyser, out, err): the mode an index says it was made in. -EINVAL: this program

@@ -71,14 +71,19 @@ int loop_index(struct kolm *k, const struct index_options *o, const struct by *b
 		(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "merge name=%s", jb->index.name);
 		return job_accept(k, jb, id, err);
 	}
+	rc = rag_mode_check(
+		o->mode[0] != '\0' ? o->mode : NULL, o->lang[0] != '\0' ? o->lang : NULL, err);
+	if (rc < 0)
+		goto fail;
 	fd = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		rc = err_sys(err, "cannot index \"%s\"", quoted);
 		goto fail;
 	}
 	close(fd);
-	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %.150s name=%s",
-		o->is_proof ? "verify" : "index", o->dir, jb->index.name);
+	(void)snprintf(jb->rec.verb, sizeof(jb->rec.verb), "%s %.150s name=%s%s%s",
+		o->is_proof ? "verify" : "index", o->dir, jb->index.name,
+		o->mode[0] != '\0' ? " mode=" : "", o->mode);
 	return job_accept(k, jb, id, err);
 fail:
 	free(jb);

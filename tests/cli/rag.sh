@@ -38,7 +38,7 @@ case $(paint -- rag query two 'ships parcel -thirty') in *'They are ^[1;31mshipp
 fails 4 'is not closed' rag query two '"paid back'
 [ "$(jq -r .spec "$S/rag/two/manifest.json")" = kolm-2 ] || bad "the manifest of a kolm-2 index"
 [ ! -e "$S/rag/two/index.json" ] || bad "a kolm-2 index has an index.json"
-fails 4 'mode kolm-3 is not known' rag index docs --name three --mode kolm-3
+fails 4 'mode "kolm-3" is not known' rag index docs --name three --mode kolm-3
 fails 4 'no files matched' rag index empty
 fails 4 "/nothing\": No such file" rag index nothing
 fails 1 'bad index name' rag index docs --name ../x

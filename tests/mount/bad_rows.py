@@ -139,6 +139,9 @@ WRITES = [
     ('G06', settings, whole(target_modules=['q_proj', 'q_proj']), 'EINVAL', 'target_modules: "q_proj" twice'),
     ('H06', 'one/ctl', 'promote v9', 'ENOENT', 'v9 is incomplete'),
     ('K-', rag, 'index %s/nothing' % WORK, 'ENOENT', 'nothing'),
+    ('K-', rag, 'index %s mode=zzz' % WORK, 'EINVAL', 'mode "zzz" is not known; there are rag-bm25-1 and kolm-2'),
+    ('K-', rag, 'index %s mode=kolm-2 lang=xx' % WORK, 'EINVAL', 'lang: no stemmer for "xx"; there are: '),
+    ('K-', rag, 'index %s lang=de' % WORK, 'EINVAL', 'mode rag-bm25-1 has no languages'),
 ]
 
 

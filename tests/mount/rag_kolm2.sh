@@ -10,6 +10,7 @@ start
 Q=$M/rag/two
 poke "$M/rag/ctl" - "index $T/docs name=two mode=kolm-2" "job "
 has "built" "$(cat "$M/rag/wait")" " index ok "
+same "its verb" "index $T/docs name=two mode=kolm-2" "$(cat "$M/rag/jobs/1/verb")"
 paths() { cat "$Q/query?fmt=paths&q=$1"; }
 ask_index() { (exec 6<>"$Q/query" && printf '%s\n' "$1" >&6 && cat <&6); }
 same "a stem" "shop.md" "$(paths 'shipment+parcel')"
