@@ -1,5 +1,7 @@
-/* journal - what numbers the journal of jobs gives, and what it makes of absurd ones. */
+/* store/journal: jobs and their states, their numbers, what it makes of absurd and of damaged
+ * lines. */
 #include <math.h>
+#include <signal.h>
 
 #include "tests/unit/store_rig.h"
 
@@ -37,5 +39,89 @@ Test(journal, absurd_counts)
 	works(journal_get(r.tn.dir, 1, &got, &r.err));
 	cr_assert_eq(got.pass, 0);
 	cr_assert_eq(got.total, 0);
+	rig_close(&r);
+}
+
+Test(journal, jobs_and_their_states)
+{
+	struct job_record jr = {.verb = "step epochs=1 \"x\"", .k = NAN}, got, *list;
+	struct rig r;
+	char name[40];
+	size_t n;
+	long max;
+
+	rig_open(&r);
+	works(journal_load(r.tn.dir, &list, &n, &r.err));
+	cr_assert_eq(n, 0);
+	free(list);
+	fails(journal_get(r.tn.dir, 1, &got, &r.err), ENOENT, "no job 1");
+	works(journal_rev_max(r.tn.dir, &max, &r.err));
+	cr_assert_eq(max, -1);
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	cr_assert_eq(jr.id, 1);
+	cr_assert(is_there(r.tn.dir, "jobs/1"));
+	jr.state = JOB_RUNNING;
+	jr.started_ms = 1900000000123;
+	(void)snprintf(jr.rev, sizeof(jr.rev), "v17");
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_DONE;
+	jr.outcome = JOB_CRASHED;
+	jr.signal = SIGKILL;
+	jr.elapsed = 12.3;
+	jr.k = 0.8746;
+	jr.pass = 56;
+	jr.total = 60;
+	(void)snprintf(jr.error, sizeof(jr.error), "it \"broke\"\n");
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	works(journal_get(r.tn.dir, 1, &got, &r.err));
+	cr_assert_eq(got.state, JOB_DONE);
+	cr_assert_eq(got.outcome, JOB_CRASHED);
+	cr_assert_str_eq(job_outcome_name(got.outcome, got.signal, name), "crashed:SIGKILL");
+	cr_assert_str_eq(got.verb, jr.verb);
+	cr_assert_str_eq(got.error, jr.error);
+	cr_assert_str_eq(got.rev, "v17");
+	cr_assert_eq(got.started_ms, 1900000000123);
+	cr_assert_eq(got.total, 60);
+	cr_assert_float_eq(got.k, 0.8746, 0);
+	cr_assert_float_eq(got.elapsed, 12.3, 0);
+	works(journal_rev_max(r.tn.dir, &max, &r.err));
+	cr_assert_eq(max, 17);
+	rig_close(&r);
+}
+
+/* a damaged line is as if it were not there; its number is not used again */
+Test(journal, damaged_lines_and_the_last_64)
+{
+	struct job_record jr = {.verb = "step", .k = NAN}, got, *list;
+	struct rig r;
+	size_t n;
+
+	rig_open(&r);
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_RUNNING;
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	jr.state = JOB_DONE;
+	jr.k = 0.8746;
+	works(journal_append(r.tn.dir, &jr, &r.err));
+	struct buf text = get(r.tn.dir, "jobs.jsonl");
+
+	text.data[text.len - 30] ^= 1;
+	put(r.tn.dir, "jobs.jsonl", text.data, text.len);
+	buf_release(&text);
+	works(journal_get(r.tn.dir, 1, &got, &r.err));
+	cr_assert_eq(got.state, JOB_RUNNING);
+	cr_assert(isnan(got.k));
+	put_text(r.tn.dir, "jobs.jsonl", "{\"job\":1,\"state\":\"qu");
+	jr.state = JOB_QUEUED;
+	jr.k = NAN;
+	works(journal_new(r.tn.dir, &jr, &r.err));
+	cr_assert_eq(jr.id, 2);
+	for (int i = 3; i <= 100; i++)
+		works(journal_new(r.tn.dir, &jr, &r.err));
+	works(journal_load(r.tn.dir, &list, &n, &r.err));
+	cr_assert_eq(n, 64);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(list[i].id, 37 + i);
+	free(list);
 	rig_close(&r);
 }

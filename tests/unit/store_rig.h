@@ -90,6 +90,17 @@ static inline size_t in_log(const struct rig *r, const char *what)
 	return n;
 }
 
+/* one line of the audit log, of the user named in it */
+static inline void say_line(struct rig *r, const char *event, int n)
+{
+	const struct by by = {.uid = 1, .pid = 2, .comm = "a\"\n\x1b"};
+	char fields[40];
+	struct log_entry entry = {.event = event, .fields = fields, .slug = "demo", .by = &by};
+
+	(void)snprintf(fields, sizeof(fields), "\"n\":%d", n);
+	cr_assert_eq(log_append(&r->st, &entry, &r->err), 0, "%s", r->err.text);
+}
+
 static inline void revision_make(struct rig *r, const char *rev)
 {
 	char body[64];
