@@ -290,39 +290,43 @@ static void check_same(struct watched *w, const struct config *cf)
 	memcpy(w->made, now, sizeof(now));
 }
 
-static void one_slug(void *arg, const char *slug)
+static void look_at(struct round *r, struct watched *w)
 {
-	struct round *r = arg;
-	struct watched *w = watched_get(r, slug);
-	bool is_known = w != NULL && w->was_seen, same;
+	bool is_known = w->was_seen, same;
 	struct config cf;
 	struct tune tn;
 
-	if (w != NULL && !is_due(r, w))
+	if (!is_due(r, w))
 		return;
-	if (w != NULL)
-		w->was_seen = true;
-	same = w != NULL && is_still(r->k, w);
+	w->was_seen = true;
+	same = is_still(r->k, w);
 	if (is_known && !same)
-		change(r->k, slug, CHANGE_FOUND | CHANGE_STATUS);
+		change(r->k, w->slug, CHANGE_FOUND | CHANGE_STATUS);
 	/* one that is wanted and has not begun waits for a job to end, or to be tried again */
 	if (same && !w->is_wanted)
 		return;
-	if (tune_open(&r->k->st, slug, &tn, NULL) < 0)
+	if (tune_open(&r->k->st, w->slug, &tn, NULL) < 0)
 		return;
 	if (config_load(&tn, &cf, NULL) == 0) {
-		if (w != NULL) {
-			w->is_wanted = cf.watch_on;
-			check_same(w, &cf);
-			check_rows(r, w, &tn);
-		}
-		if (w != NULL && cf.watch_on)
+		w->is_wanted = cf.watch_on;
+		check_same(w, &cf);
+		check_rows(r, w, &tn);
+		if (cf.watch_on)
 			look(r, w, &tn, &cf);
-		else if (w != NULL)
+		else
 			w->state = (struct watch_state){0};
 		config_release(&cf);
 	}
 	tune_close(&tn);
+}
+
+static void one_slug(void *arg, const char *slug)
+{
+	struct round *r = arg;
+	struct watched *w = watched_get(r, slug);
+
+	if (w != NULL) /* else memory is short, and the next listing tries again */
+		look_at(r, w);
 }
 
 /* ---- interrupted steps ---- */
@@ -392,7 +396,7 @@ static void look_round(struct round *r)
 	if (fstat(r->k->st.tune, &st) == 0 && st.st_mtim.tv_sec == r->listed.tv_sec &&
 		st.st_mtim.tv_nsec == r->listed.tv_nsec && r->rounds % LIST_ROUNDS != 0) {
 		for (struct watched *w = *r->all; w != NULL; w = w->next)
-			one_slug(r, w->slug);
+			look_at(r, w);
 		return;
 	}
 	r->listed = st.st_mtim;
