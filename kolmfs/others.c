@@ -17,36 +17,30 @@
 
 enum { CHUNK_BYTES = 64 << 10 };
 
-void others_begin(const struct server *sv, struct others *ot)
+/* of a line of the log; 0: the reference's lines and torn ones have none */
+static uint64_t seq_of(const char *line, size_t len)
 {
-	struct stat st;
-	uint64_t seq;
+	struct json_slice value, whole = {line, len};
+	double x = 0;
 
-	if (log_ready(sv->st, &seq, NULL) == 0)
-		log_know(sv->st, 0, seq);
-	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		*ot = (struct others){st.st_ino, st.st_size};
+	if (json_check(line, len, NULL) == 0 && json_member(whole, "seq", &value) &&
+		json_kind_of(value) == JSON_NUMBER)
+		x = json_double(value);
+	return x >= 1 && x < 9007199254740992.0 ? (uint64_t)x : 0;
 }
 
 static void tell_line(struct server *sv, const char *line, size_t len)
 {
 	struct json_slice value, whole = {line, len};
+	uint64_t seq = seq_of(line, len);
 	char slug[SLUG_BYTES + 1];
-	uint64_t seq = 0;
 
-	if (json_check(line, len, NULL) < 0)
-		return;
-	if (json_member(whole, "seq", &value) && json_kind_of(value) == JSON_NUMBER) {
-		double x = json_double(value);
-
-		seq = x >= 1 && x < 9007199254740992.0 ? (uint64_t)x : 0;
-	}
 	if (seq > 0 && seq <= log_known(sv->st))
 		return;
 	if (seq > 0)
 		log_know(sv->st, seq - 1, seq);
-	if (!json_member(whole, "slug", &value) || json_kind_of(value) != JSON_STRING ||
-		value.len - 2 > SLUG_BYTES)
+	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value) ||
+		json_kind_of(value) != JSON_STRING || value.len - 2 > SLUG_BYTES)
 		return;
 	memcpy(slug, value.text + 1, value.len - 2);
 	slug[value.len - 2] = '\0';
@@ -55,37 +49,61 @@ static void tell_line(struct server *sv, const char *line, size_t len)
 			CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB | CHANGE_SLUGS);
 }
 
+static void note_line(struct server *sv, const char *line, size_t len)
+{
+	uint64_t seq = seq_of(line, len);
+
+	if (seq > 0)
+		log_know(sv->st, log_known(sv->st), seq);
+}
+
 /* the whole lines of a chunk; false: there are none */
-static bool read_chunk(struct server *sv, int fd, char *chunk, struct others *ot)
+static bool read_chunk(struct server *sv, int fd, char *chunk, struct others *ot,
+	void (*each)(struct server *, const char *, size_t))
 {
 	ssize_t n = pread(fd, chunk, CHUNK_BYTES, ot->at);
 	size_t pos = 0;
 
 	for (const char *lf; n > 0 && (lf = memchr(chunk + pos, '\n', (size_t)n - pos));
 		pos = (size_t)(lf - chunk) + 1)
-		tell_line(sv, chunk + pos, (size_t)(lf - (chunk + pos)));
+		each(sv, chunk + pos, (size_t)(lf - (chunk + pos)));
 	if (pos == 0 && n == CHUNK_BYTES)
 		pos = (size_t)n; /* no line of ours is as long */
 	ot->at += (off_t)pos;
 	return pos > 0;
 }
 
+static void read_on(
+	struct server *sv, struct others *ot, void (*each)(struct server *, const char *, size_t))
+{
+	int fd = openat(sv->st->logs, LOG_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char *chunk = fd < 0 ? NULL : malloc(CHUNK_BYTES);
+
+	while (chunk && read_chunk(sv, fd, chunk, ot, each))
+		;
+	free(chunk);
+	if (fd >= 0)
+		close(fd);
+}
+
+void others_begin(struct server *sv, struct others *ot)
+{
+	struct stat st;
+
+	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return;
+	*ot = (struct others){st.st_ino, st.st_size > CHUNK_BYTES ? st.st_size - CHUNK_BYTES : 0};
+	read_on(sv, ot, note_line);
+}
+
 void others_look(struct server *sv, struct others *ot)
 {
 	struct stat st;
-	char *chunk;
-	int fd;
 
 	if (fstatat(sv->st->logs, LOG_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
 		(st.st_ino == ot->ino && st.st_size == ot->at))
 		return;
 	if (st.st_ino != ot->ino || st.st_size < ot->at) /* it turned over, or was cut */
 		*ot = (struct others){st.st_ino, st.st_ino != ot->ino ? 0 : st.st_size};
-	fd = openat(sv->st->logs, LOG_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	chunk = fd < 0 ? NULL : malloc(CHUNK_BYTES);
-	while (chunk && read_chunk(sv, fd, chunk, ot))
-		;
-	free(chunk);
-	if (fd >= 0)
-		close(fd);
+	read_on(sv, ot, tell_line);
 }

@@ -13,10 +13,11 @@ struct others {
 	off_t at;
 };
 
-/* others_begin(sv, ot): what stands in the log is no news. others_look(sv, ot): notify_change() for
- * each line that came since and is not ours; ours may be told again behind one of another's. What
- * stands at the end of a part that turned over meanwhile is missed. */
-void others_begin(const struct server *sv, struct others *ot);
+/* others_begin(sv, ot): what stands in the log is no news. Takes no lock: a stopped process may
+ * have it. others_look(sv, ot): notify_change() for each line that came since and is not ours; ours
+ * may be told again behind one of another's. What stands at the end of a part that turned over
+ * meanwhile is missed. */
+void others_begin(struct server *sv, struct others *ot);
 void others_look(struct server *sv, struct others *ot);
 
 #endif

@@ -27,9 +27,6 @@ struct log_entry {
  * -EUCLEAN when the log was cut or is no file. */
 int log_append(const struct store *st, const struct log_entry *entry, struct err *err);
 
-/* log_ready(st, seq, err): whether a line could be appended (K15), and the seq of the last. */
-int log_ready(const struct store *st, uint64_t *seq, struct err *err);
-
 /* log_known(st): the seq up to which every line is one that this process appended, or was given to
  * log_know(): who looks for lines of others begins behind it. log_know(st, from, to): those up to
  * ${to} are, when all up to ${from} were. */

@@ -122,6 +122,8 @@ void log_put_head(struct buf *out, const struct log_entry *entry, bool recovered
 /* log_has(st, seq, entry, err): whether the line of ${entry} stands behind line ${seq}: 1, 0 or an
  * error. Found, it is made durable. */
 int log_has(const struct store *st, uint64_t seq, const struct log_entry *entry, struct err *err);
+/* log_ready(st, seq, err): whether a line could be appended (K15), and the seq of the last. */
+int log_ready(const struct store *st, uint64_t *seq, struct err *err);
 /* log_once(st, seq, entry, recovered, err): append unless this line of this slug stands behind line
  * ${seq} already. */
 int log_once(const struct store *st, uint64_t seq, const struct log_entry *entry, bool recovered,

@@ -152,6 +152,18 @@ END
 stop
 { cat "$S/config.json" 2>/dev/null || echo '{}'; } | jq '.log_max_bytes = 65536' >"$T/c.json" && cp "$T/c.json" "$S/config.json"
 start
+# a new server knows which lines of the log are its own: the first change is told once
+python3 - "$M" <<'END' || fail "the first change of a server"
+import os, select, sys
+fd, po = os.open(os.path.join(sys.argv[1], 'one/HEAD'), os.O_RDONLY), select.poll()
+po.register(fd, select.POLLPRI)
+for told in (2000, 1500):
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.read(fd, 4096)
+    if told == 2000:
+        open(os.path.join(sys.argv[1], 'one/ctl'), 'w').write('rollback')
+    assert bool(po.poll(told)) == (told == 2000), told
+END
 exec 4<"$M/one/follow" 5<"$M/one/follow"
 cat <&5 >"$T/followed" &
 follower=$!
