@@ -116,9 +116,17 @@ static int done(uint64_t sum, char out[STAMP_BYTES])
 	return 0;
 }
 
+/* an open promotion, and its end, are changes of the folder */
 STAMPER(head_stamp)
 {
-	/* an open promotion, and its end, are changes of the folder */
+	static const char *const names[] = {"", "HEAD", "revisions", NULL};
+
+	(void)err;
+	return done(look_at(sv, at, names), out);
+}
+
+STAMPER(head_prev_stamp)
+{
 	static const char *const names[] = {"", "HEAD", "head.prev", "revisions", NULL};
 
 	(void)err;

@@ -12,7 +12,8 @@ int fresh_new(struct fresh **out, struct err *err);
 void fresh_free(struct fresh *fr);
 
 /* names.h: stamp */
-STAMPER(head_stamp);   /* HEAD, head.prev */
+STAMPER(head_stamp);
+STAMPER(head_prev_stamp);
 STAMPER(config_stamp); /* tune-config.json */
 STAMPER(status_stamp); /* <slug>/status */
 STAMPER(job_stamp);    /* what jobs.jsonl alone decides */
