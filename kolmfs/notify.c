@@ -361,6 +361,7 @@ static void *notify_thread(void *arg)
 	struct others ot = {0};
 
 	atomic_store(&nt->tid, gettid());
+	pthread_setname_np(pthread_self(), "kolmfs-notify");
 	learn_device(nt->sv);
 	others_begin(nt->sv, &ot);
 	pthread_mutex_lock(&nt->lock);

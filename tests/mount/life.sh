@@ -154,7 +154,7 @@ p.register(f, select.POLLPRI)
 while True: p.poll(); f.seek(0); f.read()' "$M/one/status" &
 	reader=$!
 	soon holds $reader /one/status
-	teller=$(ls "/proc/$pid/task" | sort -n | sed -n 3p) # the third: main, watch, notify
+	teller=$(grep -l '^kolmfs-notify$' "/proc/$pid/task/"*/comm | cut -d/ -f5)
 	strace -p "$teller" -o "$T/told" -e trace=writev -e inject=writev:delay_enter=1500000 2>"$T/strace" &
 	soon grep -q attached "$T/strace"
 	echo "capture on" >"$M/one/ctl" || fail "capture on"
