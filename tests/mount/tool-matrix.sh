@@ -1,6 +1,8 @@
 #!/bin/bash
-# Forty tools over every listed file (ALL=1; a dozen of them otherwise): each gives the bytes of `cat` (files.md 3.1). The tools that walk a whole tree end within ten seconds while a job runs, and agree with it.
+# Forty tools over every listed file (ALL=1; a dozen of them otherwise): each gives the bytes of `cat` (files.md 3.1). The tools that walk a whole tree end within ten seconds while
+# steps and index jobs run, and agree with it.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.bash"
 slug one
 echo '{"entry":1}' >"$S/tune/one/revisions/v1/eval.json"
 for n in 1 2 3; do echo '{"input":'$n',"output":"row '$n'"}'; done >"$S/tune/one/captures.jsonl"
@@ -152,7 +154,16 @@ else
 	missing+=(go)
 fi
 
-# whole-tree tools, each within ten seconds, while jobs run; without the pause, twenty indexers a second leave the tools no core to run on
+# whole-tree tools, each within ten seconds, while steps run (of a base so small that one takes ten seconds) and indexes are made; without the pause, twenty indexers a second leave
+# the tools no core to run on
+echo 'function generate(input, lib) { return lib.lm ? lib.lm.choose(input, ["a", "b"]) : "a"; }' | artifact small
+cp -r "$ROOT/tests/unit/data/peft/tiny" "$T/base"
+echo "init $T/small.kolm base=$T/base rank=4" >"$M/ctl" || die "$(cat "$M/error")"
+for n in $(seq 1000); do echo '{"input":"row '$n'","output":"'$([ $((n % 2)) = 0 ] && echo a || echo b)'"}'; done >"$M/small/captures.jsonl"
+(while sleep 0.2; do echo "step epochs=100" >"$M/small/ctl" && cat "$M/small/wait"; done) >/dev/null 2>&1 &
+steps=$!
+training() { grep -q '^progress [1-9][0-9]* [0-9]* steps' "$M/small/status"; }
+soon training
 (while sleep 0.2; do echo "index $T/docs name=docs" >"$M/rag/ctl" && cat "$M/rag/wait"; done) >/dev/null 2>&1 &
 busy=$!
 whole() {
@@ -177,8 +188,11 @@ whole "zip" 'cd "$1" && zip -qr "$2/a.zip" .'
 whole "du" 'du -a "$1"'
 whole "git add" 'git init -q "$2/g" && cd "$2/g" && git --work-tree="$1" add -A'
 whole "wc" 'find "$1" -type f -print0 | wc --files0-from=-'
-kill $busy
-wait $busy 2>/dev/null
+soon training
+kill $busy $steps
+wait $busy $steps 2>/dev/null
+echo cancel >"$M/small/ctl"
+timeout 30 cat "$M/small/wait" >/dev/null
 timeout 30 cat "$M/rag/wait" >/dev/null
 
 # and agree, when nothing changes: the second rsync transfers nothing
