@@ -50,7 +50,7 @@ enum kolm_change {
 	CHANGE_FOUND = 64, /* beside another: found on the disk, done here or by another process */
 };
 /* kolm_on_change(k, fn, arg): called from any thread, without locks held, after the change is on
- * disk. ${slug} NULL: the rag side. */
+ * disk. ${slug} NULL: the rag side; "rag/NAME": that index. */
 void kolm_on_change(
 	struct kolm *k, void (*fn)(void *arg, const char *slug, unsigned what), void *arg);
 

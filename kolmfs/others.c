@@ -4,6 +4,7 @@
 #include "others.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 #include "base/json.h"
 #include "notify.h"
+#include "rag/kolmrag.h"
 #include "store/log.h"
 
 #define LOG_NAME "tune.jsonl"
@@ -29,24 +31,40 @@ static uint64_t seq_of(const char *line, size_t len)
 	return x >= 1 && x < 9007199254740992.0 ? (uint64_t)x : 0;
 }
 
-static void tell_line(struct server *sv, const char *line, size_t len)
+/* the text of a member, when it is a string of at most ${max} bytes; escapes are no part of our
+ * names */
+static bool name_of(struct json_slice line, const char *key, size_t max, char out[])
 {
-	struct json_slice value, whole = {line, len};
-	uint64_t seq = seq_of(line, len);
-	char slug[SLUG_BYTES + 1];
+	struct json_slice v;
 
-	if (seq > 0 && seq <= log_known(sv->st))
+	if (!json_member(line, key, &v) || json_kind_of(v) != JSON_STRING || v.len - 2 > max)
+		return false;
+	memcpy(out, v.text + 1, v.len - 2);
+	out[v.len - 2] = '\0';
+	return true;
+}
+
+static void tell_line(struct server *sv, const char *text, size_t len)
+{
+	struct json_slice line = {text, len};
+	uint64_t seq = seq_of(text, len);
+	char name[RAG_NAME_BYTES + SLUG_BYTES + 1], key[sizeof(name) + 4];
+
+	if (json_check(text, len, NULL) < 0 || (seq > 0 && seq <= log_known(sv->st)))
 		return;
 	if (seq > 0)
 		log_know(sv->st, seq - 1, seq);
-	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value) ||
-		json_kind_of(value) != JSON_STRING || value.len - 2 > SLUG_BYTES)
-		return;
-	memcpy(slug, value.text + 1, value.len - 2);
-	slug[value.len - 2] = '\0';
-	if (slug_check(slug, strlen(slug), NULL) == 0)
-		notify_change(sv, slug,
-			CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB | CHANGE_SLUGS);
+	if (name_of(line, "slug", SLUG_BYTES, name)) {
+		if (slug_check(name, strlen(name), NULL) == 0)
+			notify_change(sv, name,
+				CHANGE_STATUS | CHANGE_HEAD | CHANGE_EVENTS | CHANGE_JOB |
+					CHANGE_SLUGS);
+	} else if (name_of(line, "index", RAG_NAME_BYTES, name) &&
+		   rag_name_check(name, strlen(name), NULL) == 0) {
+		snprintf(key, sizeof(key), "rag/%s", name);
+		notify_change(sv, key, CHANGE_STATUS);
+		notify_change(sv, "rag", CHANGE_SLUGS | CHANGE_EVENTS);
+	}
 }
 
 static void note_line(struct server *sv, const char *line, size_t len)

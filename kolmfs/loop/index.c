@@ -329,7 +329,8 @@ int index_run(struct job *jb, struct err *err)
 		(void)dir_remove(k->st.rag, tmp, NULL);
 	close(lock);
 	close(log);
-	change(k, NULL, CHANGE_SLUGS);
+	if (rc == 0 && !jb->index.is_proof)
+		index_changed(k, jb->index.name);
 	return rc;
 }
 
@@ -353,8 +354,8 @@ int loop_index_remove(struct kolm *k, const char *name, const struct by *by, str
 	} else {
 		(void)rag_forget_last(k->st.rag, name, NULL);
 		(void)dir_remove(k->st.rag, gone, NULL);
+		index_changed(k, name);
 	}
-	change(k, NULL, CHANGE_SLUGS);
 	return rc;
 }
 

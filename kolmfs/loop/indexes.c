@@ -94,6 +94,15 @@ static int index_open(struct kolm *k, const char *name, const struct stat *st,
 	return rc < 0 ? rc : index_add(k, name, st, ix, "", out, err);
 }
 
+void index_changed(struct kolm *k, const char *name)
+{
+	char key[RAG_NAME_BYTES + 8];
+
+	(void)snprintf(key, sizeof(key), "rag/%.*s", (int)RAG_NAME_BYTES, name);
+	change(k, key, CHANGE_STATUS);
+	change(k, NULL, CHANGE_SLUGS);
+}
+
 static void log_damage(struct kolm *k, const char *name, const struct err *damage)
 {
 	struct buf text = BUF_INIT;
@@ -102,7 +111,7 @@ static void log_damage(struct kolm *k, const char *name, const struct err *damag
 		(void)log_event(k, NULL, 0, NULL, NULL, "index_damaged",
 			"\"index\":\"%s\",\"error\":%s", name, buf_str(&text));
 	buf_release(&text);
-	change(k, NULL, CHANGE_SLUGS);
+	index_changed(k, name);
 }
 
 /* index.bin is damaged, as ${err} says: index.json answers in its place until there is a new one.

@@ -97,7 +97,8 @@ int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **o
 	struct err *err); /* revisions/<rev>/<name> */
 
 /* indexes.c */
-void indexes_free(struct kolm *k); /* nobody asks any more */
+void index_changed(struct kolm *k, const char *name); /* change() of it and of the rag side */
+void indexes_free(struct kolm *k);		      /* nobody asks any more */
 
 /* init.c */
 /* the name a slug has below tune/ while it is made ("tmp") or taken away ("removed"): no other call

@@ -129,6 +129,31 @@ for name, other in (('HEAD', by_kolm('rollback')), ('status', by_kolm('rollback'
         assert po.poll(1500) == [], name + ' was told twice'
     os.close(fd)
     os.close(ino)
+# an index that is made or goes, by ours and by another
+docs = os.path.join(s, '../docs')
+os.makedirs(docs)
+open(docs + '/a.txt', 'w').write('text')
+rag_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, 'rag', *w], check=True, stdout=subprocess.DEVNULL)
+by_ctl = lambda text: lambda: (open(os.path.join(m, 'rag/ctl'), 'w').write(text), open(os.path.join(m, 'rag/wait')).read())
+by_ctl('index %s name=docs' % os.path.realpath(docs))()
+anew, by_other = by_ctl('index %s name=docs' % os.path.realpath(docs)), rag_kolm('index', docs, '--name', 'docs')
+for name, act in (('status', anew), ('docs', anew), ('status', by_other), ('index.json', by_other)):
+    path = os.path.join(m, 'rag/docs', name)
+    fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
+    assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0
+    po = select.poll()
+    po.register(fd, select.POLLPRI)
+    po.poll(1200)  # of what was made before
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.read(fd, 4096)
+    while select.select([ino], [], [], 0)[0]:
+        os.read(ino, 4096)
+    assert po.poll(50) == [], name
+    act()
+    assert po.poll(4000), name
+    assert select.select([ino], [], [], 2)[0], 'no inotify event on rag/docs/' + name
+    os.close(fd)
+    os.close(ino)
 # rows of ours, told all the time, do not cover it
 over = threading.Event()
 def rows():
