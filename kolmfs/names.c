@@ -34,7 +34,7 @@ static const struct name root_names[] = {
 
 static const struct name logs_names[] = {
 	{ "tune.jsonl", 0400, NAME_LIVE, CHANGE_EVENTS, .open = tune_log_open, .about = "every state change of every slug, each line chained to the one before" },
-	{ "runs.jsonl", 0400, NAME_LIVE, .open = runs_log_open, .about = "every run" },
+	{ "runs.jsonl", 0400, NAME_LIVE, CHANGE_STATUS, .open = runs_log_open, .about = "every run" },
 	{ .name = NULL },
 };
 
@@ -45,7 +45,7 @@ static const struct name slug_names[] = {
 	{ "HEAD", 0400, 0, CHANGE_HEAD, .render = head_render, .stamp = head_stamp, .about = "the revision that answers" },
 	{ "head.prev", 0400, NAME_MAYBE, CHANGE_HEAD, .render = head_prev_render, .stamp = head_prev_stamp, .about = "the one before; `mv head.prev HEAD` rolls back" },
 	{ "tune-config.json", 0600, 0, CHANGE_STATUS, .render = config_render, .stamp = config_stamp, .write = config_write, .flush = config_flush, .about = "the settings; may be written whole" },
-	{ "captures.jsonl", 0600, NAME_LIVE, .open = captures_file, .write = captures_write, .sync = captures_durable, .flush = captures_flush, .about = "training rows; every write appends" },
+	{ "captures.jsonl", 0600, NAME_LIVE, CHANGE_STATUS, .open = captures_file, .write = captures_write, .sync = captures_durable, .flush = captures_flush, .about = "training rows; every write appends" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = last_log_open, .about = "what the current or last job said" },
 	{ "events", 0400, NAME_LIVE, CHANGE_EVENTS, .render = events_render, .stamp = events_stamp, .about = "this slug's lines of logs/tune.jsonl" },
 	{ "run", 0600, NAME_STATIC, .render = run_usage, .write = input_write, .answer = run_answer, .flush = run_flush, .about = "write an input, read the answer on the same open" },

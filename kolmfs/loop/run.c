@@ -139,8 +139,6 @@ static int capture_run(
 	buf_release(&line);
 out:
 	tune_close(&tn);
-	if (rc == 0)
-		change(k, slug, CHANGE_STATUS);
 	return rc;
 }
 
@@ -241,6 +239,8 @@ int kolm_run(struct kolm *k, const struct run_request *rq, struct run_result *ou
 	log_run(k, artifact, line, rc, err);
 	if (rc == 0 && rq->slug != NULL)
 		rc = capture_run(k, rq->slug, out, err);
+	if (rq->slug != NULL)
+		change(k, rq->slug, CHANGE_STATUS);
 out:
 	buf_release(&request);
 	buf_release(&answer);

@@ -108,7 +108,7 @@ by_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, 'tune', *w, '--
 by_shell = lambda text: lambda: subprocess.run(['sh', '-c', text], check=True, cwd=os.path.join(s, 'tune/one'))
 row = by_shell("""echo '{"input":"another","output":"row"}' >>captures.jsonl""")
 for name, other in (('HEAD', by_kolm('rollback')), ('status', by_kolm('rollback')), ('events', by_kolm('capture-on')), ('tune-config.json', by_kolm('capture-off')),
-                    ('status', row), ('tune-config.json', by_shell('sed s/false/true/ tune-config.json >new && mv new tune-config.json'))):
+                    ('status', row), ('captures.jsonl', row), ('tune-config.json', by_shell('sed s/false/true/ tune-config.json >new && mv new tune-config.json'))):
     path = os.path.join(m, 'one', name)
     fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
     assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0

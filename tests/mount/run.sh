@@ -34,10 +34,29 @@ same "pretty" '{
   "a": 1
 }' "$(ask plain '{"a":1}')"
 same "a text" 'just words' "$(ask plain 'just words')"
+python3 - "$M" <<'END' || fail "a run is told to polls"
+import os, select, sys
+po, files = select.poll(), [os.open(os.path.join(sys.argv[1], n), os.O_RDONLY) for n in ('logs/runs.jsonl', 'plain/captures.jsonl')]
+for f in files:
+    os.read(f, 1 << 20)
+    po.register(f, select.POLLPRI)
+po.poll(1500)
+for f in files:
+    os.lseek(f, 0, os.SEEK_SET)
+    os.read(f, 1 << 20)
+assert po.poll(50) == []
+run = os.open(os.path.join(sys.argv[1], 'plain/run'), os.O_RDWR)
+os.write(run, b'just words')
+os.read(run, 4096)
+for f in files:
+    one = select.poll()
+    one.register(f, select.POLLPRI)
+    assert one.poll(2000), f
+END
 same "a number is a text" '5' "$(ask plain 5)"
 same "a JSON string" 'x "y"' "$(ask plain '"x \"y\""')"
 same "no JSON after all" '{oops' "$(ask plain '{oops')"
-same "captured" '{"a":[1,"é"]} {"a":1} "just words" "5" "x \"y\"" "{oops"' "$(jq -c .input "$M/plain/captures.jsonl" | tr '\n' ' ' | sed 's/ $//')"
+same "captured" '{"a":[1,"é"]} {"a":1} "just words" "just words" "5" "x \"y\"" "{oops"' "$(jq -c .input "$M/plain/captures.jsonl" | tr '\n' ' ' | sed 's/ $//')"
 same "nothing returned" undefined "$(ask plain '{"do":"nothing"}')"
 same "its row has no output" "ts input recipe latency_us id crc" "$(tail -n 1 "$M/plain/captures.jsonl" | jq -r 'keys_unsorted | join(" ")')"
 same "by rules alone: no rev" 0 "$(grep -c '"rev"' "$M/plain/captures.jsonl")"
