@@ -47,7 +47,7 @@ Test(rag_pack, runs_come_back)
 
 Test(rag_pack, no_bytes_are_no_run)
 {
-	uint8_t bytes[RAG_PACK_SLACK] = {32};
+	uint8_t bytes[8 + RAG_PACK_SLACK] = {32};
 	uint32_t v[RAG_BLOCK];
 
 	cr_assert_null(rag_unpack(bytes, bytes, 1, v));
