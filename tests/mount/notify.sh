@@ -104,56 +104,50 @@ python3 - "$M" "$S" "$BUILD/bin/kolm" <<'END' || fail "changes of another proces
 import ctypes, os, select, subprocess, sys, threading, time
 m, s, kolm = sys.argv[1:]
 libc = ctypes.CDLL(None)
-by_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, 'tune', *w, '--slug', 'one'], check=True, stdout=subprocess.DEVNULL)
+class Watched:
+    """a file of the mount that is polled and watched by inotify; what was done before has been told"""
+    def __init__(self, path):
+        self.fd, self.ino, self.po = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC), select.poll()
+        assert os.read(self.fd, 4096) and libc.inotify_add_watch(self.ino, path.encode(), 2) >= 0
+        self.po.register(self.fd, select.POLLPRI)
+        self.settle()
+    def settle(self, seconds=1.2):
+        """how often it was told until nothing came for so long"""
+        n = 0
+        while self.po.poll(seconds * 1000):
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            os.read(self.fd, 4096)
+            n += 1
+        while select.select([self.ino], [], [], 0)[0]:
+            os.read(self.ino, 4096)
+        return n
+    def close(self):
+        os.close(self.fd)
+        os.close(self.ino)
+by_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, *w], check=True, stdout=subprocess.DEVNULL)
+tune = lambda verb: by_kolm('tune', verb, '--slug', 'one')
 by_shell = lambda text: lambda: subprocess.run(['sh', '-c', text], check=True, cwd=os.path.join(s, 'tune/one'))
 row = by_shell("""echo '{"input":"another","output":"row"}' >>captures.jsonl""")
-for name, other in (('HEAD', by_kolm('rollback')), ('status', by_kolm('rollback')), ('events', by_kolm('capture-on')), ('tune-config.json', by_kolm('capture-off')),
-                    ('status', row), ('captures.jsonl', row), ('tune-config.json', by_shell('sed s/false/true/ tune-config.json >new && mv new tune-config.json'))):
-    path = os.path.join(m, 'one', name)
-    fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
-    assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0
-    po = select.poll()
-    po.register(fd, select.POLLPRI)
-    assert po.poll(50) == [], name
-    other()
-    got = po.poll(4000)
-    assert got and got[0][1] & select.POLLPRI, (name, got)
-    assert select.select([ino], [], [], 2)[0], 'no inotify event on ' + name
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.read(fd, 4096)
-    if name == 'HEAD':  # ours: once
-        open(os.path.join(m, 'one/ctl'), 'w').write('rollback')
-        assert po.poll(2000), name
-        os.lseek(fd, 0, os.SEEK_SET)
-        os.read(fd, 4096)
-        assert po.poll(1500) == [], name + ' was told twice'
-    os.close(fd)
-    os.close(ino)
-# an index that is made or goes, by ours and by another
-docs = os.path.join(s, '../docs')
+docs = os.path.join(os.path.dirname(s), 'docs')
 os.makedirs(docs)
 open(docs + '/a.txt', 'w').write('text')
-rag_kolm = lambda *w: lambda: subprocess.run([kolm, '--store', s, 'rag', *w], check=True, stdout=subprocess.DEVNULL)
-by_ctl = lambda text: lambda: (open(os.path.join(m, 'rag/ctl'), 'w').write(text), open(os.path.join(m, 'rag/wait')).read())
-by_ctl('index %s name=docs' % os.path.realpath(docs))()
-anew, by_other = by_ctl('index %s name=docs' % os.path.realpath(docs)), rag_kolm('index', docs, '--name', 'docs')
-for name, act in (('status', anew), ('docs', anew), ('status', by_other), ('index.json', by_other)):
-    path = os.path.join(m, 'rag/docs', name)
-    fd, ino = os.open(path, os.O_RDONLY), libc.inotify_init1(os.O_CLOEXEC)
-    assert os.read(fd, 4096) and libc.inotify_add_watch(ino, path.encode(), 2) >= 0
-    po = select.poll()
-    po.register(fd, select.POLLPRI)
-    po.poll(1200)  # of what was made before
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.read(fd, 4096)
-    while select.select([ino], [], [], 0)[0]:
-        os.read(ino, 4096)
-    assert po.poll(50) == [], name
+def index():
+    open(os.path.join(m, 'rag/ctl'), 'w').write('index %s name=docs' % docs)
+    open(os.path.join(m, 'rag/wait')).read()
+index()
+for name, act in (('one/HEAD', tune('rollback')), ('one/events', tune('capture-on')), ('one/tune-config.json', tune('capture-off')), ('one/status', row), ('one/captures.jsonl', row),
+                  ('one/tune-config.json', by_shell('sed s/false/true/ tune-config.json >new && mv new tune-config.json')),
+                  ('rag/docs/status', index), ('rag/docs/status', by_kolm('rag', 'index', docs, '--name', 'docs')), ('rag/docs/index.json', by_kolm('rag', 'index', docs, '--name', 'docs'))):
+    w = Watched(os.path.join(m, name))
     act()
-    assert po.poll(4000), name
-    assert select.select([ino], [], [], 2)[0], 'no inotify event on rag/docs/' + name
-    os.close(fd)
-    os.close(ino)
+    got = w.po.poll(4000)
+    assert got and got[0][1] & select.POLLPRI, (name, got)
+    assert select.select([w.ino], [], [], 2)[0], 'no inotify event on ' + name
+    if name == 'one/HEAD':
+        w.settle()
+        open(os.path.join(m, 'one/ctl'), 'w').write('rollback')
+        assert w.settle(1.5) == 1, 'ours was not told once'
+    w.close()
 # rows of ours, told all the time, do not cover it
 over = threading.Event()
 def rows():
@@ -166,7 +160,7 @@ fd, po = os.open(os.path.join(m, 'one/HEAD'), os.O_RDONLY), select.poll()
 os.read(fd, 4096)
 po.register(fd, select.POLLPRI)
 time.sleep(0.2)
-by_kolm('rollback')()
+tune('rollback')()
 got = po.poll(4000)
 over.set()
 writer.join()
