@@ -556,7 +556,7 @@ Test(fsck, a_long_journal_is_compacted)
 	jr.state = JOB_DONE;
 	jr.outcome = JOB_FAILED;
 	jr.started_ms = 1700000000000;
-	for (uint64_t i = 2; i < 6600; i++) {
+	for (uint64_t i = 2; i < 6600; i++) { /* appended alone it only grows */
 		jr.id = i;
 		works(journal_append(r.tn.dir, &jr, &r.err));
 	}

@@ -5,6 +5,36 @@
 
 #include "tests/unit/store_rig.h"
 
+/* who reads a status reads all of it: a thousand jobs must not make that slower than a hundred */
+Test(journal, stays_short)
+{
+	struct job_record jr, *list;
+	struct stat sb;
+	struct rig r;
+	off_t max = 0;
+	size_t n;
+
+	rig_open_in(&r, "/dev/shm");
+	for (uint64_t i = 1; i <= 1000; i++) {
+		jr = (struct job_record){.verb = "eval v1", .rev = "v1", .k = NAN};
+		works(journal_new(r.tn.dir, &jr, &r.err));
+		cr_assert_eq(jr.id, i);
+		jr.state = JOB_RUNNING;
+		works(journal_append(r.tn.dir, &jr, &r.err));
+		jr.state = JOB_DONE;
+		works(journal_append(r.tn.dir, &jr, &r.err));
+		cr_assert_eq(fstatat(r.tn.dir, "jobs.jsonl", &sb, 0), 0);
+		max = sb.st_size > max ? sb.st_size : max;
+	}
+	cr_expect_lt(max, (64 << 10) + 1000);
+	works(journal_load(r.tn.dir, &list, &n, &r.err));
+	cr_assert_eq(n, 64);
+	cr_expect_eq(list[0].id, 937);
+	cr_expect_eq(list[63].id, 1000);
+	free(list);
+	rig_close(&r);
+}
+
 /* a folder in jobs/ takes its number, but none that a line of the journal cannot carry */
 Test(journal, a_number_no_line_can_carry)
 {
