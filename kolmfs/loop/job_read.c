@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,30 +83,52 @@ int kolm_jobs(
 	return rc;
 }
 
+/* each status asks, and each change that is told: the journal is read once for each of its states
+ */
+static int last_job(
+	struct kolm *k, const char *slug, int home, struct job_record *out, struct err *err)
+{
+	const char *key = slug != NULL ? slug : "";
+	struct job_record *list = NULL;
+	struct stat st = {0};
+	size_t n = 0;
+	int rc;
+
+	if (fstatat(home, "jobs.jsonl", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		!note_last(k, key, &st, out)) {
+		rc = journal_load(home, &list, &n, err);
+		if (rc == 0 && n == 0)
+			rc = err_set(err, ENODATA, "no job has run yet");
+		if (rc == 0) {
+			*out = list[n - 1];
+			note_last_set(k, key, &st, out);
+		}
+		free(list);
+		if (rc < 0)
+			return rc;
+	}
+	guess_elapsed(out);
+	(void)live_job(k, slug, out->id, out, NULL);
+	return 0;
+}
+
 int kolm_job(struct kolm *k, const char *slug, uint64_t id, struct job_record *out, struct err *err)
 {
-	struct job_record *list = NULL;
-	size_t n = 0;
 	int home, rc;
 
 	if (live_job(k, slug, id, out, NULL))
 		return 0;
-	if (id == 0) {
-		rc = kolm_jobs(k, slug, &list, &n, err);
-		if (rc == 0 && n == 0)
-			rc = err_set(err, ENODATA, "no job has run yet");
-		if (rc == 0)
-			*out = list[n - 1];
-		free(list);
-		return rc;
-	}
 	home = job_home(k, slug, err);
 	if (home < 0)
 		return home;
-	rc = journal_get(home, id, out, err);
+	if (id == 0) {
+		rc = last_job(k, slug, home, out, err);
+	} else {
+		rc = journal_get(home, id, out, err);
+		if (rc == 0)
+			guess_elapsed(out);
+	}
 	close(home);
-	if (rc == 0)
-		guess_elapsed(out);
 	return rc;
 }
 

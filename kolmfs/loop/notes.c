@@ -1,6 +1,6 @@
 /*
- * notes - what this process remembers of each slug's captures: whether rows were appended that are
- * not on the disk yet, and how many of them teach.
+ * notes - what this process remembers of each slug: whether rows were appended that are not on the
+ * disk yet, how many of them teach, and the newest job.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -105,6 +105,37 @@ void captures_settle(struct kolm *k)
 			note_failed(k, slug, err.no);
 		}
 	}
+}
+
+bool note_last(struct kolm *k, const char *slug, const struct stat *st, struct job_record *out)
+{
+	const struct slug_note *n;
+	bool is_same;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, false);
+	is_same = n != NULL && n->journal.st_ino == st->st_ino && n->journal.st_dev == st->st_dev &&
+		  n->journal.st_size == st->st_size &&
+		  n->journal.st_mtim.tv_sec == st->st_mtim.tv_sec &&
+		  n->journal.st_mtim.tv_nsec == st->st_mtim.tv_nsec;
+	if (is_same)
+		*out = n->last;
+	pthread_mutex_unlock(&k->lock);
+	return is_same;
+}
+
+void note_last_set(
+	struct kolm *k, const char *slug, const struct stat *st, const struct job_record *jr)
+{
+	struct slug_note *n;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, true);
+	if (n != NULL) {
+		n->journal = *st;
+		n->last = *jr;
+	}
+	pthread_mutex_unlock(&k->lock);
 }
 
 int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "artifact/artifact.h"
@@ -43,14 +44,16 @@ struct job {
 
 struct runner; /* call.c */
 
-/* what this process remembers of a slug's captures */
+/* what this process remembers of a slug */
 struct slug_note {
 	struct slug_note *next;
-	bool unsynced;		  /* appended since the last captures_sync() */
-	int failed;		  /* errno of one that failed and was reported to nobody; 0 none */
-	struct tally *tally;	  /* NULL until it is first asked for */
-	pthread_mutex_t counting; /* over what ${tally} points to; before kolm.lock */
-	char slug[SLUG_BYTES + 1];
+	bool unsynced;		   /* appended since the last captures_sync() */
+	int failed;		   /* errno of one that failed and was reported to nobody; 0 none */
+	struct tally *tally;	   /* NULL until it is first asked for */
+	pthread_mutex_t counting;  /* over what ${tally} points to; before kolm.lock */
+	struct stat journal;	   /* jobs.jsonl when ${last} was read from it; st_ino 0 never */
+	struct job_record last;	   /* its newest job */
+	char slug[SLUG_BYTES + 1]; /* "" the rag side */
 };
 
 struct kolm {
@@ -196,6 +199,11 @@ void note_unsynced(struct kolm *k, const char *slug);
 struct tally_counts;
 int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,
 	const struct artifact *af, struct tally_counts *out, struct err *err);
+/* note_last(k, slug, st, out): the newest job as it was last read, when the journal is still the
+ * one of ${st}. note_last_set(): it is now. */
+bool note_last(struct kolm *k, const char *slug, const struct stat *st, struct job_record *out);
+void note_last_set(
+	struct kolm *k, const char *slug, const struct stat *st, const struct job_record *jr);
 void notes_free(struct kolm *k);
 
 /* watch.c */

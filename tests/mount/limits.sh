@@ -85,4 +85,16 @@ for what, fn, n in (('commands', commands, 10000), ('query names', queries, name
     fn(n)
     settle('%d %s in %.1f s' % (n, what, time.monotonic() - t), before)
 END
+# a status does not read the journal again that it knows
+python3 - "$M" "$S/rag/jobs.jsonl" <<'END' || fail "the journal is read for each status"
+import ctypes, os, select, sys
+libc = ctypes.CDLL(None)
+ino = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+open(sys.argv[1] + '/status').read()
+assert libc.inotify_add_watch(ino, sys.argv[2].encode(), 0x20) >= 0  # IN_OPEN
+for _ in range(100):
+    assert 'jobs_running 0' in open(sys.argv[1] + '/status').read()
+assert not select.select([ino], [], [], 0)[0]
+open(sys.argv[1] + '/rag/ctl', 'w').write('remove docs')
+END
 finish
