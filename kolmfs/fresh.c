@@ -100,8 +100,7 @@ static uint64_t look_at(struct server *sv, const struct place *at, const char *c
 
 uint64_t fresh_files(const struct server *sv, const char *slug)
 {
-	static const char *const names[] = {"", "HEAD", "head.prev", "tune-config.json",
-		"captures.jsonl", "jobs.jsonl", "revisions", NULL};
+	static const char *const names[] = {"tune-config.json", "captures.jsonl", NULL};
 
 	return look_in(sv, slug, names, 1) | 1;
 }

@@ -18,8 +18,7 @@ STAMPER(config_stamp); /* tune-config.json */
 STAMPER(status_stamp); /* <slug>/status */
 STAMPER(job_stamp);    /* what jobs.jsonl alone decides */
 
-/* fresh_files(sv, slug): of the files a change of the slug shows in alone, whoever made it; not 0
- */
+/* fresh_files(sv, slug): of the files that others may change without a line in the log; not 0 */
 uint64_t fresh_files(const struct server *sv, const char *slug);
 
 #endif

@@ -20,8 +20,8 @@
 #include "store/private.h"
 
 #define JOURNAL_NAME "jobs.jsonl"
-/* JOURNAL_BYTES: it is read whole for each status and each change that is told, a millisecond and a
- * half when it is as long; 64 jobs take a third of it */
+/* JOURNAL_BYTES: it is read whole after each of its changes, a millisecond and a half when it is as
+ * long; 64 jobs take a third of it */
 enum { JOURNAL_LINE_BYTES = 64 * 1024, JOURNAL_BYTES = 64 << 10, JOBS_SHOWN = 64 };
 /* of a job: what JSON carries exactly */
 static const int64_t number_max = 9007199254740991;

@@ -44,8 +44,8 @@ int journal_rev_max(int dirfd, long *out, struct err *err);
 int journal_check(int dirfd, uint64_t *bad, struct err *err);
 /*
  * journal_compact(dirfd, err): write it anew with the last state of the newest 64 jobs, and a line
- * that remembers the highest job and revision numbers. journal_new() does it above 64 KiB. Under the
- * caller's lock.
+ * that remembers the highest job and revision numbers. journal_new() does it above 64 KiB. Under
+ * the caller's lock.
  */
 int journal_compact(int dirfd, struct err *err);
 const char *job_outcome_name(
