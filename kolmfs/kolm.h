@@ -38,6 +38,7 @@ void kolm_ending(struct kolm *k);
  * runners. */
 void kolm_close(struct kolm *k);
 const struct store *kolm_store(const struct kolm *k);
+struct eye *kolm_eye(const struct kolm *k); /* a server's; store/eye.h */
 
 /* ---- changes, for those who wait ---- */
 enum kolm_change {
@@ -48,6 +49,7 @@ enum kolm_change {
 	CHANGE_LOG = 16,   /* the job's log grew */
 	CHANGE_SLUGS = 32, /* a slug or an index came or went */
 	CHANGE_FOUND = 64, /* beside another: found on the disk, done here or by another process */
+	CHANGE_SEEN = 128, /* alone, of no slug: files of the store changed, whoever did it */
 };
 /* kolm_on_change(k, fn, arg): called from any thread, without locks held, after the change is on
  * disk. ${slug} NULL: the rag side; "rag/NAME": that index. */

@@ -130,7 +130,9 @@ static void *signal_thread(void *arg)
 
 static void on_change(void *arg, const char *slug, unsigned what)
 {
-	if (what & CHANGE_FOUND)
+	if (what & CHANGE_SEEN)
+		notify_look(arg);
+	else if (what & CHANGE_FOUND)
 		notify_other(arg, slug, what & ~(unsigned)CHANGE_FOUND);
 	else
 		notify_change(arg, slug ? slug : "rag", what);
@@ -244,6 +246,7 @@ static int serve(struct server *sv, const struct options *op, struct err *err)
 	if (rc < 0)
 		return rc;
 	kolm_on_change(sv->k, on_change, sv);
+	notify_look(sv); /* for what was seen before it was there to be told */
 	rc = pthread_create(&signals, NULL, signal_thread, sv);
 	if (rc) {
 		rc = err_set(err, rc, "cannot start a thread");

@@ -1,8 +1,9 @@
 /*
  * notify - see notify.h. One thread and one lock. Changes are counted at once, by folder and kind,
  * and told as soon as the thread comes round to it; touches for inotify are put together, at most
- * twenty-five a second for a folder. Once a second it looks at the files that parked reads wait
- * for, another process may have brought what they want, and for what others did at all (others.c).
+ * twenty-five a second for a folder. When files of the store changed it looks at those that parked
+ * reads wait for, another process may have brought what they want, and for what others did at all
+ * (others.c).
  */
 #include "notify.h"
 
@@ -23,7 +24,7 @@
 #include "park.h"
 #include "reply.h"
 
-enum { KINDS = 7, TOUCH_GAP_MS = 40, LOOK_GAP_MS = 1000, FUSE_MAGIC = 0x65735546 };
+enum { KINDS = 7, TOUCH_GAP_MS = 40, FUSE_MAGIC = 0x65735546 };
 
 /* what is known of one folder */
 struct channel {
@@ -51,6 +52,7 @@ struct notify {
 	uint64_t all[KINDS];
 	struct forget *forgets;
 	bool is_running, ending;
+	bool look; /* somebody called notify_look() */
 	_Atomic pid_t tid;
 };
 
@@ -120,6 +122,16 @@ void notify_other(struct server *sv, const char *slug, unsigned what)
 	pthread_mutex_unlock(&nt->lock);
 	if (!is_ours)
 		notify_change(sv, slug, what);
+}
+
+void notify_look(struct server *sv)
+{
+	struct notify *nt = sv->notify;
+
+	pthread_mutex_lock(&nt->lock);
+	nt->look = true;
+	pthread_cond_signal(&nt->more);
+	pthread_mutex_unlock(&nt->lock);
 }
 
 uint64_t notify_generation(struct server *sv, const char *key, unsigned what)
@@ -333,7 +345,7 @@ static bool work_off(struct notify *nt)
 /* until something is pending, or a touch is due; under the lock */
 static void wait_more(struct notify *nt)
 {
-	int64_t gap = LOOK_GAP_MS, now = clock_ms();
+	int64_t gap = INT64_MAX, now = clock_ms();
 	struct timespec until;
 
 	for (const struct channel *ch = nt->first; ch; ch = ch->next) {
@@ -342,8 +354,12 @@ static void wait_more(struct notify *nt)
 		if (ch->touched && ch->touch_at - now < gap)
 			gap = ch->touch_at - now;
 	}
-	if (nt->forgets || nt->ending)
+	if (nt->forgets || nt->look || nt->ending)
 		return;
+	if (gap == INT64_MAX) {
+		pthread_cond_wait(&nt->more, &nt->lock);
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += gap / 1000;
 	until.tv_nsec += gap % 1000 * 1000000;
@@ -357,7 +373,6 @@ static void wait_more(struct notify *nt)
 static void *notify_thread(void *arg)
 {
 	struct notify *nt = arg;
-	int64_t looked = clock_ms();
 	struct others ot = {0};
 
 	atomic_store(&nt->tid, gettid());
@@ -366,12 +381,9 @@ static void *notify_thread(void *arg)
 	others_begin(nt->sv, &ot);
 	pthread_mutex_lock(&nt->lock);
 	while (!nt->ending) {
-		bool is_due;
-
 		work_off(nt);
-		is_due = clock_ms() - looked >= LOOK_GAP_MS;
-		if (is_due) {
-			looked = clock_ms();
+		if (nt->look) {
+			nt->look = false;
 			pthread_mutex_unlock(&nt->lock);
 			others_look(nt->sv, &ot);
 			park_look(nt->sv);

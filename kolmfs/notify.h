@@ -25,6 +25,9 @@ void notify_change(struct server *sv, const char *key, unsigned what);
  * they are as they were when one was told last. */
 void notify_other(struct server *sv, const char *slug, unsigned what);
 
+/* notify_look(sv): files of the store changed: look for what others did. */
+void notify_look(struct server *sv);
+
 /* notify_generation(sv, key, what): counts such changes; ${key} NULL: of all. */
 uint64_t notify_generation(struct server *sv, const char *key, unsigned what);
 

@@ -126,9 +126,8 @@ int loop_watch(struct kolm *k, const char *slug, bool on, const struct by *by, s
 	const struct edit e = {edit_setting, &s, on ? NULL : "watch_stopped", NULL, by};
 	int rc = edit_config(k, slug, &e, err);
 
-	pthread_mutex_lock(&k->lock);
-	pthread_cond_broadcast(&k->wake);
-	pthread_mutex_unlock(&k->lock);
+	if (k->eye != NULL)
+		eye_hurry(k->eye);
 	return rc;
 }
 

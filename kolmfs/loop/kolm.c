@@ -42,6 +42,8 @@ int kolm_open(const char *path, bool server, struct spawner *sp, struct kolm **o
 		if (rc == 0)
 			rc = store_recover(&k->st, err);
 		if (rc == 0)
+			rc = eye_open(&k->st, &k->eye, err);
+		if (rc == 0)
 			rc = watch_start(k, err);
 		if (rc < 0) {
 			kolm_close(k);
@@ -88,8 +90,10 @@ void kolm_close(struct kolm *k)
 	stop_jobs(k);
 	pthread_mutex_unlock(&k->lock);
 	/* the watch may be about to accept one more, and goes first */
-	if (k->has_watch)
+	if (k->has_watch) {
+		eye_end(k->eye);
 		pthread_join(k->watch, NULL);
+	}
 	pthread_mutex_lock(&k->lock);
 	stop_jobs(k);
 	while (k->jobs != NULL)
@@ -101,6 +105,7 @@ void kolm_close(struct kolm *k)
 	jobs_settle(k);
 	jobs_forget(k);
 	notes_free(k);
+	eye_close(k->eye);
 	if (k->server_lock >= 0) {
 		/* the spawner's copy would keep it taken; a clean end needs no cleaning up */
 		(void)flock(k->server_lock, LOCK_UN);
@@ -116,6 +121,11 @@ void kolm_close(struct kolm *k)
 const struct store *kolm_store(const struct kolm *k)
 {
 	return &k->st;
+}
+
+struct eye *kolm_eye(const struct kolm *k)
+{
+	return k->eye;
 }
 
 void kolm_on_change(struct kolm *k, void (*fn)(void *, const char *, unsigned), void *arg)
@@ -135,7 +145,6 @@ void change(struct kolm *k, const char *slug, unsigned what)
 	fn = k->changed;
 	arg = k->changed_arg;
 	pthread_mutex_unlock(&k->lock);
-	atomic_store(&k->stirred, true);
 	if (fn != NULL)
 		fn(arg, slug != NULL && slug[0] != '\0' ? slug : NULL, what);
 }

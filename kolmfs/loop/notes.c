@@ -37,6 +37,8 @@ void note_unsynced(struct kolm *k, const char *slug)
 	if (n != NULL)
 		n->unsynced = true;
 	pthread_mutex_unlock(&k->lock);
+	if (k->eye != NULL)
+		eye_poke(k->eye);
 }
 
 static void note_failed(struct kolm *k, const char *slug, int no)

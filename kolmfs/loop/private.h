@@ -9,12 +9,12 @@
 #define KOLM_LOOP_PRIVATE_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 #include "artifact/artifact.h"
 #include "kolm.h"
+#include "store/eye.h"
 
 enum job_kind { JOB_STEP, JOB_EVAL, JOB_CYCLE, JOB_INDEX, JOB_REPLAY };
 
@@ -76,7 +76,7 @@ struct kolm {
 	pthread_mutex_t spares; /* one at a time opens an index.json for a damaged index.bin */
 	pthread_t watch;
 	bool has_watch;
-	atomic_bool stirred; /* something was changed here since the watch last looked */
+	struct eye *eye; /* NULL: a command line */
 	struct {
 		uint64_t dev, ino, size;
 		int64_t mtime;
@@ -190,7 +190,7 @@ struct runner *runner_take(struct kolm *k, const char *slug, const char *artifac
 void runner_give(struct kolm *k, struct runner *rn, bool broken);
 void runners_end(struct kolm *k);
 
-/* notes.c: make appended rows durable; once a second, and at the end */
+/* notes.c: make appended rows durable; by the watch, within a second, and at the end */
 void captures_settle(struct kolm *k);
 /* note_unsynced(k, slug): a row was appended: it is synced within the second */
 void note_unsynced(struct kolm *k, const char *slug);

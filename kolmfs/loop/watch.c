@@ -1,9 +1,9 @@
 /*
- * watch - the thread that turns rows into cycles: every second it looks at the slugs whose watch is
- * on; rows that teach and came after the last completed step, whatever the gate said of it, are
- * counted against the threshold. Nothing is kept in memory that a restart needs: what the last step
- * saw stands in the newest revision's train.json. Also puts interrupted steps back into the queue
- * at the start.
+ * watch - the thread that turns rows into cycles: when files of the store changed (store/eye.h), at
+ * most once a second, it looks at the slugs whose watch is on; rows that teach and came after the
+ * last completed step, whatever the gate said of it, are counted against the threshold. Nothing is
+ * kept in memory that a restart needs: what the last step saw stands in the newest revision's
+ * train.json. Also puts interrupted steps back into the queue at the start.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +19,6 @@
 #include "loop/watch_state.h"
 #include "store/tally.h"
 
-enum { LOOK_MS = 1000, LIST_ROUNDS = 10, STILL_LOOKS = 16 };
-
 /* what is known of a watched slug; a restart may forget it */
 struct watched {
 	struct watched *next;
@@ -30,7 +28,7 @@ struct watched {
 	struct watch_state state;
 	struct capture_cache rows;
 	struct stat files[2]; /* its config and its captures when it was last looked at */
-	unsigned number;      /* how many came before it: decides when its turn is */
+	uint64_t count;	      /* eye_count() when it was last looked at; 0 it was not, or unknown */
 	bool was_seen;
 	int error; /* the errno last told of: the same one is not told every minute */
 };
@@ -47,9 +45,8 @@ struct look {
 struct round {
 	struct kolm *k;
 	struct watched **all;
-	struct timespec listed; /* when the folder of slugs last changed, as of its last listing */
-	unsigned rounds, known;
-	bool is_stirred; /* something happened in this process since the last round */
+	uint64_t listed; /* eye_count() of the folder of slugs, as of its last listing */
+	bool is_waiting; /* a slug waits for the clock, or for another process */
 };
 
 static struct watched *watched_get(struct round *r, const char *slug)
@@ -62,7 +59,6 @@ static struct watched *watched_get(struct round *r, const char *slug)
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
 		return NULL;
-	w->number = r->known++;
 	(void)snprintf(w->slug, sizeof(w->slug), "%s", slug);
 	w->next = *r->all;
 	*r->all = w;
@@ -224,6 +220,8 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 	rc = lk.cap < 0 && lk.cap != -ENOENT ? lk.cap : watch_look(&w->state, &effects, &lk, &err);
 	if (rc < 0 && rc != -EBUSY)
 		tick_error(r, w, &err);
+	if (rc < 0 || !watch_sleeps(&w->state, (uint64_t)cf->threshold_rows))
+		r->is_waiting = true;
 	if (lk.cap >= 0)
 		close(lk.cap);
 }
@@ -262,18 +260,6 @@ static bool is_still(struct kolm *k, struct watched *w)
 	return same;
 }
 
-/*
- * Nobody may be idle at the cost of two hundred calls a second: of the slugs that are not watched,
- * sixteen a round are looked at for what other processes did. What this one does stirs all.
- */
-static bool is_due(const struct round *r, const struct watched *w)
-{
-	unsigned turns = (r->known + STILL_LOOKS - 1) / STILL_LOOKS;
-
-	return w->is_wanted || !w->was_seen || r->is_stirred ||
-	       r->rounds % turns == w->number % turns;
-}
-
 /* one that was removed and made again has its name, and perhaps its inode, and nothing else of what
  * is known */
 static void check_same(struct watched *w, const struct config *cf)
@@ -292,12 +278,15 @@ static void check_same(struct watched *w, const struct config *cf)
 
 static void look_at(struct round *r, struct watched *w)
 {
+	uint64_t count = eye_count(r->k->eye, w->slug);
 	bool is_known = w->was_seen, same;
 	struct config cf;
 	struct tune tn;
+	int rc;
 
-	if (!is_due(r, w))
+	if (!w->is_wanted && count != 0 && count == w->count)
 		return;
+	w->count = count;
 	w->was_seen = true;
 	same = is_still(r->k, w);
 	if (is_known && !same)
@@ -305,9 +294,13 @@ static void look_at(struct round *r, struct watched *w)
 	/* one that is wanted and has not begun waits for a job to end, or to be tried again */
 	if (same && !w->is_wanted)
 		return;
-	if (tune_open(&r->k->st, w->slug, &tn, NULL) < 0)
+	rc = tune_open(&r->k->st, w->slug, &tn, NULL);
+	if (rc < 0) {
+		r->is_waiting |= w->is_wanted && rc != -ENOENT;
 		return;
-	if (config_load(&tn, &cf, NULL) == 0) {
+	}
+	rc = config_load(&tn, &cf, NULL);
+	if (rc == 0) {
 		w->is_wanted = cf.watch_on;
 		check_same(w, &cf);
 		check_rows(r, w, &tn);
@@ -316,6 +309,8 @@ static void look_at(struct round *r, struct watched *w)
 		else
 			w->state = (struct watch_state){0};
 		config_release(&cf);
+	} else {
+		r->is_waiting |= w->is_wanted && rc != -ENOENT;
 	}
 	tune_close(&tn);
 }
@@ -386,21 +381,20 @@ static void requeue(void *arg, const char *slug)
 	tune_close(&tn);
 }
 
-/* every slug; the folder itself is read when something came or went, and now and then */
+/* every slug; the folder itself is read when something came or went */
 static void look_round(struct round *r)
 {
-	struct stat st;
+	uint64_t count = eye_count(r->k->eye, "");
 
-	r->rounds++;
-	r->is_stirred = atomic_exchange(&r->k->stirred, false);
-	if (fstat(r->k->st.tune, &st) == 0 && st.st_mtim.tv_sec == r->listed.tv_sec &&
-		st.st_mtim.tv_nsec == r->listed.tv_nsec && r->rounds % LIST_ROUNDS != 0) {
+	r->is_waiting = false;
+	if (count != 0 && count == r->listed) {
 		for (struct watched *w = *r->all; w != NULL; w = w->next)
 			look_at(r, w);
-		return;
+	} else {
+		r->listed = tune_list(&r->k->st, one_slug, r, NULL) < 0 ? 0 : count;
 	}
-	r->listed = st.st_mtim;
-	(void)tune_list(&r->k->st, one_slug, r, NULL);
+	if (r->is_waiting)
+		eye_poke(r->k->eye);
 }
 
 static void *watch_main(void *arg)
@@ -414,23 +408,11 @@ static void *watch_main(void *arg)
 	/* the canary takes a second; who reads `status` first should not wait for it */
 	(void)spawner_walls(k->sp, &walls, NULL);
 	buf_release(&walls);
-	for (;;) {
-		struct timespec until;
-		bool closing;
-
+	do {
+		change(k, NULL, CHANGE_SEEN);
 		captures_settle(k);
 		look_round(&r);
-		/* not the wall clock: set back an hour, it would make this wait an hour */
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += LOOK_MS / 1000;
-		pthread_mutex_lock(&k->lock);
-		if (!k->closing)
-			(void)pthread_cond_clockwait(&k->wake, &k->lock, CLOCK_MONOTONIC, &until);
-		closing = k->closing;
-		pthread_mutex_unlock(&k->lock);
-		if (closing)
-			break;
-	}
+	} while (eye_wait(k->eye));
 	while (all != NULL) {
 		struct watched *next = all->next;
 

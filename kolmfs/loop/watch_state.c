@@ -67,6 +67,11 @@ void watch_did(struct watch_state *w, const struct watch_seen *seen, enum watch_
 	}
 }
 
+bool watch_sleeps(const struct watch_state *w, uint64_t threshold)
+{
+	return w->on && w->counted && w->job == 0 && w->fresh < threshold;
+}
+
 int watch_look(struct watch_state *w, const struct watch_effects *fx, void *arg, struct err *err)
 {
 	struct watch_seen seen = {0};

@@ -50,6 +50,10 @@ enum watch_act watch_next(struct watch_state *w, const struct watch_seen *seen);
  * WATCH_RETRY_MAX_MS. */
 void watch_did(struct watch_state *w, const struct watch_seen *seen, enum watch_act act, int rc);
 
+/* watch_sleeps(w, threshold): nothing but a change of the slug's files can change what
+ * watch_next() says: it waits neither for the clock nor for a job. */
+bool watch_sleeps(const struct watch_state *w, uint64_t threshold);
+
 /* how the watch reaches the world; each returns 0 or a negative errno */
 struct watch_effects {
 	int (*see)(void *arg, uint64_t job, struct watch_seen *seen, struct err *err);

@@ -228,7 +228,7 @@ mv "$M/one/head.prev" "$M/one/HEAD" || fail "mv back"
 same "and back" "$before" "$(cat "$M/one/HEAD" "$M/one/head.prev" | tr '\n' ' ')"
 has "the audit log" "$(tail -n 1 "$M/one/events")" '"slug":"one"'
 ok grep -q . "$M/logs/tune.jsonl"
-# a store of many slugs: not all of them are looked at every second, but all of them are (F08)
+# a store of many slugs: all of them are looked at (F08)
 stop
 for n in $(seq 40); do
 	slug "s$n"

@@ -19,6 +19,10 @@ fds = lambda: len(os.listdir('/proc/%d/fd' % pid))
 threads = lambda: len(os.listdir('/proc/%d/task' % pid))
 
 
+def waits():  # how often each thread began to wait
+    return {t: next(l for l in open('/proc/%d/task/%s/status' % (pid, t)) if l.startswith('voluntary')) for t in os.listdir('/proc/%d/task' % pid)}
+
+
 def ls():
     t = time.monotonic()
     os.listdir(m + '/one')
@@ -35,13 +39,15 @@ for r in readers:
     r.start()
 time.sleep(2.5)
 assert not got
-idle = ticks()
+idle, waiting = ticks(), waits()
 time.sleep(5)
 used = (ticks() - idle) * 1000 // os.sysconf('SC_CLK_TCK')
+woken = [t for t, n in waits().items() if n != waiting[t]]
 listing = statistics.median(ls() for _ in range(200)) * 1000
 grown = rss() - before[1]
 print('ran: %d parked readers: %d ms of processor time in 5 s, ls %.2f ms, %d KiB, %d threads' % (N, used, listing, grown, threads()), flush=True)
 assert used <= 100, used
+assert not woken, woken  # nobody looks by the clock
 assert listing < 2, listing
 assert grown < int(os.environ['KIB']), grown
 
