@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "notify.h"
+#include "store/eye.h"
 
 /* where the artifact of a slug lies, as of one state of its config: stat() needs the path, and to
  * parse the config for it would cost more than all the rest */
@@ -72,8 +73,8 @@ static uint64_t look(int dirfd, const char *path, uint64_t before)
 	return XXH3_64bits(&tr, sizeof(tr));
 }
 
-/* files of the slug's folder; their paths are put together by hand, because a stat of `status`
- * looks at nine and snprintf() would be a quarter of it */
+/* files of the slug's folder; their paths are put together by hand: beside a stat() snprintf() is
+ * not cheap */
 static uint64_t look_in(
 	const struct server *sv, const char *slug, const char *const *names, uint64_t sum)
 {
@@ -181,16 +182,19 @@ static struct known *known_of(struct fresh *fr, const char *slug)
 	return kn;
 }
 
+/* of nearly every file of the slug, and of its artifact, which lies anywhere */
 STAMPER(status_stamp)
 {
-	static const char *const names[] = {"", "HEAD", "head.prev", "captures.jsonl", ".dropped",
-		"jobs.jsonl", "revisions", NULL};
 	static const char *const settings[] = {"tune-config.json", NULL};
+	uint64_t config = look_in(sv, at->slug, settings, 1), sum[2];
 	struct known *kn;
-	uint64_t config, sum;
 
-	config = look_in(sv, at->slug, settings, 1);
-	sum = look_at(sv, at, names);
+	sum[0] = eye_count(kolm_eye(sv->k), at->slug);
+	sum[1] = notify_generation(sv, at->slug, ~0u);
+	if (sum[0] == 0) {
+		*out = '\0';
+		return 0;
+	}
 	pthread_mutex_lock(&sv->fresh->lock);
 	kn = known_of(sv->fresh, at->slug);
 	if (kn && kn->config != config) {
@@ -199,7 +203,7 @@ STAMPER(status_stamp)
 		kn->config = config;
 	}
 	if (kn && kn->artifact)
-		sum = look(AT_FDCWD, kn->artifact, sum);
+		config = look(AT_FDCWD, kn->artifact, config);
 	pthread_mutex_unlock(&sv->fresh->lock);
-	return kn ? done(sum ^ config, out) : err_nomem(err);
+	return kn ? done(XXH3_64bits_withSeed(sum, sizeof(sum), config), out) : err_nomem(err);
 }
