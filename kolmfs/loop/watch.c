@@ -217,10 +217,11 @@ static void look(struct round *r, struct watched *w, const struct tune *tn, cons
 	int rc;
 
 	lk.cap = captures_open(tn, &err);
+	w->state.sleeps = false;
 	rc = lk.cap < 0 && lk.cap != -ENOENT ? lk.cap : watch_look(&w->state, &effects, &lk, &err);
 	if (rc < 0 && rc != -EBUSY)
 		tick_error(r, w, &err);
-	if (rc < 0 || !watch_sleeps(&w->state, (uint64_t)cf->threshold_rows))
+	if (!w->state.sleeps)
 		r->is_waiting = true;
 	if (lk.cap >= 0)
 		close(lk.cap);

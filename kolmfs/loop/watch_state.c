@@ -67,9 +67,11 @@ void watch_did(struct watch_state *w, const struct watch_seen *seen, enum watch_
 	}
 }
 
-bool watch_sleeps(const struct watch_state *w, uint64_t threshold)
+/* what was counted is what was seen, and it is not enough */
+static bool sleeps(const struct watch_state *w, const struct watch_seen *seen)
 {
-	return w->on && w->counted && w->job == 0 && w->fresh < threshold;
+	return w->on && w->job == 0 && w->counted && w->fresh < seen->threshold &&
+	       memcmp(&w->stamp, &seen->stamp, sizeof(w->stamp)) == 0;
 }
 
 int watch_look(struct watch_state *w, const struct watch_effects *fx, void *arg, struct err *err)
@@ -78,6 +80,7 @@ int watch_look(struct watch_state *w, const struct watch_effects *fx, void *arg,
 	enum watch_act act = WATCH_REST;
 	int rc = fx->see(arg, w->job, &seen, err);
 
+	w->sleeps = false;
 	if (rc < 0)
 		return rc;
 	/* what was seen of the job before is not true of the one it begins */
@@ -98,5 +101,6 @@ int watch_look(struct watch_state *w, const struct watch_effects *fx, void *arg,
 		}
 		watch_did(w, &seen, act, rc);
 	}
+	w->sleeps = sleeps(w, &seen);
 	return rc;
 }

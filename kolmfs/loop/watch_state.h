@@ -27,6 +27,8 @@ struct watch_state {
 	uint64_t job;	   /* the cycle it started and has not seen end */
 	unsigned failures; /* one after the other */
 	int64_t retry_at;  /* not before */
+	bool sleeps;	   /* after watch_look(): only a change of the slug's files can give it
+			      something to do, neither the clock nor the end of a job */
 };
 
 struct watch_seen {
@@ -49,10 +51,6 @@ enum watch_act watch_next(struct watch_state *w, const struct watch_seen *seen);
  * any other failure after a while: WATCH_RETRY_MS, twice that each time it happens again, at most
  * WATCH_RETRY_MAX_MS. */
 void watch_did(struct watch_state *w, const struct watch_seen *seen, enum watch_act act, int rc);
-
-/* watch_sleeps(w, threshold): nothing but a change of the slug's files can change what
- * watch_next() says: it waits neither for the clock nor for a job. */
-bool watch_sleeps(const struct watch_state *w, uint64_t threshold);
 
 /* how the watch reaches the world; each returns 0 or a negative errno */
 struct watch_effects {

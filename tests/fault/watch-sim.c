@@ -1,9 +1,10 @@
 /*
  * watch-sim SEED FIRST COUNT STEPS - the watch's decisions (kolmfs/loop/watch_state.c, the code the
  * server runs) over a simulated store and clock, COUNT worlds of STEPS random steps each, numbered
- * from FIRST. Rows come, cycles fail, are refused or promoted, effects fail, the server is killed
- * between any two effects, the clock steps, the watch is switched. The first world that breaks a
- * rule is named with the command that plays it again.
+ * from FIRST; as the server's, it looks when something changed or it does not sleep. Rows come,
+ * cycles fail, are refused or promoted, effects fail, the server is killed between any two effects,
+ * the clock steps, the watch is switched. The first world that breaks a rule is named with the
+ * command that plays it again.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,7 +15,7 @@
 
 #include "loop/watch_state.h"
 
-enum { ROWS_MAX = 40000, LOOK_MS = 1000 };
+enum { ROWS_MAX = 40000, LOOK_MS = 1000, FILES = 6 };
 enum phase { NONE, STEPPING, EVALUATING };
 enum outcome { GOOD, REFUSED, FAILED };
 
@@ -34,6 +35,8 @@ struct world {
 	bool watchs;	   /* it was begun by the watch, which has not forgotten it */
 	/* the server */
 	struct watch_state state;
+	uint64_t files[FILES]; /* what has_changed() saw at the last look */
+	bool again;	       /* one more look, whatever the files say */
 	int64_t now;
 	/* the faults */
 	bool faults;
@@ -225,6 +228,7 @@ static void server_dies(struct world *w)
 {
 	w->kills++;
 	w->state = (struct watch_state){0};
+	w->again = true;
 	w->said = false;
 	w->failed_at = -1;
 	w->kill_in = -1;
@@ -233,16 +237,32 @@ static void server_dies(struct world *w)
 		over(w, FAILED);
 }
 
+/* what the kernel tells of: captures, revisions, configuration, journal */
+static bool has_changed(struct world *w)
+{
+	const uint64_t is[FILES] = {
+		w->rows, w->revisions, w->threshold, w->on, w->jobs, (uint64_t)w->phase};
+	bool has = memcmp(w->files, is, sizeof(is)) != 0;
+
+	memcpy(w->files, is, sizeof(is));
+	return has;
+}
+
 static void look(struct world *w)
 {
 	static const struct watch_effects fx = {see, count, say_started, say_triggered, begin};
+	bool is_due = has_changed(w) || w->again;
 
+	if (!is_due)
+		return;
+	w->again = false;
 	if (setjmp(w->killed) != 0) {
 		server_dies(w);
 		return;
 	}
 	if (w->on) {
 		(void)watch_look(&w->state, &fx, w, NULL);
+		w->again = !w->state.sleeps;
 	} else {
 		w->state = (struct watch_state){0};
 		w->said = w->watchs = false;
@@ -331,7 +351,7 @@ static void play(struct world *w, uint64_t seed, uint64_t number, int steps)
 	w->threshold = 1 + draw(w) % 60;
 	w->now = 100000000000 + (int64_t)(draw(w) % 1000000000);
 	w->failed_at = w->kill_in = -1;
-	w->on = w->faults = true;
+	w->on = w->faults = w->again = true;
 	for (int i = 0; i < steps && w->broken == NULL; i++) {
 		fault(w);
 		look(w);

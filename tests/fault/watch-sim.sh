@@ -1,3 +1,3 @@
 # the watch's decisions over a simulated store and clock, with seeded faults
 . tests/fault/lib.sh
-"$BUILD/fault/watch-sim" "$SEED" 0 "$(amount 2000 1000000)" 200 || { echo "seed $SEED"; exit 1; }
+"$BUILD/fault/watch-sim" "$SEED" 0 "$(amount 200000 1000000)" 200 || { echo "seed $SEED"; exit 1; }
