@@ -418,9 +418,7 @@ static int record(struct eval *ev, struct err *err)
 	buf_release(&text);
 	if (rc < 0)
 		return rc;
-	jb->rec.k = ks.composite;
-	jb->rec.pass = ev->own.passed;
-	jb->rec.total = (int)ev->own.n;
+	job_measured(jb, ks.composite, ev->own.passed, (int)ev->own.n);
 	return egress == 0
 		       ? 0
 		       : err_set(err, EPERM,

@@ -137,7 +137,7 @@ static int indexer_verdict(
 	if (jb->cancel)
 		return err_set(err, ECANCELED, "cancelled");
 	if (ex->signalled) {
-		jb->rec.signal = ex->status;
+		job_died(jb, ex->status);
 		return err_set(err, EIO, "indexer was killed (signal %d)%s%s", ex->status,
 			ex->egress[0] != '\0' ? ": " : "", ex->egress);
 	}

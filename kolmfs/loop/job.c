@@ -127,6 +127,29 @@ static bool wait_turn(struct job *jb)
 	return first && !jb->cancel;
 }
 
+void job_measured(struct job *jb, double k, int pass, int total)
+{
+	pthread_mutex_lock(&jb->k->lock);
+	jb->rec.k = k;
+	jb->rec.pass = pass;
+	jb->rec.total = total;
+	pthread_mutex_unlock(&jb->k->lock);
+}
+
+void job_died(struct job *jb, int signal)
+{
+	pthread_mutex_lock(&jb->k->lock);
+	jb->rec.signal = signal;
+	pthread_mutex_unlock(&jb->k->lock);
+}
+
+void job_no_revision(struct job *jb)
+{
+	pthread_mutex_lock(&jb->k->lock);
+	jb->rec.rev[0] = '\0';
+	pthread_mutex_unlock(&jb->k->lock);
+}
+
 static int save_state(struct job *jb, enum job_state state, struct err *err)
 {
 	struct job_record rec;
@@ -209,9 +232,9 @@ static int is_promoted(struct job *jb, const char *rev, struct err *err)
 	if (rc == 0)
 		rc = strcmp(hd.head, rev) == 0;
 	if (rc > 0 && rev_json(&tn, rev, "eval.json", &eval, NULL) == 0) {
-		jb->rec.k = json_get_number(eval, "k", NAN);
-		jb->rec.pass = (int)json_get_number(eval, "passed", 0);
-		jb->rec.total = (int)json_get_number(eval, "total", 0);
+		job_measured(jb, json_get_number(eval, "k", NAN),
+			(int)json_get_number(eval, "passed", 0),
+			(int)json_get_number(eval, "total", 0));
 		cJSON_Delete(eval);
 	}
 	tune_close(&tn);
@@ -278,9 +301,7 @@ static void leave_number(struct job *jb)
 {
 	if (jb->stop_keeps || (jb->kind != JOB_STEP && jb->kind != JOB_CYCLE))
 		return;
-	pthread_mutex_lock(&jb->k->lock);
-	jb->rec.rev[0] = '\0';
-	pthread_mutex_unlock(&jb->k->lock);
+	job_no_revision(jb);
 	(void)dir_remove(jb->dir, "out", NULL);
 }
 

@@ -67,8 +67,8 @@ static void stop_jobs(struct kolm *k)
 		/* asked to end already: by us, or by somebody who does not want it to go on */
 		if (jb->cancel)
 			continue;
-		jb->cancel = true;
 		jb->stop_keeps = true;
+		jb->cancel = true;
 		if (jb->worker > 0)
 			(void)spawner_kill(k->sp, jb->worker, SIGTERM, NULL);
 	}

@@ -9,6 +9,7 @@
 #define KOLM_LOOP_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -37,9 +38,10 @@ struct job {
 	int64_t begun; /* rec.started_ms on the clock that nobody sets */
 	char progress[96];
 	pid_t worker; /* what cancel ends; 0 none */
-	volatile bool cancel;
-	bool stop_keeps; /* the server is closing: an interrupted step keeps its checkpoint and is
-			    queued again */
+	atomic_bool cancel;
+	/* the server is closing: an interrupted step keeps its checkpoint and is queued again; set
+	 * before ${cancel} */
+	atomic_bool stop_keeps;
 };
 
 struct runner; /* call.c */
@@ -124,6 +126,11 @@ int job_accept_rev(struct kolm *k, enum job_kind kind, const struct tune *tn, co
 struct job *job_new(struct kolm *k, enum job_kind kind, const char *slug, const struct by *by);
 int job_busy(
 	struct kolm *k, const char *slug, struct err *err); /* -EBUSY "job 17 (step) is running" */
+/* what the job's record says while it goes on: an eval's result, the signal its process died of,
+ * that there will be no revision */
+void job_measured(struct job *jb, double k, int pass, int total);
+void job_died(struct job *jb, int signal);
+void job_no_revision(struct job *jb);
 void job_progress(struct job *jb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* the process a job waits for: registered, so that cancel reaches it; -ECANCELED when it was
  * cancelled before */

@@ -480,7 +480,7 @@ int step_run(struct job *jb, struct err *err)
 	/* what a killed or failed step left, unless it is to go on at the next start, under the
 	 * same number */
 	if (rc < 0 && !jb->stop_keeps)
-		jb->rec.rev[0] = '\0';
+		job_no_revision(jb);
 	if (!jb->stop_keeps)
 		(void)dir_remove(jb->dir, "out", NULL);
 	train_release(&t);

@@ -266,7 +266,7 @@ static int worker_verdict(struct train *t, const struct spawn_exit *ex, struct e
 	if (ex->egress[0] != '\0')
 		return err_set(err, EPERM, "egress attempt: %s", ex->egress);
 	if (ex->signalled) {
-		t->jb->rec.signal = ex->status;
+		job_died(t->jb, ex->status);
 		if (ex->status == SIGXCPU)
 			return err_set(err, EIO,
 				"trainer used up its %g hours of processor time "

@@ -108,7 +108,7 @@ int store_lock_server(const struct store *st, int *fd, struct err *err)
 	return 0;
 }
 
-int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd, struct err *err)
+int store_lock_jobs(const struct store *st, const atomic_bool *cancel, int *fd, struct err *err)
 {
 	static const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
 

@@ -9,6 +9,7 @@
 #ifndef KOLM_STORE_H
 #define KOLM_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -63,7 +64,7 @@ void store_close(struct store *st);
  * Each lock is freed by close(*fd). */
 int store_lock_server(const struct store *st, int *fd, struct err *err);
 void store_lock_ending(int fd);
-int store_lock_jobs(const struct store *st, const volatile bool *cancel, int *fd, struct err *err);
+int store_lock_jobs(const struct store *st, const atomic_bool *cancel, int *fd, struct err *err);
 /* store_lock_index(st, fd, err): shared, held by every index job, so that a start does not take it
  * for a dead one. */
 int store_lock_index(const struct store *st, int *fd, struct err *err);

@@ -157,7 +157,7 @@ static void *close_soon(void *arg)
 
 Test(store, locks)
 {
-	volatile bool cancel = true;
+	atomic_bool cancel = true;
 	char want[64];
 	pthread_t th;
 	struct rig r;
