@@ -329,33 +329,30 @@ void eye_end(struct eye *ey)
 }
 
 /* without the lock */
-static void sleep_until_told(struct eye *ey, bool is_blind)
+static void sleep_until_told(struct eye *ey)
 {
-	struct pollfd fds[] = {{ey->poked, POLLIN, 0}, {ey->fd, POLLIN, 0}}; /* -1 is skipped */
+	struct pollfd fds[] = {{ey->poked, POLLIN, 0}, {ey->fd, POLLIN, 0}};
 	uint64_t n;
 
-	(void)poll(fds, 2, is_blind ? EYE_GAP_MS : -1);
+	(void)poll(fds, 2, -1);
 	if (read(ey->poked, &n, sizeof(n)) < 0)
-		errno = 0; /* it was the kernel that told, or time is up */
+		errno = 0; /* it was the kernel that told */
 }
 
 bool eye_wait(struct eye *ey)
 {
-	bool is_blind, is_over;
+	bool is_over;
 	int rc = 0;
 
 	pthread_mutex_lock(&ey->lock);
 	while (!ey->ended && rc != ETIMEDOUT)
 		rc = pthread_cond_clockwait(&ey->hurry, &ey->lock, CLOCK_MONOTONIC, &ey->next);
 	take_events(ey);
-	is_blind = ey->fd < 0 || ey->blind > 0;
-	while (!ey->pending && !ey->ended) {
+	while (!ey->pending && !ey->ended && ey->fd >= 0 && ey->blind == 0) {
 		pthread_mutex_unlock(&ey->lock);
-		sleep_until_told(ey, is_blind);
+		sleep_until_told(ey);
 		pthread_mutex_lock(&ey->lock);
 		take_events(ey);
-		if (is_blind)
-			break;
 	}
 	ey->pending = false;
 	is_over = ey->ended;

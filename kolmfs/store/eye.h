@@ -27,8 +27,8 @@ void eye_close(struct eye *ey);
  * one included; "" those of tune/ itself. 0: that is not known, it may change at any time. */
 uint64_t eye_count(struct eye *ey, const char *slug);
 
-/* eye_wait(ey): until something changed or eye_poke() was called since the last one returned, or,
- * where the kernel cannot tell, for a second; at most once a second. False after eye_end(). For one
+/* eye_wait(ey): until something changed or eye_poke() was called since the last one returned, at
+ * most once a second; where the kernel cannot tell, once a second. False after eye_end(). For one
  * thread. eye_poke(ey): look again; cheap. eye_hurry(ey): at once, the second is not over. */
 bool eye_wait(struct eye *ey);
 void eye_poke(struct eye *ey);

@@ -216,7 +216,8 @@ static void looks_by_time(struct eye *ey)
 	for (int i = 0; i < 2; i++)
 		if (!eye_wait(ey))
 			_exit(3);
-	if (is_known || now_sec() - at < 1.5)
+	at = now_sec() - at;
+	if (is_known || at < 1.5 || at > 2.8)
 		_exit(4);
 }
 
