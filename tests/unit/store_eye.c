@@ -231,31 +231,28 @@ static void limit(const char *path, const char *value)
 	close(fd);
 }
 
-static void no_instances(const struct rig *r)
+/* an eye where it is so, which goes by time */
+static struct eye *eye_limited(const struct rig *r, const char *path, const char *value)
 {
 	struct eye *ey = NULL;
 
 	if (unshare(CLONE_NEWUSER) < 0)
 		_exit(9);
-	limit("/proc/sys/user/max_inotify_instances", "0");
+	limit(path, value);
 	if (eye_open(&r->st, &ey, NULL) < 0)
 		_exit(2);
 	looks_by_time(ey);
-	eye_close(ey);
+	return ey;
 }
+
+#define WATCHES "/proc/sys/user/max_inotify_watches"
 
 /* enough for rag/ and logs/ and not for a slug's two folders; and then more */
 static void few_watches(const struct rig *r)
 {
-	struct eye *ey = NULL;
+	struct eye *ey = eye_limited(r, WATCHES, "3");
 
-	if (unshare(CLONE_NEWUSER) < 0)
-		_exit(9);
-	limit("/proc/sys/user/max_inotify_watches", "3");
-	if (eye_open(&r->st, &ey, NULL) < 0)
-		_exit(2);
-	looks_by_time(ey);
-	limit("/proc/sys/user/max_inotify_watches", "4");
+	limit(WATCHES, "4");
 	if (eye_count(ey, "demo") == 0)
 		_exit(5);
 	eye_close(ey);
@@ -266,7 +263,7 @@ Test(eye, the_kernel_cannot_tell)
 	struct rig r;
 
 	rig_open(&r);
-	elsewhere(no_instances(&r));
+	elsewhere(eye_close(eye_limited(&r, "/proc/sys/user/max_inotify_instances", "0")));
 	elsewhere(few_watches(&r));
 	rig_close(&r);
 }
