@@ -26,6 +26,7 @@
 #include "base/replace.h"
 #include "base/wall.h"
 #include "entries.h"
+#include "events.h"
 #include "fresh.h"
 #include "mount.h"
 #include "node.h"
@@ -166,6 +167,8 @@ static int make_parts(struct server *sv, struct err *err)
 	if (rc == 0)
 		rc = fresh_new(&sv->fresh, err);
 	if (rc == 0)
+		rc = events_new(&sv->events, err);
+	if (rc == 0)
 		rc = tails_new(&sv->tails, err);
 	if (rc == 0)
 		rc = notify_new(sv, err);
@@ -178,6 +181,7 @@ static void free_parts(struct server *sv)
 	notify_free(sv->notify);
 	entries_free(sv->entries);
 	fresh_free(sv->fresh);
+	events_free(sv->events);
 	tails_free(sv->tails);
 	replies_free(sv->replies);
 	work_free(sv->work);

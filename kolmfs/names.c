@@ -9,6 +9,7 @@
 
 #include "ctl.h"
 #include "documents.h"
+#include "events.h"
 #include "fresh.h"
 #include "streams.h"
 #include "talk.h"
@@ -47,7 +48,7 @@ static const struct name slug_names[] = {
 	{ "tune-config.json", 0600, 0, CHANGE_STATUS, .render = config_render, .stamp = config_stamp, .write = config_write, .flush = config_flush, .about = "the settings; may be written whole" },
 	{ "captures.jsonl", 0600, NAME_LIVE, CHANGE_STATUS, .open = captures_file, .write = captures_write, .sync = captures_durable, .flush = captures_flush, .about = "training rows; every write appends" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = last_log_open, .about = "what the current or last job said" },
-	{ "events", 0400, NAME_LIVE, CHANGE_EVENTS, .render = events_render, .stamp = events_stamp, .about = "this slug's lines of logs/tune.jsonl" },
+	{ "events", 0400, NAME_LIVE, CHANGE_EVENTS, .length = events_length, .read = events_read, .about = "this slug's lines of logs/tune.jsonl" },
 	{ "run", 0600, NAME_STATIC, .render = run_usage, .write = input_write, .answer = run_answer, .flush = run_flush, .about = "write an input, read the answer on the same open" },
 	{ "revisions", 0500, 0, .folder = &revisions_folder, .about = "the adapters, v0 the untouched base" },
 	{ "artifact", 0500, 0, .folder = &artifact_folder, .about = "the entries of the .kolm" },

@@ -43,7 +43,8 @@ typedef int names_each(void *arg, const char *name, size_t len, bool is_folder);
 
 /*
  * One name. A readable file has one of: ${render}, the whole text; ${open}, a descriptor of a file
- * of the store; ${ready}, a stream. ${render} or ${open} failing with -ENOENT is an empty file, or
+ * of the store; ${length} and ${read}, of a text that grows and is not kept; ${ready}, a stream.
+ * ${render} or ${open} failing with -ENOENT is an empty file, or
  * no file when NAME_MAYBE.
  */
 struct name {
@@ -58,6 +59,12 @@ struct name {
 	 * cached file is the same node */
 	int (*stamp)(
 		struct server *sv, const struct place *at, char out[STAMP_BYTES], struct err *err);
+	/* length: of the text now, and when it grew last. read: appends at most ${size} bytes from
+	 * ${off} on, as it is now. */
+	int (*length)(struct server *sv, const struct place *at, uint64_t *len,
+		struct timespec *grown, struct err *err);
+	int (*read)(struct server *sv, const struct place *at, uint64_t off, size_t size,
+		struct buf *out, struct err *err);
 	/* ready: 1 something can be read (it is put into o->out), 0 a read must wait, or -errno;
 	 * nothing there: 1 and o->ended. Called with o->lock. */
 	int (*ready)(struct server *sv, struct open *o, struct err *err);

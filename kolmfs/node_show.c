@@ -153,6 +153,21 @@ static bool is_short(int rc)
 	return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
 }
 
+/* what cannot be read is there all the same, and says why when it is opened */
+static int stat_length(struct server *sv, struct node *nd, struct stat *st, struct err *err)
+{
+	struct timespec grown;
+	uint64_t len;
+	int rc = nd->at.what->length(sv, &nd->at, &len, &grown, err);
+
+	if (rc < 0)
+		return is_short(rc) ? rc : 0;
+	st->st_size = (off_t)len;
+	if (len > 0)
+		st->st_mtim = st->st_ctim = st->st_atim = grown;
+	return 0;
+}
+
 /* size and times of a file of the store; -ENOENT when it is missing and may be */
 static int stat_file(struct server *sv, struct node *nd, struct stat *st, struct err *err)
 {
@@ -194,6 +209,8 @@ int node_stat(
 		return 0;
 	if (what->open) {
 		rc = stat_file(sv, nd, st, err);
+	} else if (what->length) {
+		rc = stat_length(sv, nd, st, err);
 	} else if (what->render) {
 		/* what cannot be rendered is there all the same, and says why when it is opened */
 		rc = node_text(sv, nd, max_age_ms, &tx, err);

@@ -81,6 +81,12 @@ static int take_snapshot(struct open *o, struct err *err)
 		return 0;
 	if (what->render)
 		return node_text(o->sv, o->nd, TEXT_FRESH_MS, &o->text, err);
+	if (what->length) {
+		struct timespec grown;
+		uint64_t len;
+
+		return what->length(o->sv, &o->nd->at, &len, &grown, err);
+	}
 	rc = what->open(o->sv, &o->nd->at, err);
 	if (rc == -ENOENT && !(what->flags & NAME_MAYBE))
 		return 0;
@@ -287,13 +293,21 @@ static int read_file_at(struct open *o, size_t size, uint64_t off, struct buf *o
 	return 1;
 }
 
+static int read_grown(struct open *o, size_t size, uint64_t off, struct buf *out, struct err *err)
+{
+	int rc;
+
+	o->seen = generation(o);
+	rc = o->nd->at.what->read(o->sv, &o->nd->at, off, size, out, err);
+	return rc < 0 ? rc : 1;
+}
+
 static int read_text(struct open *o, size_t size, uint64_t off, struct buf *out, struct err *err)
 {
-	bool is_live = o->nd->at.what->flags & NAME_LIVE;
 	struct text *tx;
 
 	/* rewinding looks again: poll, seek to 0, read */
-	if (!o->text || is_live || (off == 0 && o->was_read)) {
+	if (!o->text || (off == 0 && o->was_read)) {
 		uint64_t now = generation(o);
 		int rc = node_text(o->sv, o->nd, 0, &tx, err);
 
@@ -317,6 +331,8 @@ int open_read(struct open *o, size_t size, uint64_t off, struct buf *out, struct
 		rc = read_stream(o, size, out, err);
 	else if (o->talk != TALK_NONE)
 		rc = read_answer(o, size, off, out, err);
+	else if (what->read)
+		rc = read_grown(o, size, off, out, err);
 	else if (what->render)
 		rc = read_text(o, size, off, out, err);
 	else

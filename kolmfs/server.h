@@ -18,6 +18,7 @@
 #include "kolm.h"
 
 struct entries;
+struct events;
 struct fresh;
 struct nodes;
 struct notify;
@@ -54,6 +55,7 @@ struct server {
 	struct replies *replies;
 	struct entries *entries;
 	struct fresh *fresh;
+	struct events *events;
 	struct tails *tails;
 	atomic_uint in_place; /* requests being worked on in their own thread: fuse_request.c */
 	struct session *session;

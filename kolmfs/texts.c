@@ -222,29 +222,11 @@ RENDERER(config_render)
 	return rc < 0 ? rc : done(out, err);
 }
 
-RENDERER(events_render)
-{
-	int rc = log_slug(sv->st, at->slug, out, err);
-
-	return rc < 0 ? rc : done(out, err);
-}
-
 void stamp_stat(const struct stat *st, char out[STAMP_BYTES])
 {
 	snprintf(out, STAMP_BYTES, "%llx.%llx.%llx.%llx.%lx", (unsigned long long)st->st_dev,
 		(unsigned long long)st->st_ino, (unsigned long long)st->st_size,
 		(unsigned long long)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
-}
-
-STAMPER(events_stamp)
-{
-	struct stat st;
-
-	(void)at;
-	if (fstatat(sv->st->logs, "tune.jsonl", &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(err, "cannot look at 'tune.jsonl'");
-	stamp_stat(&st, out);
-	return 0;
 }
 
 OPENER(captures_file)

@@ -29,8 +29,6 @@ RENDERER(slug_status);
 RENDERER(head_render);
 RENDERER(head_prev_render);
 RENDERER(config_render);
-RENDERER(events_render);
-STAMPER(events_stamp);
 OPENER(captures_file);
 OPENER(last_log_open);
 /* jobs/<n>/ */

@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 #include "base/replace.h"
+#include "store/slug_log.h"
 #include "tools/cli.h"
 
 enum { INTERVAL_MS = 30000, INTERVAL_MS_MIN = 10, INTERVAL_MS_MAX = 86400000, FOLLOW_MS = 1000 };
@@ -21,8 +22,9 @@ struct watch {
 	struct cli *c;
 	char slug[SLUG_BYTES + 1];
 	int64_t interval_ms;
-	size_t shown; /* bytes of the slug's log printed */
-	bool retry;   /* the last cycle failed: its rows are still untrained */
+	struct slug_log *lines;
+	uint64_t shown; /* bytes of the slug's log printed */
+	bool retry;	/* the last cycle failed: its rows are still untrained */
 };
 
 static int note(struct watch *w, struct err *err, const char *event, const char *fmt, ...)
@@ -41,24 +43,36 @@ static int note(struct watch *w, struct err *err, const char *event, const char 
 	return log_append(kolm_store(w->c->k), &entry, err);
 }
 
+static void print_lines(const struct buf *text)
+{
+	for (size_t at = 0; at < text->len;) {
+		const char *lf = memchr(text->data + at, '\n', text->len - at);
+		size_t n = lf != NULL ? (size_t)(lf - text->data) - at : text->len - at;
+
+		say_safe(stdout, text->data + at, n);
+		putchar('\n');
+		at += n + 1;
+	}
+}
+
 /* what the log of this slug gained since the last look */
 static int show_log(struct watch *w, bool quietly, struct err *err)
 {
+	const struct store *st = kolm_store(w->c->k);
 	struct buf text = BUF_INIT;
-	int rc = log_slug(kolm_store(w->c->k), w->slug, &text, err);
+	struct timespec grown;
+	uint64_t len;
+	int rc = slug_log_look(w->lines, st, &len, &grown, err);
 
+	if (rc < 0)
+		return rc;
+	if (len < w->shown)
+		w->shown = 0;
+	if (!quietly && len > w->shown)
+		rc = slug_log_read(w->lines, st, w->shown, len - w->shown, &text, err);
 	if (rc == 0) {
-		if (text.len < w->shown)
-			w->shown = 0;
-		for (size_t at = w->shown; !quietly && at < text.len;) {
-			const char *lf = memchr(text.data + at, '\n', text.len - at);
-			size_t n = lf != NULL ? (size_t)(lf - text.data) - at : text.len - at;
-
-			say_safe(stdout, text.data + at, n);
-			putchar('\n');
-			at += n + 1;
-		}
-		w->shown = text.len;
+		print_lines(&text);
+		w->shown = len;
 		if (fflush(stdout) != 0)
 			rc = err_sys(err, "cannot write to standard output");
 	}
@@ -153,38 +167,50 @@ static int look(struct watch *w, struct err *err)
 	return rc < 0 ? rc : show_log(w, false, err);
 }
 
+static int watch_slug(struct watch *w, struct err *err)
+{
+	const struct store *st = kolm_store(w->c->k);
+	uint64_t fresh, rows;
+	int threshold, rc;
+	bool on;
+
+	rc = threshold_of(w, &threshold, &on, err);
+	if (rc < 0)
+		return rc;
+	interrupts_catch();
+	if (server_runs(st))
+		return follow(w, on, err);
+	rc = show_log(w, true, err);
+	if (rc == 0)
+		rc = loop_fresh(w->c->k, w->slug, &fresh, &rows, err);
+	if (rc == 0)
+		rc = note(w, err, "watch_started", "\"captures\":%llu,\"threshold\":%d",
+			(unsigned long long)rows, threshold);
+	if (rc == 0)
+		printf("watching %s: %llu rows to train on, a step at %d\n", w->slug,
+			(unsigned long long)fresh, threshold);
+	while (rc == 0 && !interrupted()) {
+		rc = look(w, err);
+		if (rc == 0 && !interrupted())
+			pause_ms(w->retry && w->interval_ms < 60000 ? 60000 : w->interval_ms);
+	}
+	return rc;
+}
+
 int cmd_watch(struct cli *c, struct err *err)
 {
 	struct watch w = {.c = c, .interval_ms = INTERVAL_MS};
 	const char *given = flag_value(c, "--interval");
-	uint64_t fresh, rows;
-	int threshold = 0, rc;
-	bool on = false;
+	int rc;
 
 	if (given != NULL && range_whole("interval", given, INTERVAL_MS_MIN, INTERVAL_MS_MAX,
 				     &w.interval_ms, err) < 0)
 		return usage_mark(err);
 	rc = path_slug(c, w.slug, err);
 	if (rc == 0)
-		rc = threshold_of(&w, &threshold, &on, err);
-	if (rc < 0)
-		return rc;
-	interrupts_catch();
-	if (server_runs(kolm_store(c->k)))
-		return follow(&w, on, err);
-	rc = show_log(&w, true, err);
+		rc = slug_log_new(w.slug, &w.lines, err);
 	if (rc == 0)
-		rc = loop_fresh(c->k, w.slug, &fresh, &rows, err);
-	if (rc == 0)
-		rc = note(&w, err, "watch_started", "\"captures\":%llu,\"threshold\":%d",
-			(unsigned long long)rows, threshold);
-	if (rc == 0)
-		printf("watching %s: %llu rows to train on, a step at %d\n", w.slug,
-			(unsigned long long)fresh, threshold);
-	while (rc == 0 && !interrupted()) {
-		rc = look(&w, err);
-		if (rc == 0 && !interrupted())
-			pause_ms(w.retry && w.interval_ms < 60000 ? 60000 : w.interval_ms);
-	}
+		rc = watch_slug(&w, err);
+	slug_log_free(w.lines);
 	return rc;
 }

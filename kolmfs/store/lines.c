@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-enum { CHUNK_BYTES = 256 * 1024, FIRST_BYTES = 64 * 1024 };
+enum { CHUNK_BYTES = 256 * 1024, FIRST_BYTES = 64 * 1024, MARK_BYTES = 4096 };
 
 void lines_init(struct lines *ls, int fd, uint64_t from, uint64_t end, size_t max)
 {
@@ -130,4 +131,16 @@ int lines_next(struct lines *ls, struct line *out, struct err *err)
 		ls->over = false;
 		return 1;
 	}
+}
+
+int mark_before(int fd, uint64_t end, uint64_t *out, struct err *err)
+{
+	char text[MARK_BYTES];
+	size_t want = end < MARK_BYTES ? (size_t)end : MARK_BYTES;
+	ssize_t n = pread(fd, text, want, (off_t)(end - want));
+
+	if (n < 0)
+		return err_sys(err, "cannot read at offset %llu", (unsigned long long)(end - want));
+	*out = XXH3_64bits(text, (size_t)n);
+	return 0;
 }

@@ -33,9 +33,8 @@ int log_append(const struct store *st, const struct log_entry *entry, struct err
 uint64_t log_known(const struct store *st);
 void log_know(const struct store *st, uint64_t from, uint64_t to);
 
-/* log_slug(st, slug, out, err): the lines of one slug in tune.jsonl. log_slug_back(): in the ${i}th
- * file back: 0 tune.jsonl, 1 the newest of its older parts, ...; -ENOENT: there are no more. */
-int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err);
+/* log_slug_back(st, slug, i, out, err): the lines of one slug in the ${i}th file back: 0
+ * tune.jsonl, 1 the newest of its older parts, ...; -ENOENT: there are no more. */
 int log_slug_back(
 	const struct store *st, const char *slug, size_t i, struct buf *out, struct err *err);
 

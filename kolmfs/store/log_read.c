@@ -30,6 +30,21 @@ int log_back(const struct store *st, size_t i, int *fd, struct err *err)
 	return rc < 0 ? rc : 0;
 }
 
+int line_is_of(const struct line *ln, const struct buf *slug, struct err *err)
+{
+	struct json_slice value, whole = {ln->text, ln->len};
+	int rc;
+
+	/* most lines are other slugs': no need to parse them */
+	if (ln->over || memmem(ln->text, ln->len, slug->data, slug->len) == NULL)
+		return 0;
+	rc = json_check(ln->text, ln->len, NULL);
+	if (rc == -ENOMEM)
+		return err_nomem(err);
+	return rc == 0 && json_member(whole, "slug", &value) && value.len == slug->len &&
+	       memcmp(value.text, slug->data, slug->len) == 0;
+}
+
 /* the lines of ${slug} in one file */
 static int add_lines(int fd, const char *slug, struct buf *out, struct err *err)
 {
@@ -41,31 +56,18 @@ static int add_lines(int fd, const char *slug, struct buf *out, struct err *err)
 	if (json_put_text(&want, slug) < 0)
 		return err_nomem(err);
 	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
-	while ((rc = lines_next(&ls, &ln, err)) > 0) {
-		struct json_slice value;
-		int is_json;
-
-		if (!ln.whole || ln.over ||
-			memmem(ln.text, ln.len, buf_str(&want), want.len) == NULL)
-			continue;
-		is_json = json_check(ln.text, ln.len, NULL);
-		if (is_json == -ENOMEM) {
+	while ((rc = lines_next(&ls, &ln, err)) > 0 && ln.whole) {
+		rc = line_is_of(&ln, &want, err);
+		if (rc > 0)
+			(void)buf_add(out, ln.text, ln.len);
+		if (rc > 0 && buf_putc(out, '\n') < 0)
 			rc = err_nomem(err);
+		if (rc < 0)
 			break;
-		}
-		if (is_json < 0 ||
-			!json_member((struct json_slice){ln.text, ln.len}, "slug", &value) ||
-			value.len != want.len || memcmp(value.text, want.data, want.len) != 0)
-			continue;
-		(void)buf_add(out, ln.text, ln.len);
-		if (buf_putc(out, '\n') < 0 || out->failed) {
-			rc = err_nomem(err);
-			break;
-		}
 	}
 	lines_release(&ls);
 	buf_release(&want);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 int log_slug_back(
@@ -78,13 +80,6 @@ int log_slug_back(
 	rc = add_lines(fd, slug, out, err);
 	close(fd);
 	return rc;
-}
-
-int log_slug(const struct store *st, const char *slug, struct buf *out, struct err *err)
-{
-	int rc = log_slug_back(st, slug, 0, out, err);
-
-	return rc == -ENOENT ? 0 : rc;
 }
 
 /* ---- one line ---- */

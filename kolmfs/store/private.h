@@ -43,6 +43,9 @@ void lines_init(struct lines *ls, int fd, uint64_t from, uint64_t end, size_t ma
 /* lines_next(): 1 a line, 0 no more, negative errno. */
 int lines_next(struct lines *ls, struct line *out, struct err *err);
 void lines_release(struct lines *ls);
+/* mark_before(fd, end, out, err): a hash of the 4 KiB before ${end}: whoever writes the file anew
+ * hardly writes the same there. */
+int mark_before(int fd, uint64_t end, uint64_t *out, struct err *err);
 
 /* ---- crc.c ---- */
 /* crc_seal(out, from): the object that begins at ${from} and ends the buffer gets ,"crc":"xxxxxxxx"
@@ -114,6 +117,9 @@ int log_lock(const struct store *st, int *fd, struct err *err);
 int log_open(const struct store *st, struct err *err);
 /* log_back(st, i, fd, err): the log's file ${i} back from tune.jsonl (0); -ENOENT: no more. */
 int log_back(const struct store *st, size_t i, int *fd, struct err *err);
+/* line_is_of(ln, slug, err): whether a whole line is of ${slug}, written as JSON writes it: 1, 0,
+ * -ENOMEM */
+int line_is_of(const struct line *ln, const struct buf *slug, struct err *err);
 /* line_chain(ln, seq, prev): 1: a chained line has both; 0: the lines of the reference and torn
  * ones have neither; -ENOMEM: not known */
 int line_chain(const struct line *ln, uint64_t *seq, char prev[HASH_HEX_BYTES]);

@@ -9,12 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "store/private.h"
 
-enum { SLOTS_MIN = 64, MARK_BYTES = 4096 };
+enum { SLOTS_MIN = 64 };
 
 /* one input; all zeros: a free slot */
 struct input {
@@ -171,20 +170,6 @@ static int take_cases(
 	return 0;
 }
 
-/* the bytes before ${end}: whoever writes the file anew hardly writes the same there */
-static int mark_of(int fd, uint64_t end, uint64_t *out, struct err *err)
-{
-	char text[MARK_BYTES];
-	size_t want = end < MARK_BYTES ? (size_t)end : MARK_BYTES;
-	ssize_t n = pread(fd, text, want, (off_t)(end - want));
-
-	if (n < 0)
-		return err_sys(err, "cannot read captures.jsonl at offset %llu",
-			(unsigned long long)(end - want));
-	*out = XXH3_64bits(text, (size_t)n);
-	return 0;
-}
-
 /* is what was counted still the beginning of the file? */
 static int is_grown(const struct tally *ta, int fd, const struct stat *st, struct err *err)
 {
@@ -194,7 +179,7 @@ static int is_grown(const struct tally *ta, int fd, const struct stat *st, struc
 	if (ta->ino == 0 || st->st_dev != ta->dev || st->st_ino != ta->ino ||
 		(uint64_t)st->st_size < ta->sums.rows.bytes)
 		return 0;
-	rc = mark_of(fd, ta->sums.rows.bytes, &mark, err);
+	rc = mark_before(fd, ta->sums.rows.bytes, &mark, err);
 	return rc < 0 ? rc : mark == ta->mark;
 }
 
@@ -217,7 +202,7 @@ static int count(struct tally *ta, int fd, uint64_t from, struct err *err)
 	ta->dev = st.st_dev;
 	ta->ino = st.st_ino;
 	rc = captures_more(fd, &ta->number, add_row, ta, &ta->sums.rows, err);
-	return rc < 0 ? rc : mark_of(fd, ta->sums.rows.bytes, &ta->mark, err);
+	return rc < 0 ? rc : mark_before(fd, ta->sums.rows.bytes, &ta->mark, err);
 }
 
 int tally_count(struct tally *ta, int fd, uint64_t from, const struct json_slice *cases,

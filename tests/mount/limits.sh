@@ -1,6 +1,6 @@
 #!/bin/bash
 # 10,000 commands, 100,000 query names (10,000 unless ALL=1), 1,000 open/close cycles of each kind of file, artifact and job folders walked: descriptors, memory and the kernel's
-# inodes come back to where they were.
+# inodes come back to where they were. Long logs and journals are not read again for each line.
 . "$(dirname "$0")/lib.sh"
 slug one
 mkdir "$T/docs"
@@ -96,5 +96,34 @@ for _ in range(100):
     assert 'jobs_running 0' in open(sys.argv[1] + '/status').read()
 assert not select.select([ino], [], [], 0)[0]
 open(sys.argv[1] + '/rag/ctl', 'w').write('remove docs')
+END
+# the events of a log of 20 MB are neither kept nor, when a line comes, read again
+python3 - "$M/one/events" "$S/logs/tune.jsonl" "$(server_pid)" <<'END' || fail "events of a long log"
+import os, sys
+events, log, pid = sys.argv[1:]
+rss = lambda: int(open('/proc/%s/statm' % pid).read().split()[1]) * 4
+read = lambda: int(open('/proc/%s/io' % pid).read().split()[1])
+mine = lambda: b''.join(x for x in open(log, 'rb') if b'"slug":"one"' in x)
+os.stat(events)
+before = most = rss()
+with open(log, 'ab', buffering=0) as f:
+    f.write(b''.join(b'{"event":"e","n":"%0190d","slug":"%s"}\n' % (n, (b'one', b'two')[n % 3 == 0]) for n in range(90000)))
+    got = b''
+    with open(events, 'rb', buffering=0) as e:
+        while part := e.read(1 << 17):
+            got += part
+            most = max(most, rss())
+    assert got == mine() and len(got) > 13000000, len(got)
+    assert os.stat(events).st_size == len(got)
+    assert most - before < int(os.environ['KIB']), (before, most)
+    was = read()
+    for n in range(100):
+        f.write(b'{"event":"e","n":%d,"slug":"one"}\n' % n)
+        assert open(events, 'rb').seek(0, 2) > len(got)
+        with open(events, 'rb', buffering=0) as e:
+            e.seek(-33, 2)
+            assert e.read().endswith(b'"n":%d,"slug":"one"}\n' % n)
+    assert read() - was < 10000000, read() - was
+    print('ran: %d bytes of events, a read of all and 100 lines more: %d -> %d KiB, then %d bytes read' % (len(got), before, most, read() - was))
 END
 finish

@@ -33,7 +33,7 @@ Test(log, a_line_and_its_chain)
 	works(log_verify(&r.st, &n, &r.err));
 	cr_assert_eq(n, 2);
 	buf_release(&text);
-	works(log_slug(&r.st, "demo", &text, &r.err));
+	works(log_slug_back(&r.st, "demo", 0, &text, &r.err));
 	cr_assert_eq(count_text(buf_str(&text), "\n"), 1);
 	buf_release(&text);
 	rig_close(&r);
