@@ -270,8 +270,6 @@ static int load_files(struct rag_index *ix, int dirfd, int fd, enum load how, st
 		return err_set(err, EUCLEAN, "%s is not a file", ix->paper);
 	ix->json_bytes = (uint64_t)st.st_size;
 	ix->json = st;
-	if (fstat(dirfd, &ix->folder) < 0)
-		return err_sys(err, "cannot look at the folder");
 	rc = read_manifest(dirfd, &pp, err);
 	if (rc == 0)
 		rc = read_state(dirfd, &pp, err);
@@ -432,17 +430,21 @@ int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct 
 	return rc == -EUCLEAN && rag_load_last(ragdir, name, out) == 0 ? 0 : rc;
 }
 
+/* asked before each question. Each generation writes its own index.json, so that one file tells
+ * them apart. */
 bool rag_is_current(int ragdir, const struct rag_index *ix)
 {
 	char path[RAG_NAME_BYTES + sizeof("/index.json")];
-	struct stat folder, json;
+	size_t len = strlen(ix->name);
+	struct stat now;
 
-	snprintf(path, sizeof(path), "%s/%s", ix->name, ix->paper);
-	return fstatat(ragdir, ix->name, &folder, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       fstatat(ragdir, path, &json, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       is_same_file(&folder, &ix->folder) && is_same_file(&json, &ix->json) &&
-	       json.st_size == ix->json.st_size && json.st_mtim.tv_sec == ix->json.st_mtim.tv_sec &&
-	       json.st_mtim.tv_nsec == ix->json.st_mtim.tv_nsec;
+	memcpy(path, ix->name, len);
+	path[len] = '/';
+	memcpy(path + len + 1, ix->paper, strlen(ix->paper) + 1);
+	return fstatat(ragdir, path, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       is_same_file(&now, &ix->json) && now.st_size == ix->json.st_size &&
+	       now.st_mtim.tv_sec == ix->json.st_mtim.tv_sec &&
+	       now.st_mtim.tv_nsec == ix->json.st_mtim.tv_nsec;
 }
 
 void rag_close(struct rag_index *ix)

@@ -38,7 +38,7 @@ struct rag_index {
 	char *lang;		   /* and the second, or NULL */
 	uint64_t json_bytes;
 	const char *paper; /* the file that manifest.json is about: index.json or index.bin */
-	struct stat folder, json; /* when it was opened; of that file */
+	struct stat json; /* of that file, when it was opened */
 	struct rag_bin bin;
 	void *map; /* or NULL: */
 	size_t map_len;
