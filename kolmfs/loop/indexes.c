@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "loop/answers.h"
 #include "loop/private.h"
 #include "rag/kolmrag.h"
 
@@ -19,6 +20,7 @@
 struct index_ref {
 	struct index_ref *next;
 	struct rag_index *ix;
+	struct answers *answers; /* NULL: no memory for them */
 	unsigned users;
 	bool stale;
 	dev_t dev;
@@ -30,6 +32,7 @@ struct index_ref {
 static void free_index(struct index_ref *ref)
 {
 	rag_close(ref->ix);
+	answers_free(ref->answers);
 	free(ref);
 }
 
@@ -72,6 +75,7 @@ static int index_add(struct kolm *k, const char *name, const struct stat *st, st
 		return err_nomem(err);
 	}
 	ref->ix = ix;
+	ref->answers = answers_new();
 	(void)snprintf(ref->name, sizeof(ref->name), "%s", name);
 	(void)snprintf(ref->damage, sizeof(ref->damage), "%s", damage);
 	ref->dev = st->st_dev;
@@ -221,16 +225,14 @@ static int index_get(struct kolm *k, const char *name, struct index_ref **out, s
 	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
 }
 
-int kolm_index_read(struct kolm *k, const char *index, kolm_index_fn *fn, void *arg,
-	struct buf *out, struct err *err)
+/* what ${fn} makes of the index; of its index.json, when it meets damage */
+static int read_index(struct kolm *k, const char *index, struct index_ref *ref, kolm_index_fn *fn,
+	void *arg, struct buf *out, struct err *err)
 {
-	struct index_ref *ref = NULL, *spare;
+	struct index_ref *spare;
 	size_t before = out->len;
-	int rc = index_get(k, index, &ref, err);
+	int rc = fn(ref->ix, arg, out, err);
 
-	if (rc < 0)
-		return rc;
-	rc = fn(ref->ix, arg, out, err);
 	if (rc == -EUCLEAN && ref->damage[0] == '\0') {
 		struct stat st = {.st_dev = ref->dev, .st_ino = ref->ino};
 
@@ -242,6 +244,18 @@ int kolm_index_read(struct kolm *k, const char *index, kolm_index_fn *fn, void *
 			index_put(k, spare);
 		}
 	}
+	return rc;
+}
+
+int kolm_index_read(struct kolm *k, const char *index, kolm_index_fn *fn, void *arg,
+	struct buf *out, struct err *err)
+{
+	struct index_ref *ref = NULL;
+	int rc = index_get(k, index, &ref, err);
+
+	if (rc < 0)
+		return rc;
+	rc = read_index(k, index, ref, fn, arg, out, err);
 	index_put(k, ref);
 	return rc;
 }
@@ -254,7 +268,19 @@ static int answer(const struct rag_index *ix, void *arg, struct buf *out, struct
 int kolm_query(struct kolm *k, const char *index, const struct rag_request *rq, struct buf *out,
 	struct err *err)
 {
-	return kolm_index_read(k, index, answer, (void *)(uintptr_t)rq, out, err);
+	struct index_ref *ref = NULL;
+	size_t before = out->len;
+	int rc = index_get(k, index, &ref, err);
+
+	if (rc < 0)
+		return rc;
+	if (ref->answers == NULL || !answers_find(ref->answers, rq, out)) {
+		rc = read_index(k, index, ref, answer, (void *)(uintptr_t)rq, out, err);
+		if (rc == 0 && ref->answers != NULL && !out->failed)
+			answers_keep(ref->answers, rq, buf_str(out) + before, out->len - before);
+	}
+	index_put(k, ref);
+	return rc;
 }
 
 int kolm_index_damage(struct kolm *k, const char *index, struct buf *out)

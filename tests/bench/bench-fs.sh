@@ -26,7 +26,7 @@ setsid taskset -c "$cpu" "$BUILD/bench/fs_bare" "$T/copy" "$B" &
 soon test -e "$B/one/HEAD"
 timeout 200 taskset -c "$cpu" "$BUILD/bench/fs_cost" "$M" "$B" one docs >"$T/costs" || die "fs_cost"
 umount "$B"
-# that one knows its answers; this one searches for them as the server does
+# that one knows its answers, as the server does when it is asked again; this one searches for them, and the questions are new
 setsid taskset -c "$cpu" "$BUILD/bench/fs_bare" "$T/copy" "$B" "$S/rag" docs "refund policy" &
 soon test -e "$B/one/HEAD"
 timeout 200 taskset -c "$cpu" "$BUILD/bench/fs_cost" queries "$M" "$B" docs >"$T/queries" || die "fs_cost"
