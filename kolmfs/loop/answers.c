@@ -43,7 +43,7 @@ void answers_free(struct answers *as)
 /* all that decides the answer; false: no memory */
 static bool pack(const struct rag_request *rq, struct buf *out)
 {
-	const uint64_t head[] = {rq->k, rq->after, rq->form, rq->explain, rq->len,
+	const uint64_t head[] = {rq->k, rq->after, (uint64_t)rq->form << 1 | rq->explain, rq->len,
 		rq->path != NULL ? rq->path_len : UINT64_MAX,
 		rq->mode != NULL ? rq->mode_len : UINT64_MAX};
 
