@@ -18,7 +18,6 @@
 
 enum {
 	WORKER_LINE_BYTES = 1 << 20,
-	CANCEL_GRACE_MS = 10000,
 	WORKER_NO_LIBRARY = 64,
 	CURVE_POINTS = 16384,
 	LOG_BYTES = 8 << 20,	  /* of what it says first */
