@@ -42,10 +42,27 @@ kill -0 $job 2>/dev/null && { wrong "an eval lives 25 s after it was cancelled";
 wait $job
 grep -q "cancelled" "$D/out" || wrong "the eval does not say that it was cancelled"
 
+# nor does a server that is to end wait for one that is stopped longer than for an answer that may still come
+mkdir "$D/mnt"
+trap 'umount -l "$D/mnt" 2>/dev/null; rm -rf "$D"' EXIT
+answer() { exec 3<>"$D/mnt/shout/run" && echo "$1" >&3 && cat <&3; }
+"$D/bin/kolmfs" "$KOLM_HOME" "$D/mnt" 2>"$D/out" || wrong "the server"
+[ "$(answer hi)" = HI ] || wrong "run"
+runner=$(pgrep -n -f "^$D/bin/kolm-runner .*--slug shout") && kill -STOP $runner || wrong "there is no runner to be stopped"
+server=$(awk '$1 == "pid" { print $2 }' "$D/mnt/status")
+(answer again) >"$D/out" 2>&1 &
+job=$!
+sleep 1
+kill -TERM "$server"
+for _ in {1..450}; do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+kill -0 "$server" 2>/dev/null && { wrong "a server lives 45 s after SIGTERM: it waits for a stopped runner"; kill -KILL $runner "$server"; }
+wait $job && wrong "a run that was not answered says nothing"
+umount "$D/mnt" 2>/dev/null
+
 sha=$(sha256sum "$D/shout.kolm" | cut -d' ' -f1)
 sed "s/0123456789abcdefghijklmnopqrstuvwxyz------sha256-of-the-artifact/$sha/" "$BUILD/fault/deaf" >"$D/bin/kolm-runner"
 printf '%s\n' '{"id":"a","input":"flood","expected":"OK"}' '{"id":"b","input":"x","expected":"OK"}' '{"id":"c","input":"y","expected":"OK"}' >"$D/cases.jsonl"
 timeout -k 1 60 "$kolm" eval "$D/shout.kolm" --examples "$D/cases.jsonl" >"$D/out" 2>&1
 grep -q "passed:  *2 / 3" "$D/out" || wrong "after an answer without end the runner is asked again"
-[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer and a runner that only SIGKILL ends, all ended; an answer without end is one failure"
+[ $failed -eq 0 ] && echo "deaf workers: an indexer without line feeds and a trainer and runners that only SIGKILL ends, all ended, a server that ends too; an answer without end is one failure"
 exit $failed
