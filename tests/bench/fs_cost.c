@@ -94,36 +94,40 @@ static void op_ask(const char *path, int fd)
 		die(path);
 }
 
-/* the question with capitals as the bits of a counter say: the same words, and none it was asked
- * before */
-static const char *new_question(char *out, char blank)
+/* the question with capitals as the bits of a counter say: the same words, and none that was asked
+ * in the last four thousand */
+static void new_question(char *out, char blank)
 {
 	static unsigned n;
-	const char *text = "refund policy";
-	size_t i;
+	unsigned bits = ++n;
 
-	n++;
-	for (i = 0; text[i] != '\0'; i++)
-		out[i] = (char)(text[i] == ' '	    ? blank
-				: (n >> i & 1) != 0 ? text[i] - 'a' + 'A'
-						    : text[i]);
-	out[i] = '\0';
-	return out;
+	for (const char *p = "refund policy"; *p != '\0'; p++) {
+		if (*p == ' ') {
+			*out++ = blank;
+			continue;
+		}
+		*out++ = (char)(bits & 1 ? *p - 'a' + 'A' : *p);
+		bits >>= 1;
+	}
+	*out = '\0';
 }
 
 static void op_read_new(const char *path, int fd)
 {
 	char name[PATH_BYTES], text[32];
 
-	(void)snprintf(name, sizeof(name), "%s%s", path, new_question(text, '+'));
+	new_question(text, '+');
+	(void)snprintf(name, sizeof(name), "%s%s", path, text);
 	op_read(name, fd);
 }
 
 static void op_ask_new(const char *path, int fd)
 {
 	char data[65536], text[32];
-	size_t len = strlen(new_question(text, ' '));
+	size_t len;
 
+	new_question(text, ' ');
+	len = strlen(text);
 	text[len++] = '\n';
 	if (write(fd, text, len) != (ssize_t)len || pread(fd, data, sizeof(data), 0) < 0)
 		die(path);
