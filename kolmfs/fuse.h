@@ -55,6 +55,11 @@ struct later {
 int later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
 	void (*fn)(void *));
 void later_free(struct later *la);
+/* answering(): what took long is over, only the answer is left. To be called before it is given:
+ * the client runs at once, often on this very processor, and its next request would find a thread
+ * fewer.
+ */
+void answering(void);
 
 /* the operations, each as libfuse describes it */
 void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -95,6 +95,7 @@ static void reply_read(fuse_req_t req, struct open *o, size_t size, uint64_t off
 	struct err err = ERR_NONE;
 	int rc = open_read(o, size, off, &data, &err);
 
+	answering();
 	if (rc == 0)
 		park_read(o->sv, req, o, size, off);
 	else if (rc < 0)
@@ -142,6 +143,7 @@ static void write_later(void *arg)
 	struct err err = ERR_NONE;
 	ssize_t n = open_write(la->o, la->data, la->len, &la->by, &err);
 
+	answering();
 	if (n < 0)
 		fuse_reply_err(la->req, (int)-n);
 	else
@@ -169,6 +171,7 @@ static void flush_later(void *arg)
 	struct later *la = arg;
 
 	open_flush(la->o);
+	answering();
 	fuse_reply_err(la->req, 0);
 	later_free(la);
 }
@@ -211,6 +214,7 @@ static void fsync_later(void *arg)
 		names_key(&o->nd->at, key);
 		refused(o->sv, key, &la->by, &err);
 	}
+	answering();
 	fuse_reply_err(la->req, -rc);
 	later_free(la);
 }

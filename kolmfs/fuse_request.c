@@ -50,6 +50,16 @@ void later_free(struct later *la)
 	free(la);
 }
 
+/* the server of whose IN_PLACE_MAX this thread is one */
+static _Thread_local struct server *at_work_of;
+
+void answering(void)
+{
+	if (at_work_of)
+		atomic_fetch_sub(&at_work_of->in_place, 1);
+	at_work_of = NULL;
+}
+
 int later(fuse_req_t req, struct node *nd, struct open *o, const char *data, size_t len,
 	void (*fn)(void *))
 {
@@ -69,8 +79,9 @@ int later(fuse_req_t req, struct node *nd, struct open *o, const char *data, siz
 		memcpy(la->data, data, len);
 	la->data[len] = '\0';
 	if (atomic_fetch_add(&sv->in_place, 1) < IN_PLACE_MAX) {
+		at_work_of = sv;
 		fn(la);
-		atomic_fetch_sub(&sv->in_place, 1);
+		answering();
 		return 0;
 	}
 	atomic_fetch_sub(&sv->in_place, 1);

@@ -38,6 +38,7 @@ static void reply_child(fuse_req_t req, struct server *sv, struct node *parent, 
 	struct node *nd;
 	int rc = node_lookup(sv, parent, name, &nd, &en.attr, &err);
 
+	answering();
 	if (rc < 0) {
 		fuse_reply_err(req, -rc);
 		return;
@@ -103,6 +104,7 @@ static void reply_attr(fuse_req_t req, struct node *nd)
 	 * that */
 	int rc = node_stat(server_of(req), nd, STAT_FRESH_MS, &st, &err);
 
+	answering();
 	if (rc < 0)
 		fuse_reply_err(req, -rc);
 	else
@@ -184,6 +186,7 @@ static void open_folder(fuse_req_t req, struct server *sv, struct node *nd)
 	struct listing *ls;
 	int rc = listing_new(sv, &nd->at, &ls, &err);
 
+	answering();
 	if (rc < 0) {
 		fuse_reply_err(req, -rc);
 		return;
@@ -284,6 +287,7 @@ static void rollback_later(void *arg)
 		refused(la->sv, la->nd->at.slug, &la->by, &err);
 	else
 		replies_set(la->sv, la->nd->at.slug, "ok");
+	answering();
 	fuse_reply_err(la->req, -rc);
 	later_free(la);
 }
