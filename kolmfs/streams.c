@@ -6,16 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "store/log.h"
 #include "tail.h"
 #include "texts.h"
-
-enum { FOLLOW_CHUNK_BYTES = 64 << 10, FOLLOW_LINE_BYTES = 4 << 20 };
 
 static const char *slug_or_rag(const struct open *o)
 {
@@ -61,59 +59,6 @@ int follow_bind(struct server *sv, struct open *o, struct err *err)
 	return 0;
 }
 
-static bool is_of_slug(const char *line, size_t len, const char *slug)
-{
-	struct json_slice value, whole = {line, len};
-	size_t n = strlen(slug);
-
-	if (json_check(line, len, NULL) < 0 || !json_member(whole, "slug", &value))
-		return false;
-	return value.len == n + 2 && memcmp(value.text + 1, slug, n) == 0;
-}
-
-/* the whole lines of a chunk; how many bytes they are */
-static size_t take_lines(struct open *o, const char *data, size_t len)
-{
-	size_t pos = 0;
-
-	for (const char *lf; (lf = memchr(data + pos, '\n', len - pos)) && !o->out.len;
-		pos = (size_t)(lf - data) + 1)
-		if (is_of_slug(data + pos, (size_t)(lf - (data + pos)), o->nd->at.slug))
-			buf_add(&o->out, data + pos, (size_t)(lf - (data + pos)) + 1);
-	return pos;
-}
-
-/* from o->pos on, to the first line of the slug */
-static int read_lines(struct open *o, struct err *err)
-{
-	size_t size = FOLLOW_CHUNK_BYTES;
-	int fd = tail_fd(o->tail), rc = 0;
-	char *chunk = malloc(size);
-
-	while (chunk && !o->out.len) {
-		ssize_t n = pread(fd, chunk, size, (off_t)o->pos);
-		size_t used = n > 0 ? take_lines(o, chunk, (size_t)n) : 0;
-
-		if (n < 0)
-			rc = err_sys(err, "cannot read 'tune.jsonl'");
-		o->pos += used;
-		if (used == 0 && n == (ssize_t)size && size < FOLLOW_LINE_BYTES) {
-			char *more = realloc(chunk, size * 2); /* a line longer than the chunk */
-
-			if (!more)
-				break;
-			chunk = more;
-			size *= 2;
-		} else if (used == 0) {
-			break;
-		}
-	}
-	if (!chunk)
-		rc = err_nomem(err);
-	free(chunk);
-	return rc;
-}
-
 int follow_ready(struct server *sv, struct open *o, struct err *err)
 {
 	bool is_last = false;
@@ -129,7 +74,7 @@ int follow_ready(struct server *sv, struct open *o, struct err *err)
 		is_last = tail_is_last(sv, o->tail);
 		if (lseek(tail_fd(o->tail), 0, SEEK_END) < (off_t)o->pos)
 			o->pos = 0; /* somebody cut it */
-		rc = read_lines(o, err);
+		rc = log_slug_next(tail_fd(o->tail), o->nd->at.slug, &o->pos, &o->out, err);
 		if (rc == 0 && !o->out.len && !is_last) {
 			/* the log turned over, and this was the rest of its older part */
 			tail_put(o->tail);
@@ -137,6 +82,8 @@ int follow_ready(struct server *sv, struct open *o, struct err *err)
 			o->pos = 0;
 		}
 	}
+	if (rc < 0)
+		buf_release(&o->out); /* half a line: the next read begins with it again */
 	return rc < 0 ? rc : o->out.len > 0;
 }
 

@@ -45,39 +45,50 @@ int line_is_of(const struct line *ln, const struct buf *slug, struct err *err)
 	       memcmp(value.text, slug->data, slug->len) == 0;
 }
 
-/* the lines of ${slug} in one file */
-static int add_lines(int fd, const char *slug, struct buf *out, struct err *err)
+/* at most ${max} lines of ${slug} at or behind ${pos} */
+static int add_lines(
+	int fd, const char *slug, size_t max, uint64_t *pos, struct buf *out, struct err *err)
 {
 	struct buf want = BUF_INIT;
 	struct lines ls;
 	struct line ln;
-	int rc;
+	int rc = 0;
 
 	if (json_put_text(&want, slug) < 0)
 		return err_nomem(err);
-	lines_init(&ls, fd, 0, UINT64_MAX, LOG_LINE_BYTES);
-	while ((rc = lines_next(&ls, &ln, err)) > 0 && ln.whole) {
+	lines_init(&ls, fd, *pos, UINT64_MAX, LOG_LINE_BYTES);
+	while (max > 0 && (rc = lines_next(&ls, &ln, err)) > 0 && ln.whole) {
 		rc = line_is_of(&ln, &want, err);
-		if (rc > 0)
+		if (rc > 0) {
 			(void)buf_add(out, ln.text, ln.len);
-		if (rc > 0 && buf_putc(out, '\n') < 0)
+			(void)buf_putc(out, '\n');
+			max--;
+		}
+		if (rc >= 0 && out->failed)
 			rc = err_nomem(err);
 		if (rc < 0)
 			break;
+		*pos = ln.next;
 	}
 	lines_release(&ls);
 	buf_release(&want);
 	return rc < 0 ? rc : 0;
 }
 
+int log_slug_next(int fd, const char *slug, uint64_t *pos, struct buf *out, struct err *err)
+{
+	return add_lines(fd, slug, 1, pos, out, err);
+}
+
 int log_slug_back(
 	const struct store *st, const char *slug, size_t i, struct buf *out, struct err *err)
 {
 	int fd, rc = log_back(st, i, &fd, err);
+	uint64_t pos = 0;
 
 	if (rc < 0)
 		return rc;
-	rc = add_lines(fd, slug, out, err);
+	rc = add_lines(fd, slug, SIZE_MAX, &pos, out, err);
 	close(fd);
 	return rc;
 }
