@@ -1,6 +1,7 @@
 /*
- * fresh - see fresh.h. A stamp is a hash over one stat() of each file. Files that are replaced get
- * a new inode, files that grow a new size, and a folder in which something came or went a new time.
+ * fresh - see fresh.h. A stamp is a hash over one stat() of each file: files that are replaced get
+ * a new inode, files that grow a new size. What is made of many files of a slug goes by the count
+ * of its changes, as the kernel tells them.
  */
 #include "fresh.h"
 
@@ -22,6 +23,7 @@
 struct known {
 	char slug[SLUG_BYTES + 1];
 	uint64_t config;
+	uint64_t count; /* of the slug's changes when the config was looked at */
 	char *artifact; /* owned, NULL none */
 	struct known *next;
 };
@@ -116,21 +118,23 @@ static int done(uint64_t sum, char out[STAMP_BYTES])
 	return 0;
 }
 
-/* an open promotion, and its end, are changes of the folder */
-STAMPER(head_stamp)
+/* of the changes of the slug: those announced, and ${count}, those the kernel told of its folder
+ * and its revisions/. 0: not known */
+static uint64_t look_by_eye(struct server *sv, const char *slug, uint64_t *count)
 {
-	static const char *const names[] = {"", "HEAD", "revisions", NULL};
+	uint64_t sum[2] = {eye_count(kolm_eye(sv->k), slug), notify_generation(sv, slug, ~0u)};
 
-	(void)err;
-	return done(look_at(sv, at, names), out);
+	*count = sum[0];
+	return sum[0] == 0 ? 0 : XXH3_64bits(sum, sizeof(sum)) | 1;
 }
 
-STAMPER(head_prev_stamp)
+STAMPER(head_stamp)
 {
-	static const char *const names[] = {"", "HEAD", "head.prev", "revisions", NULL};
+	uint64_t count, sum = look_by_eye(sv, at->slug, &count);
 
 	(void)err;
-	return done(look_at(sv, at, names), out);
+	*out = '\0';
+	return sum == 0 ? 0 : done(sum, out);
 }
 
 STAMPER(config_stamp)
@@ -182,28 +186,38 @@ static struct known *known_of(struct fresh *fr, const char *slug)
 	return kn;
 }
 
-/* of nearly every file of the slug, and of its artifact, which lies anywhere */
-STAMPER(status_stamp)
+/* under the lock: where the artifact lies, as of ${count} changes of the slug */
+static void know_artifact(struct server *sv, struct known *kn, uint64_t count)
 {
 	static const char *const settings[] = {"tune-config.json", NULL};
-	uint64_t config = look_in(sv, at->slug, settings, 1), sum[2];
-	struct known *kn;
+	uint64_t config;
 
-	sum[0] = eye_count(kolm_eye(sv->k), at->slug);
-	sum[1] = notify_generation(sv, at->slug, ~0u);
-	if (sum[0] == 0) {
-		*out = '\0';
-		return 0;
-	}
-	pthread_mutex_lock(&sv->fresh->lock);
-	kn = known_of(sv->fresh, at->slug);
-	if (kn && kn->config != config) {
+	if (kn->count == count)
+		return;
+	config = look_in(sv, kn->slug, settings, 1);
+	if (kn->config != config) {
 		free(kn->artifact);
-		kn->artifact = artifact_path(sv, at->slug);
+		kn->artifact = artifact_path(sv, kn->slug);
 		kn->config = config;
 	}
+	kn->count = count;
+}
+
+/* and of the slug's artifact, which lies anywhere */
+STAMPER(status_stamp)
+{
+	uint64_t count, sum = look_by_eye(sv, at->slug, &count);
+	struct known *kn;
+
+	*out = '\0';
+	if (sum == 0)
+		return 0;
+	pthread_mutex_lock(&sv->fresh->lock);
+	kn = known_of(sv->fresh, at->slug);
+	if (kn)
+		know_artifact(sv, kn, count);
 	if (kn && kn->artifact)
-		config = look(AT_FDCWD, kn->artifact, config);
+		sum = look(AT_FDCWD, kn->artifact, sum);
 	pthread_mutex_unlock(&sv->fresh->lock);
-	return kn ? done(XXH3_64bits_withSeed(sum, sizeof(sum), config), out) : err_nomem(err);
+	return kn ? done(sum, out) : err_nomem(err);
 }

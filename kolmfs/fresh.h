@@ -13,7 +13,6 @@ void fresh_free(struct fresh *fr);
 
 /* names.h: stamp */
 STAMPER(head_stamp);
-STAMPER(head_prev_stamp);
 STAMPER(config_stamp); /* tune-config.json */
 STAMPER(status_stamp); /* <slug>/status */
 STAMPER(job_stamp);    /* what jobs.jsonl alone decides */

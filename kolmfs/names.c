@@ -44,7 +44,7 @@ static const struct name slug_names[] = {
 	{ "error", 0400, 0, CHANGE_ERROR, .render = error_render, .about = "ok, or why the last command failed" },
 	{ "status", 0400, 0, CHANGE_STATUS | CHANGE_HEAD | CHANGE_JOB, .render = slug_status, .stamp = status_stamp, .about = "how it stands, as `key value` lines" },
 	{ "HEAD", 0400, 0, CHANGE_HEAD, .render = head_render, .stamp = head_stamp, .about = "the revision that answers" },
-	{ "head.prev", 0400, NAME_MAYBE, CHANGE_HEAD, .render = head_prev_render, .stamp = head_prev_stamp, .about = "the one before; `mv head.prev HEAD` rolls back" },
+	{ "head.prev", 0400, NAME_MAYBE, CHANGE_HEAD, .render = head_prev_render, .stamp = head_stamp, .about = "the one before; `mv head.prev HEAD` rolls back" },
 	{ "tune-config.json", 0600, 0, CHANGE_STATUS, .render = config_render, .stamp = config_stamp, .write = config_write, .flush = config_flush, .about = "the settings; may be written whole" },
 	{ "captures.jsonl", 0600, NAME_LIVE, CHANGE_STATUS, .open = captures_file, .write = captures_write, .sync = captures_durable, .flush = captures_flush, .about = "training rows; every write appends" },
 	{ "log", 0400, NAME_LIVE, CHANGE_LOG, .open = last_log_open, .about = "what the current or last job said" },
