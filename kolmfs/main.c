@@ -36,7 +36,7 @@
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
-#include "tail.h"
+#include "store/log_tail.h"
 #include "work.h"
 
 enum { WORK_END_SEC = 3, RUN_END_SEC = 35, LAST_CLOSE_SEC = 2, BIG_BLOCK_BYTES = 128 << 10 };
@@ -169,7 +169,7 @@ static int make_parts(struct server *sv, struct err *err)
 	if (rc == 0)
 		rc = events_new(&sv->events, err);
 	if (rc == 0)
-		rc = tails_new(&sv->tails, err);
+		rc = tails_new(sv->st, &sv->tails, err);
 	if (rc == 0)
 		rc = notify_new(sv, err);
 	return rc;

@@ -14,7 +14,6 @@
 #include "park.h"
 #include "reply.h"
 #include "replies.h"
-#include "tail.h"
 #include "work.h"
 
 enum { TEXT_FRESH_MS = 1000 }; /* a lookup rendered it a moment ago: what its size was said of */
@@ -32,7 +31,7 @@ void open_put(struct open *o)
 	if (o->fd >= 0)
 		close(o->fd);
 	text_put(o->text);
-	tail_put(o->tail);
+	follower_end(&o->follower);
 	if (o->ph)
 		poll_drop(o->ph);
 	buf_release(&o->in);

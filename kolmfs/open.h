@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "node.h"
+#include "store/log_tail.h"
 
 struct fuse_pollhandle;
 
@@ -34,10 +35,9 @@ struct open {
 	enum talk talk;
 	uint64_t base; /* file offset of the answer's first byte */
 	bool has_base;
-	uint64_t seen;	   /* generation of changes when last read */
-	uint64_t job;	   /* a wait: the job it was opened for, 0 none */
-	struct tail *tail; /* a follow: the log it reads, counted; NULL: there was none */
-	uint64_t pos;	   /* and how far it has read it */
+	uint64_t seen;		  /* generation of changes when last read */
+	uint64_t job;		  /* a wait: the job it was opened for, 0 none */
+	struct follower follower; /* a follow */
 	struct by by;
 	struct fuse_pollhandle *ph;
 	atomic_bool is_polled;	 /* ${ph} was ever set */

@@ -26,7 +26,6 @@ struct opens;
 struct park;
 struct replies;
 struct session;
-struct tail;
 struct tails;
 struct work;
 

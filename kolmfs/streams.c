@@ -11,8 +11,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "store/log.h"
-#include "tail.h"
 #include "texts.h"
 
 static const char *slug_or_rag(const struct open *o)
@@ -49,42 +47,12 @@ int wait_ready(struct server *sv, struct open *o, struct err *err)
 
 int follow_bind(struct server *sv, struct open *o, struct err *err)
 {
-	int rc = tail_get(sv, &o->tail, err);
-	off_t end;
-
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	end = lseek(tail_fd(o->tail), 0, SEEK_END);
-	o->pos = end > 0 ? (uint64_t)end : 0;
-	return 0;
+	return follower_begin(sv->tails, &o->follower, err);
 }
 
 int follow_ready(struct server *sv, struct open *o, struct err *err)
 {
-	bool is_last = false;
-	int rc = 0;
-
-	while (rc == 0 && !o->out.len && !is_last) {
-		if (!o->tail) {
-			rc = tail_get(sv, &o->tail, err);
-			if (rc < 0)
-				return rc == -ENOENT ? 0 : rc;
-		}
-		/* asked before it is read: what stands behind its name then is all there will be */
-		is_last = tail_is_last(sv, o->tail);
-		if (lseek(tail_fd(o->tail), 0, SEEK_END) < (off_t)o->pos)
-			o->pos = 0; /* somebody cut it */
-		rc = log_slug_next(tail_fd(o->tail), o->nd->at.slug, &o->pos, &o->out, err);
-		if (rc == 0 && !o->out.len && !is_last) {
-			/* the log turned over, and this was the rest of its older part */
-			tail_put(o->tail);
-			o->tail = NULL;
-			o->pos = 0;
-		}
-	}
-	if (rc < 0)
-		buf_release(&o->out); /* half a line: the next read begins with it again */
-	return rc < 0 ? rc : o->out.len > 0;
+	return follower_next(sv->tails, &o->follower, o->nd->at.slug, &o->out, err);
 }
 
 /* ---- what others do ---- */

@@ -37,10 +37,6 @@ void log_know(const struct store *st, uint64_t from, uint64_t to);
  * tune.jsonl, 1 the newest of its older parts, ...; -ENOENT: there are no more. */
 int log_slug_back(
 	const struct store *st, const char *slug, size_t i, struct buf *out, struct err *err);
-/* log_slug_next(fd, slug, pos, out, err): appends to ${out} the first whole line of ${slug} at or
- * behind ${pos} of a file of the log, with its line feed; ${pos} is then behind the lines looked
- * at. 0 also when there is none yet. */
-int log_slug_next(int fd, const char *slug, uint64_t *pos, struct buf *out, struct err *err);
 
 /* log_verify(st, lines, err): from the first line of the oldest part to the last of tune.jsonl.
  * -EKEYREJECTED "chain breaks at line N" (K16). */

@@ -117,6 +117,10 @@ int log_lock(const struct store *st, int *fd, struct err *err);
 int log_open(const struct store *st, struct err *err);
 /* log_back(st, i, fd, err): the log's file ${i} back from tune.jsonl (0); -ENOENT: no more. */
 int log_back(const struct store *st, size_t i, int *fd, struct err *err);
+/* log_slug_next(fd, slug, pos, out, err): appends to ${out} the first whole line of ${slug} at or
+ * behind ${pos} of a file of the log, with its line feed; ${pos} is then behind the lines looked
+ * at. 0 also when there is none yet. */
+int log_slug_next(int fd, const char *slug, uint64_t *pos, struct buf *out, struct err *err);
 /* line_is_of(ln, slug, err): whether a whole line is of ${slug}, written as JSON writes it: 1, 0,
  * -ENOMEM */
 int line_is_of(const struct line *ln, const struct buf *slug, struct err *err);
