@@ -13,7 +13,7 @@
 
 #include "base/num.h"
 #include "base/replace.h"
-#include "store/slug_log.h"
+#include "store/log_tail.h"
 #include "tools/cli.h"
 
 enum { INTERVAL_MS = 30000, INTERVAL_MS_MIN = 10, INTERVAL_MS_MAX = 86400000, FOLLOW_MS = 1000 };
@@ -22,9 +22,9 @@ struct watch {
 	struct cli *c;
 	char slug[SLUG_BYTES + 1];
 	int64_t interval_ms;
-	struct slug_log *lines;
-	uint64_t shown; /* bytes of the slug's log printed */
-	bool retry;	/* the last cycle failed: its rows are still untrained */
+	struct tails *tails;
+	struct follower at; /* what was printed of the log */
+	bool retry;	    /* the last cycle failed: its rows are still untrained */
 };
 
 static int note(struct watch *w, struct err *err, const char *event, const char *fmt, ...)
@@ -43,40 +43,20 @@ static int note(struct watch *w, struct err *err, const char *event, const char 
 	return log_append(kolm_store(w->c->k), &entry, err);
 }
 
-static void print_lines(const struct buf *text)
-{
-	for (size_t at = 0; at < text->len;) {
-		const char *lf = memchr(text->data + at, '\n', text->len - at);
-		size_t n = lf != NULL ? (size_t)(lf - text->data) - at : text->len - at;
-
-		say_safe(stdout, text->data + at, n);
-		putchar('\n');
-		at += n + 1;
-	}
-}
-
 /* what the log of this slug gained since the last look */
-static int show_log(struct watch *w, bool quietly, struct err *err)
+static int show_log(struct watch *w, struct err *err)
 {
-	const struct store *st = kolm_store(w->c->k);
-	struct buf text = BUF_INIT;
-	struct timespec grown;
-	uint64_t len;
-	int rc = slug_log_look(w->lines, st, &len, &grown, err);
+	struct buf line = BUF_INIT;
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	if (len < w->shown)
-		w->shown = 0;
-	if (!quietly && len > w->shown)
-		rc = slug_log_read(w->lines, st, w->shown, len - w->shown, &text, err);
-	if (rc == 0) {
-		print_lines(&text);
-		w->shown = len;
-		if (fflush(stdout) != 0)
-			rc = err_sys(err, "cannot write to standard output");
+	while ((rc = follower_next(w->tails, &w->at, w->slug, &line, err)) > 0) {
+		say_safe(stdout, line.data, line.len - 1);
+		putchar('\n');
+		buf_reset(&line);
 	}
-	buf_release(&text);
+	if (rc == 0 && fflush(stdout) != 0)
+		rc = err_sys(err, "cannot write to standard output");
+	buf_release(&line);
 	return rc;
 }
 
@@ -114,14 +94,14 @@ static int threshold_of(struct watch *w, int *rows, bool *on, struct err *err)
 
 static int follow(struct watch *w, bool on, struct err *err)
 {
-	int rc = show_log(w, true, err);
+	int rc = 0;
 
 	printf("a server runs on this store%s; following %s\n",
 		on ? " and watches" : ", its watch of this slug is off (echo watch on > ctl)",
 		w->slug);
 	while (rc == 0 && !interrupted()) {
 		pause_ms(w->interval_ms < FOLLOW_MS ? w->interval_ms : FOLLOW_MS);
-		rc = show_log(w, false, err);
+		rc = show_log(w, err);
 	}
 	return rc;
 }
@@ -164,7 +144,7 @@ static int look(struct watch *w, struct err *err)
 		rc = note(w, err, "tick_error", "\"error\":\"%s\"", err_name(why.no));
 	else if (fresh >= (uint64_t)threshold)
 		rc = cycle(w, rows, err);
-	return rc < 0 ? rc : show_log(w, false, err);
+	return rc < 0 ? rc : show_log(w, err);
 }
 
 static int watch_slug(struct watch *w, struct err *err)
@@ -178,11 +158,12 @@ static int watch_slug(struct watch *w, struct err *err)
 	if (rc < 0)
 		return rc;
 	interrupts_catch();
+	rc = follower_begin(w->tails, &w->at, err);
+	if (rc < 0)
+		return rc;
 	if (server_runs(st))
 		return follow(w, on, err);
-	rc = show_log(w, true, err);
-	if (rc == 0)
-		rc = loop_fresh(w->c->k, w->slug, &fresh, &rows, err);
+	rc = loop_fresh(w->c->k, w->slug, &fresh, &rows, err);
 	if (rc == 0)
 		rc = note(w, err, "watch_started", "\"captures\":%llu,\"threshold\":%d",
 			(unsigned long long)rows, threshold);
@@ -208,9 +189,10 @@ int cmd_watch(struct cli *c, struct err *err)
 		return usage_mark(err);
 	rc = path_slug(c, w.slug, err);
 	if (rc == 0)
-		rc = slug_log_new(w.slug, &w.lines, err);
+		rc = tails_new(kolm_store(c->k), &w.tails, err);
 	if (rc == 0)
 		rc = watch_slug(&w, err);
-	slug_log_free(w.lines);
+	follower_end(&w.at);
+	tails_free(w.tails);
 	return rc;
 }

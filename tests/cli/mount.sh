@@ -18,6 +18,7 @@ for _ in $(seq 200); do grep -q watch_started watch.out && break; sleep 0.1; don
 kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch, interrupted'
 ends 0; says 'watching shout: 0 rows to train on, a step at 200'; says '"event":"watch_started"'
 
+jq '.log_max_bytes = 65536' "$S/config.json" >c.json && cp c.json "$S/config.json"
 run mount "$M"; ends 0
 [ "$(cat "$M/shout/HEAD")" = v0 ] || bad "HEAD through the mount"
 works 'ok captures on' tune capture-on --artifact shout.kolm
@@ -30,8 +31,15 @@ works '"captures_on": false' tune status --artifact shout.kolm
 pid=$!
 # it follows from its own start on, whenever that is
 for _ in $(seq 100); do echo 'capture on' >"$M/shout/ctl"; sleep 0.1; grep -q '"event":"capture' watch.out && break; done
+# and shows each line once, also of those that came just before the log turned over
+n=0
+while ! ls "$S"/logs/tune.[0-9]*.jsonl* >/dev/null 2>&1 && [ $n -lt 1000 ]; do n=$((n + 1)); echo "set watch.sample_size $n" >"$M/shout/ctl"; done
+echo 'set watch.sample_size 5000' >"$M/shout/ctl"
+for _ in $(seq 100); do grep -q '5000' watch.out && break; sleep 0.1; done
 kill -INT $pid; wait $pid; RC=$?; OUT=$(cat watch.out); ERR=; LAST='tune watch beside a server'
 ends 0; says 'a server runs on this store'; says '"event":"capture'
+[ $n -lt 1000 ] && [ "$(grep -c '"event":"set' watch.out)" -eq $((n + 1)) ] || bad "$n settings and one more, shown: $(grep -c '"event":"set' watch.out)"
+grep '^{' watch.out | jq .seq | awk 'NR > 1 && $1 != last + 1 { exit 1 } { last = $1 } END { exit NR < 2 }' || bad "lines of the watch are missing, or there twice"
 exec 5<"$M/shout/HEAD"
 fails 4 'is in use' umount "$M"
 exec 5<&-
