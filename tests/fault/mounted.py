@@ -20,6 +20,7 @@ STORE, MNT, ART = DIR + "/store", DIR + "/mnt", DIR + "/shout.kolm"
 SLUG, TUNE = MNT + "/shout", STORE + "/tune/shout"
 ENV = dict(os.environ, KOLM_HOME=STORE)
 WRITERS, INPUTS = 8, 20000  # inputs come again, as in production: what the server keeps of each different one has its size within the first hour
+QUESTIONS = 5000  # more than the server keeps answers or names of: they are searched for
 DEAD_SEC, FDS = 2, 16
 PACE = 10 if MODE == "haste" else 1
 # a short soak shares the machine with others and still fills its tables: there the limits only tell a fault from a figure
@@ -109,8 +110,13 @@ def heads():
     write(SLUG + "/ctl", "rollback\n" if turn % 2 else f"promote v{turn // 2 % 3} force\n")
 
 
+asked = 0
+
+
 def query():
-    if "refunds" not in open(MNT + "/rag/docs/query?q=refunds&k=3").read():
+    global asked
+    asked += 1
+    if "refunds" not in open(f"{MNT}/rag/docs/query?q=refunds+{asked % QUESTIONS}&k=3").read():
         wrong.append("a query answered nothing")
 
 
