@@ -119,12 +119,14 @@ import os, sys, threading
 q, rag, docs = sys.argv[1:]
 seen, stop = set(), threading.Event()
 
-def reader():
+def reader(who):
+    asked = 0
     while not stop.is_set():
-        lines = open(q + '/query?q=handbook&k=8').read().splitlines()
+        asked += 1  # a question nobody asked: it is searched for
+        lines = open(q + '/query?q=handbook+r%dn%d&k=8' % (who, asked)).read().splitlines()
         seen.add((len(lines), tuple(sorted({l.split('edition ')[1].split('.')[0] for l in lines}))))
 
-threads = [threading.Thread(target=reader) for _ in range(6)]
+threads = [threading.Thread(target=reader, args=(who,)) for who in range(6)]
 for t in threads: t.start()
 for edition in ('second', 'third', 'fourth'):
     for n in range(1, 9):
