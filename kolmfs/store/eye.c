@@ -212,16 +212,17 @@ static void take_events(struct eye *ey)
 
 /* ---- opening and closing ---- */
 
-/* what another machine writes there our kernel does not tell */
-static bool is_of_others(int fd)
+/* does this kernel alone write there? Of the many file systems that other machines or programs
+ * write to behind its back there is no list; of those they cannot there is. */
+static bool is_of_this_kernel(int fd)
 {
-	static const unsigned long types[] = {NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC,
-		SMB2_SUPER_MAGIC, V9FS_MAGIC, FUSE_SUPER_MAGIC, CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC,
-		CODA_SUPER_MAGIC};
+	static const unsigned long types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+		F2FS_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, 0xca451a4e /* bcachefs */,
+		0x2fc12fc1 /* ZFS */};
 	struct statfs fs;
 
 	if (fstatfs(fd, &fs) < 0)
-		return true;
+		return false;
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
 		if ((unsigned long)fs.f_type == types[i])
 			return true;
@@ -230,7 +231,7 @@ static bool is_of_others(int fd)
 
 static void watch_store(struct eye *ey)
 {
-	if (is_of_others(ey->st->tune))
+	if (!is_of_this_kernel(ey->st->tune))
 		return;
 	ey->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (ey->fd >= 0 && (watch(ey, &ey->rag.folder, ey->st->rag, "", "") < 0 ||

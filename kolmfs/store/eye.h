@@ -3,8 +3,8 @@
  * tune/, rag/ and logs/, and on each slug's folder and its revisions/ once somebody asks for it.
  *
  * Not told: what is written below those (a revision's files, a job's), and through a shared
- * mapping. Nothing is told on a file system that other machines can write to, and when the limits
- * of inotify are reached; then who looks must look by time.
+ * mapping. Nothing is told on file systems of which it is not known that this kernel alone writes
+ * to them, and when the limits of inotify are reached; then who looks must look by time.
  */
 #ifndef KOLM_EYE_H
 #define KOLM_EYE_H
