@@ -168,6 +168,21 @@ int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,
 	return rc;
 }
 
+void note_gone(struct kolm *k, const char *slug)
+{
+	struct slug_note *n;
+
+	pthread_mutex_lock(&k->lock);
+	n = note_of(k, slug, false);
+	pthread_mutex_unlock(&k->lock);
+	if (n == NULL)
+		return;
+	pthread_mutex_lock(&n->counting);
+	tally_free(n->tally);
+	n->tally = NULL;
+	pthread_mutex_unlock(&n->counting);
+}
+
 void notes_free(struct kolm *k)
 {
 	for (struct slug_note *n = k->notes, *next; n != NULL; n = next) {

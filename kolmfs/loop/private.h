@@ -202,10 +202,12 @@ void captures_settle(struct kolm *k);
 /* note_unsynced(k, slug): a row was appended: it is synced within the second */
 void note_unsynced(struct kolm *k, const char *slug);
 /* captures_tally(k, slug, cap, from, af, out, err): tally_count() of the captures ${cap}, with the
- * cases of ${af}, NULL none; what is known of them is kept as long as ${k} */
+ * cases of ${af}, NULL none; what is known of them is kept until note_gone(k, slug): that slug is
+ * no more */
 struct tally_counts;
 int captures_tally(struct kolm *k, const char *slug, int cap, uint64_t from,
 	const struct artifact *af, struct tally_counts *out, struct err *err);
+void note_gone(struct kolm *k, const char *slug);
 /* note_last(k, slug, st, out): the newest job as it was last read, when the journal is still the
  * one of ${st}. note_last_set(): it is now. */
 bool note_last(struct kolm *k, const char *slug, const struct stat *st, struct job_record *out);

@@ -30,7 +30,8 @@ struct watched {
 	struct stat files[2]; /* its config and its captures when it was last looked at */
 	uint64_t count;	      /* eye_count() when it was last looked at; 0 it was not, or unknown */
 	bool was_seen;
-	int error; /* the errno last told of: the same one is not told every minute */
+	bool is_listed; /* by the listing that is going on */
+	int error;	/* the errno last told of: the same one is not told every minute */
 };
 
 /* one look at one slug */
@@ -321,8 +322,28 @@ static void one_slug(void *arg, const char *slug)
 	struct round *r = arg;
 	struct watched *w = watched_get(r, slug);
 
-	if (w != NULL) /* else memory is short, and the next listing tries again */
-		look_at(r, w);
+	if (w == NULL) /* memory is short, and the next listing tries again */
+		return;
+	w->is_listed = true;
+	look_at(r, w);
+}
+
+/* after a whole listing: what was kept of slugs that are gone goes too */
+static void drop_gone(struct round *r)
+{
+	for (struct watched **p = r->all; *p != NULL;) {
+		struct watched *w = *p;
+
+		if (w->is_listed) {
+			w->is_listed = false;
+			p = &w->next;
+			continue;
+		}
+		*p = w->next;
+		note_gone(r->k, w->slug);
+		change(r->k, w->slug, CHANGE_FOUND | CHANGE_STATUS);
+		free(w);
+	}
 }
 
 /* ---- interrupted steps ---- */
@@ -386,13 +407,17 @@ static void requeue(void *arg, const char *slug)
 static void look_round(struct round *r)
 {
 	uint64_t count = eye_count(r->k->eye, "");
+	int rc;
 
 	r->is_waiting = false;
 	if (count != 0 && count == r->listed) {
 		for (struct watched *w = *r->all; w != NULL; w = w->next)
 			look_at(r, w);
 	} else {
-		r->listed = tune_list(&r->k->st, one_slug, r, NULL) < 0 ? 0 : count;
+		rc = tune_list(&r->k->st, one_slug, r, NULL);
+		r->listed = rc < 0 ? 0 : count;
+		if (rc >= 0)
+			drop_gone(r);
 	}
 	if (r->is_waiting)
 		eye_poke(r->k->eye);

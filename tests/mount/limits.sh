@@ -1,6 +1,6 @@
 #!/bin/bash
 # 10,000 commands, 100,000 query names (10,000 unless ALL=1), 1,000 open/close cycles of each kind of file, artifact and job folders walked: descriptors, memory and the kernel's
-# inodes come back to where they were. Long logs and journals are not read again for each line.
+# inodes come back to where they were. Long logs and journals are not read again for each line. Removed slugs leave no memory.
 . "$(dirname "$0")/lib.sh"
 slug one
 mkdir "$T/docs"
@@ -126,4 +126,24 @@ with open(log, 'ab', buffering=0) as f:
     assert read() - was < 10000000, read() - was
     print('ran: %d bytes of events, a read of all and 100 lines more: %d -> %d KiB, then %d bytes read' % (len(got), before, most, read() - was))
 END
+# what is kept of the rows of a slug goes with it, whoever removed it
+memory() { awk '$1 == "RssAnon:" { print $2 }' "/proc/$(server_pid)/status"; }
+before=$(memory)
+slug gone
+slug too
+python3 - "$S/tune" <<'END' || fail "rows"
+import sys
+for slug in ('gone', 'too'):
+    with open('%s/%s/captures.jsonl' % (sys.argv[1], slug), 'w') as f:
+        f.writelines('{"input":%d,"output":1}\n' % n for n in range(400000))
+END
+soon test -e "$M/too/status"
+for s in gone too; do has "rows of $s" "$(cat "$M/$s/status")" "captures_teach 400000"; done
+kept=$(($(memory) - before))
+[ $kept -gt 16000 ] || fail "400,000 rows twice are kept in $kept KiB: this test measures nothing"
+echo "remove gone" >"$M/gone/ctl" || fail "remove"
+rm -r "$S/tune/too"
+given_back() { [ $(($(memory) - before)) -lt $KIB ]; }
+soon given_back
+echo "ran: two slugs of 400000 rows and none: $kept, $(($(memory) - before)) KiB"
 finish
