@@ -225,6 +225,30 @@ static int index_get(struct kolm *k, const char *name, struct index_ref **out, s
 	return rc == -EUCLEAN ? index_spare(k, name, &st, out, err) : rc;
 }
 
+void indexes_settle(struct kolm *k)
+{
+	struct index_ref *ref, *next;
+
+	pthread_mutex_lock(&k->lock);
+	ref = k->indexes;
+	if (ref != NULL)
+		ref->users++;
+	pthread_mutex_unlock(&k->lock);
+	for (; ref != NULL; ref = next) {
+		bool is_current = rag_is_current(k->st.rag, ref->ix);
+
+		/* what somebody else took off the list meanwhile does not know the next one */
+		pthread_mutex_lock(&k->lock);
+		next = ref->stale ? NULL : ref->next;
+		if (next != NULL)
+			next->users++;
+		pthread_mutex_unlock(&k->lock);
+		if (!is_current)
+			index_drop(k, ref);
+		index_put(k, ref);
+	}
+}
+
 /* what ${fn} makes of the index; of its index.json, when it meets damage */
 static int read_index(struct kolm *k, const char *index, struct index_ref *ref, kolm_index_fn *fn,
 	void *arg, struct buf *out, struct err *err)

@@ -104,6 +104,9 @@ int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **o
 /* indexes.c */
 void index_changed(struct kolm *k, const char *name); /* change() of it and of the rag side */
 void indexes_free(struct kolm *k);		      /* nobody asks any more */
+/* indexes_settle(k): lets go of those that were removed or replaced: a mapped file takes room on
+ * the disk also when it has no name any more */
+void indexes_settle(struct kolm *k);
 
 /* init.c */
 /* the name a slug has below tune/ while it is made ("tmp") or taken away ("removed"): no other call

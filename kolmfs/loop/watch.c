@@ -437,6 +437,7 @@ static void *watch_main(void *arg)
 	do {
 		change(k, NULL, CHANGE_SEEN);
 		captures_settle(k);
+		indexes_settle(k);
 		look_round(&r);
 	} while (eye_wait(k->eye));
 	while (all != NULL) {

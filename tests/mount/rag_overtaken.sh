@@ -24,4 +24,12 @@ for n in 1 2 3 4 5 6; do
 	done
 	same "round $n" "$((2 * n + 1))" "$(cat "$R/docs/query?q=zebra&fmt=paths&k=100" | wc -l)"
 done
+# what was replaced or removed, and nobody asks for again, takes no room on the disk
+let_go() { ! grep -q 'rag/.*index\.bin (deleted)' "/proc/$(server_pid)/maps"; }
+has "it is mapped" "$(cat "/proc/$(server_pid)/maps")" "/rag/docs/index.bin"
+KOLM_HOME=$S "$BUILD/bin/kolm" rag index "$T/docs" --name docs >/dev/null || fail "not indexed again"
+soon let_go
+has "asked" "$(cat "$R/docs/query?q=zebra&fmt=paths&k=100")" "a62.md"
+echo "remove docs" >"$R/ctl" || fail "not removed"
+soon let_go
 finish
