@@ -447,6 +447,11 @@ bool rag_is_current(int ragdir, const struct rag_index *ix)
 	       now.st_mtim.tv_nsec == ix->json.st_mtim.tv_nsec;
 }
 
+bool rag_has_texts(const struct rag_index *ix)
+{
+	return !ix->is_live;
+}
+
 void rag_close(struct rag_index *ix)
 {
 	if (!ix)

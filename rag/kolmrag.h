@@ -67,6 +67,9 @@ int rag_open_spare(int ragdir, const char *name, struct rag_index **out, struct 
  * reads every byte of index.bin once; who answers many queries keeps the index and asks this first.
  */
 bool rag_is_current(int ragdir, const struct rag_index *ix);
+/* rag_has_texts(ix): the same question has the same answer as long as it is current. False: of an
+ * index.json alone, what an answer shows of a file is read from the file. */
+bool rag_has_texts(const struct rag_index *ix);
 void rag_describe(const struct rag_index *ix, struct rag_info *out);
 
 /* rag_check(ix, err): every byte of index.bin against its checksums; a query looks only at what it

@@ -1,7 +1,7 @@
 /*
  * answers - the last answers of one open index: a question that is asked again, by another program
  * or by a page that refreshes, is not searched again. They live as long as the index stays open,
- * and what is open never changes.
+ * and are kept of indexes only that answer alike as long (rag_has_texts()).
  */
 #ifndef KOLM_ANSWERS_H
 #define KOLM_ANSWERS_H

@@ -20,7 +20,7 @@
 struct index_ref {
 	struct index_ref *next;
 	struct rag_index *ix;
-	struct answers *answers; /* NULL: no memory for them */
+	struct answers *answers; /* NULL: they may change, or no memory for them */
 	unsigned users;
 	bool stale;
 	dev_t dev;
@@ -75,7 +75,7 @@ static int index_add(struct kolm *k, const char *name, const struct stat *st, st
 		return err_nomem(err);
 	}
 	ref->ix = ix;
-	ref->answers = answers_new();
+	ref->answers = rag_has_texts(ix) ? answers_new() : NULL;
 	(void)snprintf(ref->name, sizeof(ref->name), "%s", name);
 	(void)snprintf(ref->damage, sizeof(ref->damage), "%s", damage);
 	ref->dev = st->st_dev;

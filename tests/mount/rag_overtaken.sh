@@ -11,11 +11,16 @@ same "before" "a.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
 has "listed before" "$(cat "$R/docs/docs")" "a.md"
 # in place: the folder and its files stay the same ones
 mkdir "$T/other"
-echo "the zebra moved" >"$T/other/b.md"
+{ printf 'a word %.0s' $(seq 100); echo "and the zebra moved"; } >"$T/other/b.md"
 KOLM_HOME=$T/elsewhere "$BUILD/bin/kolm" rag index "$T/other" --name docs >/dev/null || fail "no other index"
 for f in index.json manifest.json; do cat "$T/elsewhere/rag/docs/$f" >"$S/rag/docs/$f"; done
 same "overtaken" "b.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
 has "listed" "$(cat "$R/docs/docs")" "b.md"
+# such an index has no texts: what an answer shows of a file is what is in it now
+has "of the file" "$(cat "$R/docs/query?q=zebra")" "the zebra moved"
+rm "$T/other/b.md"
+has "of no file" "$(cat "$R/docs/query?q=zebra")" "a word a word"
+case $(cat "$R/docs/query?q=zebra") in *zebra*) fail "an answer shows what is in no file any more" ;; esac
 # by folders that take each other's place: a number that is free is given again
 for n in 1 2 3 4 5 6; do
 	for k in 1 2; do
