@@ -12,6 +12,8 @@
 
 #include "store/private.h"
 
+enum { LAST_BYTES = 64 << 10 }; /* in which the last line is looked for */
+
 struct tail {
 	struct tails *ts;
 	unsigned users; /* under tails.lock */
@@ -116,6 +118,82 @@ static void tail_put(struct tail *tl)
 	free(tl);
 }
 
+/* ---- following ---- */
+
+/* the number of the last line before ${end}; 0: it has none, as those of the reference */
+static int last_seq(int fd, uint64_t end, uint64_t *seq, struct err *err)
+{
+	char prev[HASH_HEX_BYTES];
+	struct lines ls;
+	struct line ln;
+	int rc;
+
+	*seq = 0;
+	lines_init(&ls, fd, end > LAST_BYTES ? end - LAST_BYTES : 0, end, LAST_BYTES);
+	while ((rc = lines_next(&ls, &ln, err)) > 0)
+		if (line_chain(&ln, seq, prev) < 0) {
+			rc = err_nomem(err);
+			break;
+		}
+	lines_release(&ls);
+	return rc;
+}
+
+static int open_part(struct tails *ts, struct log_part *p, struct err *err)
+{
+	int fd = part_open(ts->st, LOG_STEM, p, err);
+
+	if (fd == -ENOENT && !p->is_packed) { /* it was packed meanwhile */
+		p->is_packed = true;
+		fd = part_open(ts->st, LOG_STEM, p, err);
+	}
+	return fd;
+}
+
+/* the oldest part behind line ${seq}, which has turned over as well; 0 and NULL: there is none. One
+ * that cannot be unpacked is passed over: log_verify() names it. */
+static int part_behind(struct tails *ts, uint64_t seq, struct tail **out, struct err *err)
+{
+	struct log_parts ps;
+	int fd = -EUCLEAN, rc = parts_list(ts->st, LOG_STEM, &ps, err);
+
+	*out = NULL;
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < ps.n && (fd == -EUCLEAN || fd == -EFBIG); i++)
+		if (ps.part[i].number > seq)
+			fd = open_part(ts, &ps.part[i], err);
+	parts_release(&ps);
+	if (fd < 0)
+		return fd == -EUCLEAN || fd == -EFBIG ? 0 : fd;
+	rc = tail_new(ts, fd, out, err);
+	if (rc == 0)
+		(*out)->users = 1;
+	return rc;
+}
+
+/* all of ${fo}'s file was read, and the log's name leads elsewhere: to what comes after it */
+static int go_on(struct tails *ts, struct follower *fo, struct err *err)
+{
+	struct tail *now, *part = NULL;
+	uint64_t seq;
+	int rc = last_seq(fo->tail->fd, fo->pos, &seq, err);
+
+	if (rc == 0)
+		rc = tail_get(ts, &now, err); /* before the parts are listed: none comes between */
+	if (rc < 0)
+		return rc;
+	if (seq > 0)
+		rc = part_behind(ts, seq, &part, err);
+	if (rc < 0 || part != NULL)
+		tail_put(now);
+	if (rc < 0)
+		return rc;
+	follower_end(fo);
+	fo->tail = part != NULL ? part : now;
+	return 0;
+}
+
 int follower_begin(struct tails *ts, struct follower *fo, struct err *err)
 {
 	int rc = tail_get(ts, &fo->tail, err);
@@ -144,8 +222,10 @@ int follower_next(
 			fo->pos = 0; /* somebody cut it */
 		rc = log_slug_next(fo->tail->fd, slug, &fo->pos, out, err);
 		if (rc == 0 && out->len == 0 && !is_end) /* that was the rest of an older part */
-			follower_end(fo);
+			rc = go_on(ts, fo, err);
 	}
+	if (rc == -ENOENT) /* of an older part, and there is no newer */
+		return 0;
 	if (rc < 0)
 		buf_release(out);
 	return rc < 0 ? rc : out->len > 0;

@@ -25,8 +25,8 @@ struct follower {
 /*
  * follower_begin(ts, fo, err): behind the last line of now. follower_next(ts, fo, slug, out, err):
  * the next whole line of ${slug}, with its line feed, into the empty ${out}: 1; 0 none yet; -errno,
- * and the same line is next again. Of a log that turned over twice since it last read, the part
- * between is passed over. follower_end(fo). One thread at a time for each follower.
+ * and the same line is next again. However often the log turned over meanwhile, the parts are read
+ * in their order. follower_end(fo). One thread at a time for each follower.
  */
 int follower_begin(struct tails *ts, struct follower *fo, struct err *err);
 int follower_next(

@@ -1,6 +1,7 @@
 /* store/log_tail: who follows a slug gets each of its lines once and in order, while others write
  * and the log turns over; begins anew when the log is cut. */
 #include "store/log_tail.h"
+#include "store/private.h"
 #include "store_rig.h"
 
 enum { ROUNDS = 200, TURN = 17 };
@@ -85,6 +86,54 @@ Test(log_tail, each_line_once)
 	rig_close(&r);
 }
 
+/* the same of lines of say_line() */
+static int read_said(struct rig *r, struct tails *ts, struct follower *fo, int n)
+{
+	struct buf line = BUF_INIT;
+	char want[40];
+	int rc;
+
+	while ((rc = follower_next(ts, fo, "demo", &line, &r->err)) > 0) {
+		(void)snprintf(want, sizeof(want), "\"n\":%d,", n++);
+		cr_assert_not_null(
+			strstr(buf_str(&line), want), "%s has no %s", buf_str(&line), want);
+		buf_reset(&line);
+	}
+	cr_assert_eq(rc, 0, "%s", r->err.text);
+	buf_release(&line);
+	return n;
+}
+
+/* who comes seldom finds all the parts that came between, packed or not */
+Test(log_tail, the_parts_between)
+{
+	struct follower first = {0}, late = {0};
+	int at_first = 1, at_late = 1;
+	struct tails *ts;
+	struct rig r;
+
+	rig_open(&r);
+	r.st.log_bytes = LOG_TURN_MIN;
+	works(tails_new(&r.st, &ts, &r.err));
+	say_line(&r, "e", 0);
+	works(follower_begin(ts, &first, &r.err));
+	works(follower_begin(ts, &late, &r.err));
+	for (int n = 1; n <= ROUNDS; n++) {
+		say_line(&r, "e", n);
+		at_first = read_said(&r, ts, &first, at_first);
+		cr_assert_eq(at_first, n + 1);
+		if (n % 70 == 0) {
+			at_late = read_said(&r, ts, &late, at_late);
+			cr_assert_eq(at_late, n + 1);
+		}
+	}
+	cr_assert_eq(read_said(&r, ts, &late, at_late), ROUNDS + 1);
+	follower_end(&first);
+	follower_end(&late);
+	tails_free(ts);
+	rig_close(&r);
+}
+
 Test(log_tail, a_cut_log_is_read_anew)
 {
 	struct follower fo = {0};
@@ -103,6 +152,44 @@ Test(log_tail, a_cut_log_is_read_anew)
 	close(fd);
 	append(&r, 7);
 	cr_assert_eq(read_all(&r, ts, &fo, 7), 8);
+	follower_end(&fo);
+	tails_free(ts);
+	rig_close(&r);
+}
+
+/* what cannot be unpacked keeps nobody from what came after it */
+Test(log_tail, a_damaged_part_is_passed_over)
+{
+	struct follower fo = {0};
+	struct buf all = BUF_INIT;
+	char name[PART_NAME_BYTES];
+	struct log_parts ps;
+	struct tails *ts;
+	struct rig r;
+	size_t before;
+
+	rig_open(&r);
+	r.st.log_bytes = LOG_TURN_MIN;
+	works(tails_new(&r.st, &ts, &r.err));
+	say_line(&r, "e", 0);
+	works(follower_begin(ts, &fo, &r.err));
+	for (int n = 1; n <= 100; n++)
+		say_line(&r, "e", n);
+	works(parts_list(&r.st, LOG_STEM, &ps, &r.err));
+	cr_assert_gt(ps.n, 3);
+	put_text(r.st.logs, part_file(LOG_STEM, &ps.part[1], name), "damaged");
+	do {
+		struct buf line = BUF_INIT;
+
+		before = all.len;
+		works(follower_next(ts, &fo, "demo", &line, &r.err));
+		(void)buf_add(&all, buf_str(&line), line.len);
+		buf_release(&line);
+	} while (all.len > before);
+	cr_expect_eq(count_text(all.data, "\n"), 100 - (ps.part[1].number - ps.part[0].number));
+	cr_expect_not_null(strstr(all.data, "\"n\":100,"));
+	parts_release(&ps);
+	buf_release(&all);
 	follower_end(&fo);
 	tails_free(ts);
 	rig_close(&r);
