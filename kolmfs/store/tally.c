@@ -28,6 +28,8 @@ struct input {
 struct tally {
 	uint64_t dev, ino, number; /* of the file, 0 none yet; of its next line */
 	uint64_t mark;		   /* hash of the last bytes counted */
+	uint64_t size;		   /* of the file before it was counted, and */
+	struct timespec written;   /* its time */
 	uint64_t from;
 	uint64_t cases_id;
 	struct tally_counts sums;
@@ -179,6 +181,11 @@ static int is_grown(const struct tally *ta, int fd, const struct stat *st, struc
 	if (ta->ino == 0 || st->st_dev != ta->dev || st->st_ino != ta->ino ||
 		(uint64_t)st->st_size < ta->sums.rows.bytes)
 		return 0;
+	/* somebody wrote and appended nothing */
+	if ((uint64_t)st->st_size == ta->size &&
+		(st->st_mtim.tv_sec != ta->written.tv_sec ||
+			st->st_mtim.tv_nsec != ta->written.tv_nsec))
+		return 0;
 	rc = mark_before(fd, ta->sums.rows.bytes, &mark, err);
 	return rc < 0 ? rc : mark == ta->mark;
 }
@@ -201,6 +208,8 @@ static int count(struct tally *ta, int fd, uint64_t from, struct err *err)
 	}
 	ta->dev = st.st_dev;
 	ta->ino = st.st_ino;
+	ta->size = (uint64_t)st.st_size;
+	ta->written = st.st_mtim;
 	rc = captures_more(fd, &ta->number, add_row, ta, &ta->sums.rows, err);
 	return rc < 0 ? rc : mark_before(fd, ta->sums.rows.bytes, &ta->mark, err);
 }

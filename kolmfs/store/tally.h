@@ -25,8 +25,9 @@ void tally_free(struct tally *ta);
 
 /*
  * tally_count(ta, fd, from, cases, ncases, out, err): of all whole lines of the captures ${fd}. A
- * file that was replaced, cut or changed below what is known of it, other cases and another ${from}
- * are counted anew. The caller sees to it that one thread at a time has ${ta}.
+ * file that was replaced, cut, or changed below what is known of it before more was appended, other
+ * cases and another ${from} are counted anew. The caller sees to it that one thread at a time has
+ * ${ta}.
  */
 int tally_count(struct tally *ta, int fd, uint64_t from, const struct json_slice *cases,
 	size_t ncases, struct tally_counts *out, struct err *err);

@@ -165,6 +165,12 @@ Test(tally, reads_what_is_new)
 	cr_expect_eq(got.rows.rows, 40000);
 	cr_expect_eq(got.teach, 20000);
 	cr_expect_eq(got.superseded, 20000);
+	/* one row, far from the end, says something else in as many bytes */
+	(void)usleep(20000); /* file times may be that coarse */
+	cr_assert_eq(pwrite(fd, "{\"input\":1     ", 15, 0), 15);
+	works(tally_count(ta, fd, 0, NULL, 0, &got, &r.err));
+	cr_expect_eq(got.teach, 20001);
+	cr_expect_eq(got.superseded, 19999);
 	/* and another file */
 	close(fd);
 	cr_assert_eq(unlinkat(r.tn.dir, "captures.jsonl", 0), 0);
