@@ -232,10 +232,12 @@ int base_identify(struct kolm *k, const char *path, uint64_t *bytes, char xxh3[3
 		goto out;
 	}
 	int64_t mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	int64_t ctime = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	pthread_mutex_lock(&k->lock);
 	bool known = S_ISREG(st.st_mode) && parts_count(fd) == 1 && k->base.xxh3[0] != '\0' &&
 		     k->base.dev == st.st_dev && k->base.ino == st.st_ino &&
-		     k->base.size == (uint64_t)st.st_size && k->base.mtime == mtime;
+		     k->base.size == (uint64_t)st.st_size && k->base.mtime == mtime &&
+		     k->base.ctime == ctime;
 	if (known) {
 		*bytes = k->base.bytes;
 		memcpy(xxh3, k->base.xxh3, 33);
@@ -248,6 +250,7 @@ int base_identify(struct kolm *k, const char *path, uint64_t *bytes, char xxh3[3
 		k->base.ino = st.st_ino;
 		k->base.size = (uint64_t)st.st_size;
 		k->base.mtime = mtime;
+		k->base.ctime = ctime;
 		k->base.bytes = *bytes;
 		memcpy(k->base.xxh3, xxh3, 33);
 		pthread_mutex_unlock(&k->lock);

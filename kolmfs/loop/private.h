@@ -81,7 +81,7 @@ struct kolm {
 	struct eye *eye; /* NULL: a command line */
 	struct {
 		uint64_t dev, ino, size;
-		int64_t mtime;
+		int64_t mtime, ctime;
 		uint64_t bytes;
 		char xxh3[33];
 	} base; /* the last base digested */
@@ -95,7 +95,7 @@ int log_event(struct kolm *k, const char *slug, uint64_t job, const struct by *b
  * bytes is said with the path */
 int artifact_at(struct kolm *k, const char *path, struct artifact **out, struct err *err);
 /* base_identify(k, path, bytes, xxh3, err): base_digest() with the last one remembered by device,
- * inode, size and time */
+ * inode, size and times */
 int base_identify(
 	struct kolm *k, const char *path, uint64_t *bytes, char xxh3[33], struct err *err);
 int rev_json(const struct tune *tn, const char *rev, const char *name, cJSON **out,

@@ -207,6 +207,30 @@ Test(loop_gate, never_evaluated)
 	gate_end(&g);
 }
 
+/* also one that was changed in place and given its old time back */
+Test(loop_gate, a_base_is_not_known_by_its_time_alone)
+{
+	struct rig r;
+	char path[STORE_PATH_BYTES], before[33], after[33];
+	uint64_t bytes;
+	struct stat st;
+	int fd;
+
+	rig_open(&r);
+	(void)snprintf(path, sizeof(path), "%s/tiny.gguf", r.path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(write(fd, "GGUF one", 8), 8);
+	cr_assert_eq(base_identify(r.k, path, &bytes, before, &r.err), 0, "%s", r.err.text);
+	cr_assert_eq(fstat(fd, &st), 0);
+	(void)usleep(20000); /* file times may be that coarse */
+	cr_assert_eq(pwrite(fd, "GGUF two", 8, 0), 8);
+	cr_assert_eq(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}), 0);
+	cr_assert_eq(base_identify(r.k, path, &bytes, after, &r.err), 0, "%s", r.err.text);
+	cr_expect_str_neq(before, after);
+	close(fd);
+	rig_close(&r);
+}
+
 Test(loop_gate, an_eval_of_something_else_is_out_of_date)
 {
 	struct gate_rig g;
