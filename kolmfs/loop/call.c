@@ -3,8 +3,8 @@
  * section 2).
  *
  * One request at a time. The runners that serve `run` are kept warm, one per slug, until they end
- * themselves after five idle minutes, or their artifact changes, or their slug is another one of
- * the same name.
+ * themselves after five idle minutes, or their artifact or base changes, or their slug is another
+ * one of the same name.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024, IDENTITY_BYTES = 320 };
+enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024, STAT_BYTES = 96, IDENTITY_BYTES = 384 };
 
 struct runner {
 	struct runner *next; /* in kolm.warm */
@@ -37,6 +37,16 @@ struct runner {
 	int64_t kill_at; /* of job_press() */
 };
 
+static void stat_text(const char *path, char out[STAT_BYTES])
+{
+	struct stat st = {0};
+
+	(void)stat(path, &st);
+	(void)snprintf(out, STAT_BYTES, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino, (unsigned long long)st.st_size,
+		(unsigned long long)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
+}
+
 /*
  * What a runner keeps for its slug is the artifact, the base and the adapters by their revisions'
  * numbers: all of it is another one's after `remove` and `init` of the same name. The new folder
@@ -45,20 +55,19 @@ struct runner {
 static void identity(struct kolm *k, const char *slug, const char *artifact, const char *base,
 	char out[IDENTITY_BYTES])
 {
-	char sha[HASH_HEX_BYTES] = "-";
+	char sha[HASH_HEX_BYTES] = "-", of_artifact[STAT_BYTES], of_base[STAT_BYTES] = "-";
 	struct statx home = {0};
-	struct stat st = {0};
 
-	(void)stat(artifact, &st);
+	stat_text(artifact, of_artifact);
 	if (slug != NULL)
 		(void)statx(k->st.tune, slug, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &home);
-	if (base != NULL)
+	if (base != NULL) {
 		sha256_hex(base, strlen(base), sha);
-	(void)snprintf(out, IDENTITY_BYTES, "%llx:%llx:%llx:%llx.%lx %llx:%llx.%x %s",
-		(unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
-		(unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec,
-		(unsigned long)st.st_mtim.tv_nsec, (unsigned long long)home.stx_ino,
-		(unsigned long long)home.stx_btime.tv_sec, (unsigned)home.stx_btime.tv_nsec, sha);
+		stat_text(base, of_base);
+	}
+	(void)snprintf(out, IDENTITY_BYTES, "%s %llx:%llx.%x %s %s", of_artifact,
+		(unsigned long long)home.stx_ino, (unsigned long long)home.stx_btime.tv_sec,
+		(unsigned)home.stx_btime.tv_nsec, sha, of_base);
 }
 
 /* folder of a path, for the walls: the sidecar lies beside the artifact and may come later */

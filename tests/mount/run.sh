@@ -198,6 +198,18 @@ poke "$M/ctl" - "init $T/mood.kolm base=$T/other.gguf" ok
 ask mood '{"text":"Nobody came to my party."}' >"$T/out" || fail "a run of the slug made anew: $(cat "$M/mood/error")"
 new=$(runner)
 [ -n "$old" ] && [ -n "$new" ] && [ "$old" != "$new" ] || fail "the runner of the old slug serves the new one: $old, $new"
+# the base is the one that lies there now, not the one a runner opened
+cp "$MODEL" "$T/own.gguf"
+echo "init $T/mood.kolm base=$T/own.gguf slug=own" >"$M/ctl" || fail "a slug with a base of its own"
+mood=$(ask own '{"text":"It rained on my wedding."}')
+[ -n "$mood" ] || fail "no answer: $(cat "$M/own/error")"
+mv "$T/own.gguf" "$T/away.gguf"
+echo "no model" >"$T/own.gguf"
+no ask own '{"text":"It rained on my wedding."}'
+has "the base" "$(cat "$M/own/error")" "not a GGUF file"
+mv "$T/away.gguf" "$T/own.gguf"
+same "as before" "$mood" "$(ask own '{"text":"It rained on my wedding."}')"
+echo "remove own" >"$M/own/ctl"
 # the warm runner has mounts of its own: ours is not among them, so unmounting ends the server
 pid=$(server_pid)
 umount "$M" || fail "umount"
