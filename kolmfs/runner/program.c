@@ -82,7 +82,6 @@ static void drop_index(struct runner *rn)
 	if (rn->rag != NULL)
 		rag_close(rn->rag);
 	rn->rag = NULL;
-	rn->rag_id[0] = '\0';
 }
 
 /* look again at sidecar and index; the cell must load anew when the first changed */
@@ -109,18 +108,11 @@ static int follow_index(struct runner *rn, struct err *err)
 	}
 	if (rn->rag_name[0] == '\0')
 		return 0;
-	char now[64] = "";
-	if (fstatat(rn->st.rag, rn->rag_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		identity(&st, now, sizeof(now));
-	if (strcmp(now, rn->rag_id) != 0 || rn->rag == NULL) {
+	if (rn->rag != NULL && !rag_is_current(rn->st.rag, rn->rag))
 		drop_index(rn);
-		/* a missing index is an exception of lib.rag.query, not a failure of every run */
-		rc = now[0] == '\0' ? -ENOENT : rag_open(rn->st.rag, rn->rag_name, &rn->rag, NULL);
-		if (rc == -EUCLEAN)
-			rc = rag_open_spare(rn->st.rag, rn->rag_name, &rn->rag, NULL);
-		if (rc == 0)
-			memcpy(rn->rag_id, now, sizeof(now));
-	}
+	/* a missing index is an exception of lib.rag.query, not a failure of every run */
+	if (rn->rag == NULL && rag_open(rn->st.rag, rn->rag_name, &rn->rag, NULL) == -EUCLEAN)
+		(void)rag_open_spare(rn->st.rag, rn->rag_name, &rn->rag, NULL);
 	return 0;
 }
 

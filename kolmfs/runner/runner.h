@@ -72,7 +72,6 @@ struct runner {
 	struct rag_index *rag; /* NULL: nothing is attached, or the index is missing */
 	char rag_name[RAG_NAME_BYTES + 1];
 	char sidecar[96]; /* stat identity of the sidecar the above came from, "" none */
-	char rag_id[64];  /* stat identity of the index's folder */
 
 	/* link.c */
 	struct buf frame;

@@ -1,7 +1,11 @@
 #!/bin/bash
 # An index that a running server has open is written anew by others: in place, as the reference does it, and twice between two questions.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.bash"
 mkdir "$T/docs"
+artifact plain <<'END'
+function generate(input, lib) { return lib.rag.query(input, 5).matches.map((m) => m.path); }
+END
 echo "the zebra is striped" >"$T/docs/a.md"
 start
 R=$M/rag
@@ -9,12 +13,16 @@ poke "$R/ctl" - "index $T/docs name=docs" "job "
 has "indexed" "$(cat "$R/wait")" " ok "
 same "before" "a.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
 has "listed before" "$(cat "$R/docs/docs")" "a.md"
+tuned plain
+echo "attach docs" >"$M/plain/ctl" || fail attach
+same "a recipe before" '["a.md"]' "$(ask plain zebra | jq -c .)"
 # in place: the folder and its files stay the same ones
 mkdir "$T/other"
 { printf 'a word %.0s' $(seq 100); echo "and the zebra moved"; } >"$T/other/b.md"
 KOLM_HOME=$T/elsewhere "$BUILD/bin/kolm" rag index "$T/other" --name docs >/dev/null || fail "no other index"
 for f in index.json manifest.json; do cat "$T/elsewhere/rag/docs/$f" >"$S/rag/docs/$f"; done
 same "overtaken" "b.md" "$(cat "$R/docs/query?q=zebra&fmt=paths")"
+same "a recipe" '["b.md"]' "$(ask plain zebra | jq -c .)"
 has "listed" "$(cat "$R/docs/docs")" "b.md"
 # such an index has no texts: what an answer shows of a file is what is in it now
 has "of the file" "$(cat "$R/docs/query?q=zebra")" "the zebra moved"
