@@ -37,6 +37,7 @@ struct runner {
 	int64_t kill_at; /* of job_press() */
 };
 
+/* whoever writes, and whoever sets times back, changes the ctime */
 static void stat_text(const char *path, char out[STAT_BYTES])
 {
 	struct stat st = {0};
@@ -44,7 +45,7 @@ static void stat_text(const char *path, char out[STAT_BYTES])
 	(void)stat(path, &st);
 	(void)snprintf(out, STAT_BYTES, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev,
 		(unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-		(unsigned long long)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
+		(unsigned long long)st.st_ctim.tv_sec, (unsigned long)st.st_ctim.tv_nsec);
 }
 
 /*

@@ -45,7 +45,7 @@ static void identity(const struct stat *st, char *out, size_t cap)
 {
 	(void)snprintf(out, cap, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st->st_dev,
 		(unsigned long long)st->st_ino, (unsigned long long)st->st_size,
-		(unsigned long long)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
+		(unsigned long long)st->st_ctim.tv_sec, (unsigned long)st->st_ctim.tv_nsec);
 }
 
 /* name of the attached index from the sidecar beside the artifact */

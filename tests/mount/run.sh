@@ -209,6 +209,10 @@ no ask own '{"text":"It rained on my wedding."}'
 has "the base" "$(cat "$M/own/error")" "not a GGUF file"
 mv "$T/away.gguf" "$T/own.gguf"
 same "as before" "$mood" "$(ask own '{"text":"It rained on my wedding."}')"
+touch -r "$T/own.gguf" "$T/when"
+printf none | dd of="$T/own.gguf" conv=notrunc status=none
+touch -r "$T/when" "$T/own.gguf"
+no ask own '{"text":"It rained on my wedding."}'
 echo "remove own" >"$M/own/ctl"
 # the warm runner has mounts of its own: ours is not among them, so unmounting ends the server
 pid=$(server_pid)
