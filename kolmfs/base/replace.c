@@ -232,6 +232,14 @@ static int64_t ms_of(clockid_t clock)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+void file_id(const struct stat *st, char out[FILE_ID_BYTES])
+{
+	(void)snprintf(out, FILE_ID_BYTES, "%llx:%llx:%llx:%llx.%lx",
+		(unsigned long long)st->st_dev, (unsigned long long)st->st_ino,
+		(unsigned long long)st->st_size, (unsigned long long)st->st_ctim.tv_sec,
+		(unsigned long)st->st_ctim.tv_nsec);
+}
+
 int64_t time_now(void)
 {
 	return ms_of(CLOCK_REALTIME);

@@ -54,6 +54,12 @@ int dir_next(DIR *dir, const char *what, struct dirent **out, struct err *err);
  * is success. */
 int dir_remove(int dirfd, const char *name, struct err *err);
 
+/* file_id(st, out): which file it is and which state of it: whoever writes to it, and whoever sets
+ * its times back, changes the ctime */
+struct stat;
+enum { FILE_ID_BYTES = 96 };
+void file_id(const struct stat *st, char out[FILE_ID_BYTES]);
+
 /* time_now(): milliseconds since 1970. clock_ms(): milliseconds of a clock that nobody sets, for
  * how long something took or may take. time_text(ms, out): "YYYY-MM-DDTHH:MM:SS.mmmZ". */
 int64_t time_now(void);

@@ -21,7 +21,7 @@
 #include "base/replace.h"
 #include "loop/private.h"
 
-enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024, STAT_BYTES = 96, IDENTITY_BYTES = 384 };
+enum { ANSWER_BYTES_MAX = 8 * 1024 * 1024, IDENTITY_BYTES = 384 };
 
 struct runner {
 	struct runner *next; /* in kolm.warm */
@@ -37,17 +37,6 @@ struct runner {
 	int64_t kill_at; /* of job_press() */
 };
 
-/* whoever writes, and whoever sets times back, changes the ctime */
-static void stat_text(const char *path, char out[STAT_BYTES])
-{
-	struct stat st = {0};
-
-	(void)stat(path, &st);
-	(void)snprintf(out, STAT_BYTES, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st.st_dev,
-		(unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-		(unsigned long long)st.st_ctim.tv_sec, (unsigned long)st.st_ctim.tv_nsec);
-}
-
 /*
  * What a runner keeps for its slug is the artifact, the base and the adapters by their revisions'
  * numbers: all of it is another one's after `remove` and `init` of the same name. The new folder
@@ -56,15 +45,19 @@ static void stat_text(const char *path, char out[STAT_BYTES])
 static void identity(struct kolm *k, const char *slug, const char *artifact, const char *base,
 	char out[IDENTITY_BYTES])
 {
-	char sha[HASH_HEX_BYTES] = "-", of_artifact[STAT_BYTES], of_base[STAT_BYTES] = "-";
+	char sha[HASH_HEX_BYTES] = "-", of_artifact[FILE_ID_BYTES], of_base[FILE_ID_BYTES] = "-";
 	struct statx home = {0};
+	struct stat st = {0};
 
-	stat_text(artifact, of_artifact);
+	(void)stat(artifact, &st);
+	file_id(&st, of_artifact);
 	if (slug != NULL)
 		(void)statx(k->st.tune, slug, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &home);
 	if (base != NULL) {
 		sha256_hex(base, strlen(base), sha);
-		stat_text(base, of_base);
+		st = (struct stat){0};
+		(void)stat(base, &st);
+		file_id(&st, of_base);
 	}
 	(void)snprintf(out, IDENTITY_BYTES, "%s %llx:%llx.%x %s %s", of_artifact,
 		(unsigned long long)home.stx_ino, (unsigned long long)home.stx_btime.tv_sec,

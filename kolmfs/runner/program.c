@@ -41,13 +41,6 @@ int program_open(struct runner *rn, struct err *err)
 	return rc;
 }
 
-static void identity(const struct stat *st, char *out, size_t cap)
-{
-	(void)snprintf(out, cap, "%llx:%llx:%llx:%llx.%lx", (unsigned long long)st->st_dev,
-		(unsigned long long)st->st_ino, (unsigned long long)st->st_size,
-		(unsigned long long)st->st_ctim.tv_sec, (unsigned long)st->st_ctim.tv_nsec);
-}
-
 /* name of the attached index from the sidecar beside the artifact */
 static int read_sidecar(struct runner *rn, const char *path, struct err *err)
 {
@@ -87,13 +80,13 @@ static void drop_index(struct runner *rn)
 /* look again at sidecar and index; the cell must load anew when the first changed */
 static int follow_index(struct runner *rn, struct err *err)
 {
-	char path[STORE_PATH_BYTES + 16], id[96] = "";
+	char path[STORE_PATH_BYTES + 16], id[FILE_ID_BYTES] = "";
 	struct stat st;
 	int rc;
 
 	(void)snprintf(path, sizeof(path), "%s.rag.json", rn->artifact_path);
 	if (lstat(path, &st) == 0)
-		identity(&st, id, sizeof(id));
+		file_id(&st, id);
 	if (strcmp(id, rn->sidecar) != 0) {
 		drop_index(rn);
 		rn->rag_name[0] = '\0';

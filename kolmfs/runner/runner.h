@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "base/replace.h"
 #include "rag/kolmrag.h"
 #include "store/store.h"
 #include "trainer/kolmlm.h"
@@ -71,7 +72,7 @@ struct runner {
 	char loaded_rev[REV_BYTES];
 	struct rag_index *rag; /* NULL: nothing is attached, or the index is missing */
 	char rag_name[RAG_NAME_BYTES + 1];
-	char sidecar[96]; /* stat identity of the sidecar the above came from, "" none */
+	char sidecar[FILE_ID_BYTES]; /* file_id() of the sidecar the above came from, "" none */
 
 	/* link.c */
 	struct buf frame;
